@@ -1,0 +1,1 @@
+"""Files in and out: one reader per format, one writer per export."""

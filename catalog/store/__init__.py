@@ -1,0 +1,1 @@
+"""The database: connection, schema, views, and the one way to write."""

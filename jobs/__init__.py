@@ -1,0 +1,1 @@
+"""The jobs: the only place where catalog and models meet."""

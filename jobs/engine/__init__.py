@@ -1,0 +1,1 @@
+"""What every job runs on: parameters, ledger, runner."""

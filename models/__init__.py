@@ -1,0 +1,1 @@
+"""The numbers: NumPy and JAX only. No SQL, no paths, no clock."""
