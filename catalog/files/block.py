@@ -1,0 +1,119 @@
+"""What a catalog reader hands over: a block of good rows, and what was wrong with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BadItem:
+    """One row or file that must not enter the catalog.
+
+    Parameters
+    ----------
+    item_key : str
+        The survey's key of the row, or ``row N`` where the key itself is unusable.
+    row : int or None
+        Row number in the file, counted from 0; None for a whole file.
+    reason_code : str
+        One of the codes of ``docs/operations.md``, such as ``BAD_COORD``.
+    detail : str
+        What is wrong, in one sentence.
+    """
+
+    item_key: str
+    row: int | None
+    reason_code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of a catalog: the good ones as columns, the bad ones as reasons.
+
+    Null is NaN in float arrays, the mask of integer `numpy.ma.MaskedArray`, and ``b""`` in byte
+    strings. Boolean arrays have no null.
+
+    Parameters
+    ----------
+    columns : dict of str to numpy.ndarray
+        Database column name to values of the good rows, shape (n_good,), native byte order.
+    bad : tuple of BadItem
+        The rows left out, in file order.
+    first_row, n_rows : int
+        The rows of the file that this block covers, good and bad.
+    """
+
+    columns: dict[str, np.ndarray]
+    bad: tuple[BadItem, ...]
+    first_row: int
+    n_rows: int
+
+    @property
+    def n_good(self) -> int:
+        """Number of rows in each column."""
+        return self.n_rows - len(self.bad)
+
+
+@dataclass
+class RowAudit:
+    """Collects, for each row of a block, the first reason to reject it.
+
+    Parameters
+    ----------
+    keys : numpy.ndarray
+        Keys of the rows as byte strings, shape (n_rows,); ``b""`` where there is none.
+    first_row : int
+        Row number of the first one in the file.
+    """
+
+    keys: np.ndarray
+    first_row: int
+    _reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def reject(
+        self, mask: np.ndarray, reason_code: str, detail: str | Callable[[int], str]
+    ) -> None:
+        """Reject the rows of a mask unless they already have a reason.
+
+        Parameters
+        ----------
+        mask : numpy.ndarray
+            Boolean, shape (n_rows,).
+        reason_code : str
+            See `BadItem`.
+        detail : str or callable
+            The sentence, or a function that makes it from the index within the block.
+        """
+        for i in np.flatnonzero(mask).tolist():
+            text = detail if isinstance(detail, str) else detail(i)
+            self._reasons.setdefault(i, (reason_code, text))
+
+    def block(self, columns: Mapping[str, np.ndarray]) -> Block:
+        """Make the block: rejected rows leave every column.
+
+        Parameters
+        ----------
+        columns : mapping of str to numpy.ndarray
+            Values of all rows, each of shape (n_rows,).
+
+        Returns
+        -------
+        Block
+        """
+        rows = sorted(self._reasons)
+        bad = tuple(BadItem(self._name(i), self.first_row + i, *self._reasons[i]) for i in rows)
+        if rows:
+            keep = np.ones(len(self.keys), bool)
+            keep[rows] = False
+            columns = {name: values[keep] for name, values in columns.items()}
+        return Block(dict(columns), bad, self.first_row, len(self.keys))
+
+    def _name(self, i: int) -> str:
+        """Key of a row in words that any database accepts."""
+        key = bytes(self.keys[i])
+        printable = key and all(32 <= byte < 127 for byte in key)
+        return key.decode("ascii") if printable else f"row {self.first_row + i}"

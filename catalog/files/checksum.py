@@ -1,0 +1,76 @@
+"""Verification of the checksums that a FITS file carries.
+
+Astropy only warns about a wrong checksum; a catalog must not take such a file. The convention is
+that of the FITS standard 4.0 (Pence et al. 2010, A&A 524, A42), section 4.4.2.7 and appendix J.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from catalog.errors import BadInputError
+from catalog.files.fits import STREAM_BYTES, FitsFile, Hdu, padded
+
+
+def verify_checksums(file: FitsFile, hdu: Hdu) -> None:
+    """Check DATASUM and CHECKSUM of a unit where its header has them.
+
+    Parameters
+    ----------
+    file : FitsFile
+        The open file.
+    hdu : Hdu
+        One of its units.
+
+    Raises
+    ------
+    BadInputError
+        CHECKSUM, when a sum does not agree; BAD_DTYPE, when DATASUM is no number.
+    """
+    stated, whole = hdu.header.get("DATASUM"), hdu.header.get("CHECKSUM")
+    if stated is None and whole is None:
+        return
+    data_sum = _ones_complement(file, hdu.data_offset, padded(hdu.data_bytes))
+    if stated is not None:
+        text = str(stated).strip()
+        if not text.isdigit():
+            raise BadInputError(
+                "BAD_DTYPE", f"DATASUM of {file.path} is {text!r}, not a number", "Fix the header."
+            )
+        if int(text) != data_sum:
+            raise _checksum_error(file, hdu, "DATASUM")
+    # An all-zero CHECKSUM says that the sum was not computed (FITS standard, appendix J).
+    if whole is not None and str(whole).strip("0 "):
+        head = _ones_complement(file, hdu.header_offset, hdu.data_offset - hdu.header_offset)
+        if _fold(head + data_sum) not in (0, 0xFFFFFFFF):
+            raise _checksum_error(file, hdu, "CHECKSUM")
+
+
+def _checksum_error(file: FitsFile, hdu: Hdu, card: str) -> BadInputError:
+    """Make the error for a sum that does not agree."""
+    unit = hdu.name or "HDU " + str(file.hdus.index(hdu))
+    return BadInputError(
+        "CHECKSUM",
+        f"{card} of {unit} in {file.path} does not agree with its bytes",
+        "The file was damaged after it was written: download it again.",
+    )
+
+
+def _ones_complement(file: FitsFile, offset: int, n_bytes: int) -> int:
+    """Sum of 32-bit words in ones' complement arithmetic (FITS standard, appendix J)."""
+    file.stream.seek(offset)
+    total = 0
+    while n_bytes > 0:
+        chunk = file.stream.read(min(n_bytes, STREAM_BYTES))
+        if not chunk:
+            raise BadInputError("TRUNCATED", f"{file.path} became shorter while being read", "")
+        n_bytes -= len(chunk)
+        total = _fold(total + int(np.frombuffer(chunk, ">u4").sum(dtype=np.uint64)))
+    return total
+
+
+def _fold(total: int) -> int:
+    """Add the carries back in."""
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
