@@ -1,1 +1,1 @@
-"""Positions on the sky: unit vectors, separations, HEALPix, crossmatch."""
+"""Positions on the sky: vectors, HEALPix cells and the crossmatch. Arrays in, arrays out."""
