@@ -1,0 +1,1 @@
+"""The rivals: plain, independent versions of what the benchmarks measure."""

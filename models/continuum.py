@@ -1,0 +1,229 @@
+"""The two normalization recipes, as pure functions of one spectrum and the recipe.
+
+`seed-2018` is what the original notebook did: observed frame, two polynomials per spectrum.
+`default` is what won on real spectra: rest frame, ivar-weighted running Gaussian, masks honoured.
+The pixel grid belongs to the recipe and never depends on which other spectra are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models import polynomial, resample, smooth
+
+MASK_BITS: Mapping[str, int] = MappingProxyType(
+    {
+        "FULLREJECT": 18,  # all sub-exposures rejected the pixel
+        "NOSKY": 22,  # no sky level at this wavelength
+        "BRIGHTSKY": 23,  # sky brighter than the object by far: poor subtraction
+        "NODATA": 24,  # nothing observed
+        "BADFLUXFACTOR": 26,  # low flux-calibration or flux-correction factor
+    }
+)
+"""Bits of the SDSS spectrum mask that void a pixel (data model of ``spec``, SPPIXMASK)."""
+
+NORMALIZE_FLAGS: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        0: ("REDSHIFT_UNKNOWN", "no usable redshift: left in the observed frame"),
+        1: ("CONTINUUM_NOT_POSITIVE", "continuum near or below zero at good pixels, voided there"),
+        2: ("FEW_PIXELS", "less than half of the pixels are good"),
+        3: ("MISSING_ARM", "less than a tenth of the blue or of the red half is good"),
+        4: ("NO_INFORMATION", "no good pixel"),
+    }
+)
+"""Bit number -> (name, meaning) of `Normalized.flags`."""
+
+MAX_REDSHIFT = 0.01  # 3000 km/s: no star moves faster, so a larger value is not a star's velocity
+FEW_PIXELS = 0.5
+ARM_FRACTION = 0.1
+MIN_CONTINUUM = 0.01  # of the median absolute flux: dividing by less only makes noise
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How spectra are normalized, and on which pixels.
+
+    Parameters
+    ----------
+    name : str
+        Name by which the recipe is chosen.
+    version : int
+        Raised whenever the numbers that it gives change.
+    first_index : int
+        Grid index of pixel 0: loglam = 3.5 + 1e-4 * (first_index + i).
+    n_pixels : int
+        Number of pixels.
+    rest_frame : bool
+        Whether spectra are shifted by their redshift.
+    bad_mask_bits : int
+        Bits of ``and_mask`` that void a pixel, as a mask.
+    split : float [Angstrom]
+        Where the red half begins.
+    """
+
+    name: str
+    version: int
+    first_index: int
+    n_pixels: int
+    rest_frame: bool
+    bad_mask_bits: int
+    split: float
+
+    @property
+    def wavelength(self) -> NDArray[np.float64]:
+        """Vacuum wavelengths of the pixels, shape (n_pixels,) [Angstrom]."""
+        return resample.grid_wavelength(self.first_index, self.n_pixels)
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        # 3950 to 8999 Angstrom, the crop of the notebook; pixel 2168 is the first of the red arm.
+        "seed-2018": Recipe("seed-2018", 1, 966, 3577, False, 0, 6507.0),
+        # 3900 to 8800 Angstrom in the frame of the star.
+        "default": Recipe(
+            "default", 1, 911, 3534, True, sum(1 << b for b in MASK_BITS.values()), 6000.0
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Normalized:
+    """Normalized spectra on the grid of a recipe.
+
+    Parameters
+    ----------
+    flux : ndarray of float32, shape (n, p)
+        Flux divided by the continuum; 1 where there is no information.
+    ivar : ndarray of float32, shape (n, p)
+        Inverse variance of `flux`; 0 where there is no information.
+    continuum : ndarray of float32, shape (n, p) [unit of the input flux]
+        What the flux was divided by; 1 where none could be fitted.
+    flags : ndarray of int64, shape (n,)
+        Bits of `NORMALIZE_FLAGS`.
+    good_fraction : ndarray of float32, shape (n,)
+        Share of pixels with information.
+    """
+
+    flux: NDArray[np.float32]
+    ivar: NDArray[np.float32]
+    continuum: NDArray[np.float32]
+    flags: NDArray[np.int64]
+    good_fraction: NDArray[np.float32]
+
+
+def normalize(
+    recipe: Recipe,
+    first_index: int,
+    flux: ArrayLike,
+    ivar: ArrayLike,
+    and_mask: ArrayLike,
+    z: ArrayLike,
+) -> Normalized:
+    """Normalize spectra that lie on one window of the common grid.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        One of `RECIPES`.
+    first_index : int
+        Grid index of input pixel 0.
+    flux : array_like, shape (n, m) [1e-17 erg s^-1 cm^-2 A^-1]
+        Spectra, padded where they are shorter than the window.
+    ivar : array_like, shape (n, m)
+        Inverse variance of `flux`; 0 in the padding and wherever there is no information.
+    and_mask : array_like of int, shape (n, m)
+        SDSS ``and_mask``.
+    z : array_like, shape (n,)
+        Redshift of the star; NaN where unknown. Not used by a recipe in the observed frame.
+
+    Returns
+    -------
+    Normalized
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together.
+    """
+    flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
+    mask, z = np.asarray(and_mask), np.asarray(z, dtype=np.float64)
+    if flux.ndim != 2 or not flux.shape == ivar.shape == mask.shape or z.shape != flux.shape[:1]:
+        raise ValueError(
+            f"Spectra need flux, ivar and and_mask of one shape (n, m) and z of shape (n,); "
+            f"got {flux.shape}, {ivar.shape}, {mask.shape} and {z.shape}."
+        )
+    good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0.0)
+    good &= (mask.astype(np.int64) & recipe.bad_mask_bits) == 0
+    flux, ivar = np.where(good, flux, 0.0), np.where(good, ivar, 0.0)
+    if recipe.rest_frame:
+        flux, ivar, continuum, flags = _rest_frame_smooth(recipe, first_index, flux, ivar, z)
+    else:
+        offset = recipe.first_index - first_index
+        flux = resample.place(flux, offset, recipe.n_pixels)
+        ivar = resample.place(ivar, offset, recipe.n_pixels)
+        arms = polynomial.make_arms(recipe.wavelength, recipe.split)
+        continuum, _ = polynomial.fit_continuum(flux, ivar > 0.0, arms)
+        flags = np.zeros(flux.shape[0], dtype=np.int64)
+    return _divide(recipe, flux, ivar, continuum, flags)
+
+
+def _rest_frame_smooth(
+    recipe: Recipe,
+    first_index: int,
+    flux: NDArray[np.float64],
+    ivar: NDArray[np.float64],
+    z: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Shift to the frame of the star; smooth with a margin, so the ends have neighbours too."""
+    known = np.isfinite(z) & (np.abs(np.where(np.isfinite(z), z, 0.0)) <= MAX_REDSHIFT)
+    pixels = resample.redshift_pixels(np.where(known, z, 0.0))
+    reach = smooth.REACH * smooth.LENGTH / recipe.wavelength[0] / np.log(10.0)
+    margin = int(np.ceil(reach / resample.LOGLAM_STEP))
+    offset = recipe.first_index - margin - first_index
+    flux, ivar = resample.shift(flux, ivar, offset, recipe.n_pixels + 2 * margin, pixels)
+    wavelength = resample.grid_wavelength(recipe.first_index - margin, recipe.n_pixels + 2 * margin)
+    inner = slice(margin, margin + recipe.n_pixels)
+    continuum = smooth.smooth_gaussian(flux, ivar, wavelength)
+    flags = np.where(known, 0, 1 << 0).astype(np.int64)
+    return flux[:, inner], ivar[:, inner], continuum[:, inner], flags
+
+
+def _divide(
+    recipe: Recipe,
+    flux: NDArray[np.float64],
+    ivar: NDArray[np.float64],
+    continuum: NDArray[np.float64],
+    flags: NDArray[np.int64],
+) -> Normalized:
+    """Divide by the continuum where that is safe, and say where it was not."""
+    good = ivar > 0.0
+    count = np.maximum(good.sum(axis=1), 1)
+    level = np.sum(np.abs(flux), axis=1) / count  # bad pixels hold zero
+    usable = np.isfinite(continuum) & (continuum > MIN_CONTINUUM * level[:, None])
+    not_positive = np.any(good & ~usable & np.isfinite(continuum), axis=1)
+    usable &= continuum > 0.0
+    continuum = np.where(usable, continuum, 1.0)
+    good &= usable
+    fraction = good.mean(axis=1)
+    middle = int(np.searchsorted(recipe.wavelength, recipe.split))
+    halves = np.stack([good[:, :middle].mean(axis=1), good[:, middle:].mean(axis=1)])
+    for bit, hit in (
+        (1, not_positive),
+        (2, fraction < FEW_PIXELS),
+        (3, halves.min(axis=0) < ARM_FRACTION),
+        (4, ~good.any(axis=1)),
+    ):
+        flags = flags | (hit.astype(np.int64) << bit)
+    return Normalized(
+        flux=np.where(good, flux / continuum, 1.0).astype(np.float32),
+        ivar=np.where(good, ivar * continuum**2, 0.0).astype(np.float32),
+        continuum=continuum.astype(np.float32),
+        flags=flags,
+        good_fraction=fraction.astype(np.float32),
+    )

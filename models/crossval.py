@@ -1,0 +1,99 @@
+"""Folds and splits by star: all spectra of a star stay together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows to train on and rows left out.
+
+    Parameters
+    ----------
+    fold : int
+        Number of the fold, or -1 for the validation run and -2 for the final fit.
+    train, test : ndarray of int64
+        Row numbers, increasing.
+    """
+
+    fold: int
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def assign_folds(group: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Give each row the number of the fold that leaves it out.
+
+    Stars with the most rows go first, each to the fold with the fewest rows so far; among equals
+    the order is random. The result depends on the stars and the seed, not on the order of rows.
+
+    Parameters
+    ----------
+    group : ndarray of int64, shape (n,)
+        Number of the star of each row.
+    folds : int
+        Number of folds.
+    seed : int
+        Seed of the random order.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Values 0 .. folds - 1.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer stars than folds.
+    """
+    stars, of_row, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    if stars.size < folds:
+        raise ValueError(
+            f"{folds} folds need at least {folds} different stars, but the training rows hold "
+            f"{stars.size}. Use fewer folds or a larger sample."
+        )
+    random = np.random.default_rng(seed).permutation(stars.size)
+    order = random[np.argsort(-sizes[random], kind="stable")]
+    load = np.zeros(folds, dtype=np.int64)
+    fold_of_star = np.empty(stars.size, dtype=np.int64)
+    for star in order:
+        fold = int(np.argmin(load))
+        fold_of_star[star] = fold
+        load[fold] += sizes[star]
+    return fold_of_star[of_row.reshape(-1)]
+
+
+def fold_splits(fold_of_row: NDArray[np.int64]) -> tuple[Split, ...]:
+    """Turn the result of `assign_folds` into one `Split` per fold."""
+    return tuple(
+        Split(fold, np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold))
+        for fold in range(int(fold_of_row.max()) + 1)
+    )
+
+
+def validation_split(
+    group: NDArray[np.int64], fraction: float, seed: int, fold: int
+) -> Split:
+    """Set a random fraction of the stars aside.
+
+    Raises
+    ------
+    ValueError
+        If that leaves no star on one of the two sides.
+    """
+    stars, of_row = np.unique(group, return_inverse=True)
+    n_test = round(fraction * stars.size)
+    if not 0 < n_test < stars.size:
+        raise ValueError(
+            f"Setting aside {fraction:g} of {stars.size} stars leaves none to train on or none "
+            "to validate with. Choose another fraction."
+        )
+    aside = np.zeros(stars.size, dtype=bool)
+    # Another stream than the folds', so that the two do not share their luck.
+    aside[np.random.default_rng([seed, 1]).permutation(stars.size)[:n_test]] = True
+    test = aside[of_row.reshape(-1)]
+    return Split(fold, np.flatnonzero(~test), np.flatnonzero(test))
