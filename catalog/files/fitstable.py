@@ -1,0 +1,295 @@
+"""Binary tables read by column name, in blocks of rows, never as a whole.
+
+Only the columns asked for are kept of a block, in native byte order (NumPy keeps FITS's big-endian
+order, which pandas and compiled code refuse).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from catalog.errors import BadInputError
+from catalog.files.fits import STREAM_BYTES, FitsFile, Hdu
+
+Kind = Literal["text", "float", "double", "int", "id"]
+ALLOWED: dict[Kind, str] = {
+    "text": "A",
+    "float": "ED",
+    "double": "D",
+    "int": "BIJK",
+    "id": "AIJK",
+}
+# FITS standard 4.0, table 18; codes that no catalog here uses are carried as opaque bytes.
+NUMPY_CODES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
+OPAQUE_BYTES = {"C": 8, "M": 16, "P": 8, "Q": 16}
+
+
+@dataclass(frozen=True)
+class Column:
+    """Where one column lies in a row and how its cells are to be understood.
+
+    Parameters
+    ----------
+    name : str
+        TTYPE as written in the file.
+    code, repeat : str, int
+        Type letter and count of TFORM; for text the count is the width.
+    offset : int
+        First byte within the row.
+    null : int or None
+        TNULL: the integer that stands for no value.
+    scale, zero : float
+        TSCAL and TZERO: value = zero + scale * stored.
+    """
+
+    name: str
+    code: str
+    repeat: int
+    offset: int
+    null: int | None = None
+    scale: float = 1.0
+    zero: float = 0.0
+
+    @property
+    def n_bytes(self) -> int:
+        """Width in the row."""
+        if self.code == "X":
+            return (self.repeat + 7) // 8
+        if self.code == "A":
+            return self.repeat
+        size = OPAQUE_BYTES.get(self.code) or np.dtype(NUMPY_CODES[self.code]).itemsize
+        return self.repeat * size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of one cell as stored."""
+        if self.code in NUMPY_CODES:
+            base = np.dtype(NUMPY_CODES[self.code])
+            return base if self.repeat == 1 else np.dtype((base, (self.repeat,)))
+        return np.dtype(f"{'S' if self.code == 'A' else 'V'}{self.n_bytes}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A binary table in an open file.
+
+    Parameters
+    ----------
+    file : FitsFile
+        The open file.
+    hdu : Hdu
+        The unit that holds the table.
+    columns : dict of str to Column
+        By name in lower case; FITS names do not differ by case.
+    n_rows, row_bytes : int
+        NAXIS2 and NAXIS1.
+    """
+
+    file: FitsFile
+    hdu: Hdu
+    columns: dict[str, Column]
+    n_rows: int
+    row_bytes: int
+
+    def find(self, names: str | Sequence[str], kind: Kind, *, array: bool = False) -> Column | None:
+        """Find the first of some columns that exists, and check its type.
+
+        Parameters
+        ----------
+        names : str or sequence of str
+            Accepted names in lower case, best first.
+        kind : {'text', 'float', 'double', 'int', 'id'}
+            What its cells must hold; 'id' is text or an integer.
+        array : bool
+            Whether a cell holds several values.
+
+        Returns
+        -------
+        Column or None
+            None where the table has none of them.
+
+        Raises
+        ------
+        BadInputError
+            BAD_DTYPE.
+        """
+        for name in (names,) if isinstance(names, str) else names:
+            column = self.columns.get(name)
+            if column is None:
+                continue
+            single = column.repeat == 1 or column.code == "A" or array
+            if column.code not in ALLOWED[kind] or not single:
+                raise BadInputError(
+                    "BAD_DTYPE",
+                    f"column {column.name} of {self.file.path} has TFORM "
+                    f"{column.repeat}{column.code} where {kind} is needed",
+                    "Use the file as published, or convert the column.",
+                )
+            return column
+        return None
+
+    def require(self, names: str | Sequence[str], kind: Kind, *, array: bool = False) -> Column:
+        """Find a column as `find` does, or fail.
+
+        Raises
+        ------
+        BadInputError
+            MISSING_COLUMN or BAD_DTYPE.
+        """
+        column = self.find(names, kind, array=array)
+        if column is None:
+            wanted = names if isinstance(names, str) else " or ".join(names)
+            raise BadInputError(
+                "MISSING_COLUMN",
+                f"{self.file.path} has no column {wanted.upper()}",
+                "Check that this is the right file, in a release that the reader knows.",
+            )
+        return column
+
+    def read(self, start: int, stop: int, columns: Iterable[Column]) -> np.ndarray:
+        """Read some columns of consecutive rows, as stored.
+
+        Parameters
+        ----------
+        start, stop : int
+            Row range; ``stop`` may pass the end.
+        columns : iterable of Column
+            What to keep.
+
+        Returns
+        -------
+        numpy.ndarray
+            Structured array, shape (n,), big-endian, fields named as in the file. It holds whole
+            rows: n times `row_bytes` bytes.
+        """
+        start, stop = max(start, 0), min(stop, self.n_rows)
+        wanted = {c.name: c for c in columns}
+        dtype = np.dtype(
+            {
+                "names": list(wanted),
+                "formats": [c.dtype for c in wanted.values()],
+                "offsets": [c.offset for c in wanted.values()],
+                "itemsize": self.row_bytes,
+            }
+        )
+        n = max(stop - start, 0)
+        self.file.stream.seek(self.hdu.data_offset + start * self.row_bytes)
+        rows = np.fromfile(self.file.stream, dtype, n)
+        if len(rows) < n:
+            raise BadInputError(
+                "TRUNCATED",
+                f"{self.file.path} became shorter while being read",
+                "Let nothing write the file while it is read.",
+            )
+        return rows
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Row ranges (start, stop) of at most 8 MiB each that cover the table."""
+        step = max(1, STREAM_BYTES // max(self.row_bytes, 1))
+        for start in range(0, self.n_rows, step):
+            yield start, min(start + step, self.n_rows)
+
+
+def open_table(file: FitsFile, name: str | None = None) -> Table:
+    """Find a binary table in an open file.
+
+    Parameters
+    ----------
+    file : FitsFile
+        The open file.
+    name : str, optional
+        EXTNAME in upper case; without it, or where no unit has it, the first table is taken.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    BadInputError
+        NO_TABLE_HDU, or BAD_DTYPE where the description of the columns is inconsistent.
+    """
+    tables = [hdu for hdu in file.hdus if hdu.is_table]
+    if not tables:
+        raise BadInputError(
+            "NO_TABLE_HDU",
+            f"{file.path} holds no binary table",
+            "Check that this is the right file.",
+        )
+    named = [hdu for hdu in tables if name is not None and hdu.name == name]
+    return table_of(file, (named or tables)[0])
+
+
+def table_of(file: FitsFile, hdu: Hdu) -> Table:
+    """Describe the table in one unit; see `open_table`."""
+    header, offset = hdu.header, 0
+    columns: dict[str, Column] = {}
+    try:
+        for i in range(1, int(header["TFIELDS"]) + 1):
+            column = _column(hdu, i, offset)
+            # Of two names that differ by case only, the first one counts.
+            columns.setdefault(column.name.lower(), column)
+            offset += column.n_bytes
+        n_rows, row_bytes = int(header["NAXIS2"]), int(header["NAXIS1"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise BadInputError(
+            "BAD_DTYPE", f"the columns of {file.path} are not described well ({exc})", ""
+        ) from exc
+    if offset != row_bytes:
+        raise BadInputError(
+            "BAD_DTYPE", f"the columns of {file.path} fill {offset} bytes of {row_bytes}", ""
+        )
+    return Table(file, hdu, columns, n_rows, row_bytes)
+
+
+def native(rows: np.ndarray, column: Column) -> np.ndarray:
+    """Values of a column in native byte order, with TNULL, TSCAL and TZERO applied.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray
+        What `Table.read` returned, shape (n,).
+    column : Column
+        One of its columns.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n,), or (n, repeat). Integers come as masked int64, or as uint64 where the file
+        stores unsigned 64-bit numbers; scaled ones as float64; text as padded bytes.
+    """
+    stored = rows[column.name]
+    if column.code not in "BIJK":
+        values = stored.astype(stored.dtype.newbyteorder("="))
+        scaled = column.code in "ED" and (column.scale, column.zero) != (1.0, 0.0)
+        return values * column.scale + column.zero if scaled else values
+    if column.scale != 1.0 or column.zero % 1:
+        return stored * column.scale + column.zero
+    if column.code == "K" and column.zero == 2.0**63:
+        return stored.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)
+    mask = np.zeros(stored.shape, bool) if column.null is None else stored == column.null
+    return np.ma.MaskedArray(stored.astype(np.int64) + int(column.zero), mask)
+
+
+def _column(hdu: Hdu, i: int, offset: int) -> Column:
+    """Column number i (from 1) of a table header."""
+    header = hdu.header
+    form = str(header[f"TFORM{i}"]).strip()
+    found = re.match(r"(\d*)([LXBIJKAEDCMPQ])", form)
+    if not found:
+        raise ValueError(f"TFORM{i} is {form!r}")
+    null = header.get(f"TNULL{i}")
+    return Column(
+        name=str(header.get(f"TTYPE{i}", f"col{i}")).strip(),
+        code=found[2],
+        repeat=int(found[1] or 1),
+        offset=offset,
+        null=None if null is None else int(null),
+        scale=float(header.get(f"TSCAL{i}", 1.0)),
+        zero=float(header.get(f"TZERO{i}", 0.0)),
+    )

@@ -1,0 +1,241 @@
+"""The SEGUE stellar parameter catalog (ssppOut) of DR9 to DR12, read in blocks of rows.
+
+Columns follow https://data.sdss.org/datamodel/files/SSPP_REDUX/ssppOut.html; the names without
+underscores are those of the table sppParams in CAS. Everything missing is -9999 in these files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.files.block import Block, RowAudit
+from catalog.files.cells import (
+    FAINTEST_MAGNITUDE,
+    FASTEST_KMS,
+    check_labels,
+    check_positions,
+    error_cells,
+    finite_cells,
+    float_cells,
+    integer_cells,
+    text_cells,
+)
+from catalog.files.checksum import verify_checksums
+from catalog.files.duplicates import Duplicates, find_duplicates
+from catalog.files.fits import open_fits
+from catalog.files.fitstable import Column, Kind, Table, native, open_table
+from catalog.files.specobjid import parse_ids, run2d_code, unpack_specobjid
+
+MJD_J2000 = 51_544.5
+JULIAN_YEAR = 365.25
+
+# Database column: what it must hold, and its accepted names, best first.
+REQUIRED: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    "specobjid": ("id", ("specobjid",)),
+    "ra": ("double", ("plug_ra",)),
+    "dec": ("double", ("plug_dec",)),
+    "plate": ("int", ("plate",)),
+    "mjd": ("int", ("mjd",)),
+    "fiberid": ("int", ("fiber", "fiberid")),
+    "run2d": ("id", ("run2d",)),
+    "sspp_flag": ("text", ("flag",)),
+    "teff": ("float", ("teff_adop", "teffadop")),
+    "logg": ("float", ("logg_adop", "loggadop")),
+    "fe_h": ("float", ("feh_adop", "fehadop")),
+}
+OPTIONAL: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    "alpha_m": ("float", ("afe",)),
+    "teff_err": ("float", ("teff_adop_unc", "teffadopunc")),
+    "logg_err": ("float", ("logg_adop_unc", "loggadopunc")),
+    "fe_h_err": ("float", ("feh_adop_unc", "fehadopunc")),
+    "alpha_m_err": ("float", ("afe_unc", "afeunc")),
+    "bv": ("float", ("bv",)),
+    "v_mag": ("float", ("v_mag", "vmag")),
+    "g_mag": ("float", ("g_mag", "gmag")),
+    "snr_sspp": ("float", ("snr",)),
+    "rv_adop": ("float", ("rv_adop", "rvadop")),
+    "rv_adop_err": ("float", ("rv_adop_unc", "rvadopunc")),
+    "zwarning": ("int", ("zwarning",)),
+    "is_primary": ("int", ("specprimary",)),
+    "spectype": ("text", ("spectype_subclass", "spectypesubclass", "spectype_hammer")),
+}
+LABELS = ("teff", "logg", "fe_h", "alpha_m")
+MAIN_LABELS = LABELS[:3]
+KEY = ("plate", "mjd", "fiberid", "run2d")
+
+
+@dataclass(frozen=True)
+class Sspp:
+    """An open ssppOut catalog; made by `open_sspp`.
+
+    Parameters
+    ----------
+    table : Table
+        Its first table.
+    columns : dict of str to Column
+        Database column to column of the file.
+    release : str
+        Data release in lower case, such as ``dr12``.
+    duplicates : Duplicates
+        Rows of the file that share a plate, MJD, fibre and reduction.
+    """
+
+    table: Table
+    columns: dict[str, Column]
+    release: str
+    duplicates: Duplicates
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in the file, good and bad."""
+        return self.table.n_rows
+
+    def read(self, start: int, stop: int) -> Block:
+        """Read rows ``start`` to ``stop`` (exclusive).
+
+        Parameters
+        ----------
+        start, stop : int
+            Row numbers from 0; ``stop`` may pass the end. Memory is about ``stop - start`` times
+            the row length of the file (1.2 kB).
+
+        Returns
+        -------
+        Block
+            Columns as documented in `open_sspp`.
+        """
+        columns = self.columns
+        start, stop = max(start, 0), min(stop, self.n_rows)
+        rows = self.table.read(start, stop, columns.values())
+        audit = RowAudit(_keys(columns, rows), start)
+        floats = {
+            name: finite_cells(rows, columns.get(name), missing_from=limit)
+            for name, limit in {
+                "bv": FAINTEST_MAGNITUDE,
+                "v_mag": FAINTEST_MAGNITUDE,
+                "g_mag": FAINTEST_MAGNITUDE,
+                "snr_sspp": np.inf,
+                "rv_adop": FASTEST_KMS,
+            }.items()
+        }
+        out: dict[str, np.ndarray] = {"survey_key": audit.keys}
+        out["run2d"] = _text(rows, columns["run2d"], audit)
+        out["sspp_flag"] = text_cells(rows, columns["sspp_flag"], audit)
+        out["spectype"] = text_cells(rows, columns.get("spectype"), audit)
+        out |= {name: integer_cells(rows, columns[name]) for name in ("plate", "mjd", "fiberid")}
+        audit.reject(audit.keys == b"", "BAD_ID", "PLATE, MJD, FIBER or RUN2D is missing")
+        out["specobjid"] = _specobjid(rows, columns["specobjid"], out, audit)
+        out["ra"], out["dec"] = (native(rows, columns[name]) for name in ("ra", "dec"))
+        check_positions(audit, out["ra"], out["dec"])
+        out["epoch"] = 2000.0 + (np.asarray(out["mjd"]) - MJD_J2000) / JULIAN_YEAR
+        out |= floats
+        out["rv_adop_err"] = error_cells(rows, columns.get("rv_adop_err"))
+        out["zwarning"] = integer_cells(rows, columns.get("zwarning"))
+        # A file without SPECPRIMARY does not tell: every row counts as primary.
+        primary = integer_cells(rows, columns.get("is_primary"))
+        out["is_primary"] = primary.filled(1) > 0
+        for name in LABELS:
+            out[name] = float_cells(rows, columns.get(name))
+            error = error_cells(rows, columns.get(f"{name}_err"))
+            error[np.isnan(out[name])] = np.nan
+            out[f"{name}_err"] = error
+        check_labels(audit, out, LABELS)
+        out["has_labels"] = np.all([np.isfinite(out[n]) for n in MAIN_LABELS], axis=0)
+        self.duplicates.reject(audit, len(rows))
+        return audit.block(out)
+
+
+@contextmanager
+def open_sspp(path: str | os.PathLike[str], release: str) -> Iterator[Sspp]:
+    """Open an ssppOut catalog, check it and look for duplicate rows.
+
+    Opening reads the file once (checksums where it has them, keys); keep it open for all blocks.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file, gzip-compressed or not.
+    release : str
+        Data release, such as ``dr12``.
+
+    Yields
+    ------
+    Sspp
+        Its blocks have the columns survey_key (plate-mjd-fiber-run2d), ra, dec [deg, ICRS,
+        float64], epoch [Julian year of the spectrum; the imaging that gave the position is
+        usually older by a few years], specobjid [decimal text], plate, mjd, fiberid [int64], run2d,
+        sspp_flag (FLAG), spectype [bytes], bv, v_mag, g_mag [mag], snr_sspp, rv_adop, rv_adop_err
+        [km/s], zwarning [int64, masked], is_primary and has_labels [bool], and as float32 teff [K],
+        logg, fe_h, alpha_m [dex] with their errors ``_err``.
+
+    Raises
+    ------
+    BadInputError
+        Where the file as a whole cannot be used.
+    """
+    with open_fits(path) as file:
+        table = open_table(file)
+        columns = {name: table.require(names, kind) for name, (kind, names) in REQUIRED.items()}
+        for name, (kind, names) in OPTIONAL.items():
+            if (column := table.find(names, kind)) is not None:
+                columns[name] = column
+        verify_checksums(file, table.hdu)
+        key = [columns[name] for name in KEY]
+        duplicates = find_duplicates(table, key, lambda rows: _keys(columns, rows))
+        yield Sspp(table, columns, release.lower(), duplicates)
+
+
+def _text(rows: np.ndarray, column: Column, audit: RowAudit | None = None) -> np.ndarray:
+    """Give an identifier as text, whether the file stores text or a number."""
+    if column.code == "A":
+        return text_cells(rows, column, audit)
+    values = native(rows, column)
+    if isinstance(values, np.ma.MaskedArray):
+        return np.where(np.ma.getmaskarray(values), b"", values.data.astype("S21"))
+    return values.astype("S21")
+
+
+def _keys(columns: dict[str, Column], rows: np.ndarray) -> np.ndarray:
+    """plate-mjd-fiber-run2d without padding, blank where a part is missing or impossible."""
+    key = np.full(len(rows), b"", "S1")
+    usable = np.ones(len(rows), bool)
+    for name in ("plate", "mjd", "fiberid"):
+        numbers = integer_cells(rows, columns[name])
+        usable &= ~np.ma.getmaskarray(numbers) & (numbers.data > 0)
+        key = np.strings.add(np.strings.add(key, numbers.data.astype("S21")), b"-")
+    run2d = _text(rows, columns["run2d"])
+    return np.where(usable & (run2d != b""), np.strings.add(key, run2d), b"")
+
+
+def _specobjid(
+    rows: np.ndarray, column: Column, out: dict[str, np.ndarray], audit: RowAudit
+) -> np.ndarray:
+    """SPECOBJID as canonical decimal text; rows whose id disagrees with their key are rejected."""
+    text = _text(rows, column)
+    ids, good = parse_ids(text)
+    audit.reject(
+        ~good,
+        "BAD_ID",
+        lambda i: f"SPECOBJID {bytes(text[i])!r} is no unsigned 64-bit number",
+    )
+    plate, mjd, fiberid, code = unpack_specobjid(ids)
+    agree = (plate == out["plate"].data) & (mjd == out["mjd"].data)
+    agree &= fiberid == out["fiberid"].data
+    for name in np.unique(out["run2d"]):
+        number = run2d_code(name.decode("ascii", "replace"))
+        if number is not None:
+            agree &= (code == number) | (out["run2d"] != name)
+    audit.reject(
+        good & ~agree,
+        "BAD_ID",
+        lambda i: (
+            f"SPECOBJID {ids[i]} means plate {plate[i]}, MJD {mjd[i]}, fibre {fiberid[i]}, "
+            f"reduction {code[i]}: not what the row says"
+        ),
+    )
+    return ids.astype("S20")
