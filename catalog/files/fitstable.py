@@ -16,12 +16,13 @@ import numpy as np
 from catalog.errors import BadInputError
 from catalog.files.fits import STREAM_BYTES, FitsFile, Hdu
 
-Kind = Literal["text", "float", "double", "int", "id"]
+Kind = Literal["text", "float", "double", "int", "number", "id"]
 ALLOWED: dict[Kind, str] = {
     "text": "A",
     "float": "ED",
     "double": "D",
     "int": "BIJK",
+    "number": "BIJKED",
     "id": "AIJK",
 }
 # FITS standard 4.0, table 18; codes that no catalog here uses are carried as opaque bytes.
@@ -103,8 +104,8 @@ class Table:
         ----------
         names : str or sequence of str
             Accepted names in lower case, best first.
-        kind : {'text', 'float', 'double', 'int', 'id'}
-            What its cells must hold; 'id' is text or an integer.
+        kind : {'text', 'float', 'double', 'int', 'number', 'id'}
+            What its cells must hold; 'number' is a float or an integer, 'id' text or an integer.
         array : bool
             Whether a cell holds several values.
 

@@ -1,0 +1,86 @@
+"""Where spectrum files come from: folders on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.errors import UsageError
+
+SPECTRUM_NAME = re.compile(r"spec-.*\.fits(\.gz)?")
+
+
+@dataclass(frozen=True)
+class LocalArchive:
+    """Spectrum files in folders and by name.
+
+    Parameters
+    ----------
+    paths : tuple of pathlib.Path
+        Folders, searched with all folders below them, and single files.
+    """
+
+    paths: tuple[Path, ...]
+
+    def list_spectra(self) -> list[Path]:
+        """Find the spectrum files, in a stable order, each once.
+
+        Returns
+        -------
+        list of pathlib.Path
+            Files named ``spec-*.fits`` or ``spec-*.fits.gz`` in folders, and every file that was
+            named itself, sorted.
+
+        Raises
+        ------
+        UsageError
+            A path that does not exist.
+        """
+        return list_spectra(self.paths)
+
+
+def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Find spectrum files as `LocalArchive.list_spectra` does.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Folders and files.
+
+    Returns
+    -------
+    list of pathlib.Path
+
+    Raises
+    ------
+    UsageError
+        A path that does not exist.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            for file in _walk(path):
+                found.setdefault(file.resolve(), file)
+        elif path.is_file():
+            found.setdefault(path.resolve(), path)
+        else:
+            raise UsageError(f"{path} is neither a file nor a folder", "Check the path.")
+    return sorted(found.values())
+
+
+def _walk(root: Path) -> Iterable[Path]:
+    """Spectrum files below a folder; links to folders are followed, each folder once."""
+    seen: set[Path] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        here = Path(folder).resolve()
+        if here in seen:
+            subfolders.clear()
+            continue
+        seen.add(here)
+        for name in files:
+            file = Path(folder, name)
+            if SPECTRUM_NAME.fullmatch(name) and file.is_file():
+                yield file

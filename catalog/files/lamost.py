@@ -1,0 +1,174 @@
+"""LAMOST low-resolution spectra: the image layout (to DR7) and the table layout (from DR8).
+
+Image layout, https://www.lamost.org/dr7/v2.0/doc/lr-data-production-description: rows of the
+primary image are flux, inverse variance, wavelength (pilot survey: flux without continuum), andmask
+and ormask. Table layout: one row of arrays FLUX, IVAR, WAVELENGTH, ANDMASK, ORMASK in COADD.
+Wavelengths are in vacuum and heliocentric, on a grid 0.02 pixel off that of SDSS at most.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from astropy.io import fits
+
+from catalog.errors import BadInputError
+from catalog.files.checksum import verify_checksums
+from catalog.files.fits import FitsFile, open_fits
+from catalog.files.fitstable import native, open_table
+from catalog.files.spectrum import SpectrumFile, bad_fraction, check_pixels, check_position
+
+FILE_NAME = re.compile(r"spec-(\d+)-(.+)_sp(\d+)-(\d+)\.fits(\.gz)?")
+TABLE_COLUMNS = ("flux", "ivar", "wavelength", "andmask", "ormask")
+N_IMAGE_ROWS = 5
+# The third image row is a wavelength if it looks like one: Angstrom, not normalized flux.
+MIN_WAVELENGTH = 1000.0
+
+
+def sniff(path: str | os.PathLike[str]) -> Literal["sdss", "lamost"]:
+    """Tell from its content whose spectrum a file holds.
+
+    Parameters
+    ----------
+    path : path-like
+        A FITS file.
+
+    Returns
+    -------
+    {'sdss', 'lamost'}
+        ``sdss`` where nothing points to LAMOST; `read_spectrum` checks the rest.
+
+    Raises
+    ------
+    BadInputError
+        The codes of `open_fits`.
+    """
+    with open_fits(path) as file:
+        telescope = str(file.hdus[0].header.get("TELESCOP", "")).strip().upper()
+        return "lamost" if telescope == "LAMOST" else "sdss"
+
+
+def read_lamost(path: str | os.PathLike[str]) -> SpectrumFile:
+    """Read a LAMOST spectrum of either layout.
+
+    Parameters
+    ----------
+    path : path-like
+        ``spec-LMJD-PLANID_spNN-FFF.fits``, gzip-compressed or not. Another name is accepted; a
+        name of this form must agree with the header.
+
+    Returns
+    -------
+    SpectrumFile
+        Without plate, run2d and specobjid; flux is relative.
+
+    Raises
+    ------
+    BadInputError
+        The codes of `open_fits`, and NO_TABLE_HDU, MISSING_COLUMN, BAD_DTYPE, CHECKSUM,
+        WRONG_CONTENT, BAD_COORD, BAD_GRID, BAD_IVAR, BAD_FLUX.
+    """
+    path = Path(path)
+    with open_fits(path) as file:
+        header = file.hdus[0].header
+        arrays = _read_image(file) if header.get("NAXIS") == 2 else _read_table(file)
+    key, fiberid = _identity(path, header)
+    loglam = _loglam(header, arrays["wavelength"])
+    pixels = check_pixels(
+        path, loglam, arrays["flux"], arrays["ivar"], arrays["andmask"], arrays["ormask"]
+    )
+    ra, dec = check_position(path, _number(header, "RA"), _number(header, "DEC"))
+    mjd = header.get("MJD")
+    return SpectrumFile(
+        **vars(pixels),
+        path=path,
+        survey="lamost",
+        survey_key=key,
+        ra=ra,
+        dec=dec,
+        plate=None,
+        mjd=mjd if isinstance(mjd, int) else None,
+        fiberid=fiberid,
+        run2d=None,
+        specobjid=None,
+        class_=str(header.get("CLASS", "")).strip(),
+        subclass=str(header.get("SUBCLASS", "")).strip(),
+        z=_number(header, "Z"),
+        z_err=_number(header, "Z_ERR"),
+        zwarning=None,
+        instrument="LAMOST",
+        fbadpix=bad_fraction(pixels.ivar),
+    )
+
+
+def _read_image(file: FitsFile) -> dict[str, np.ndarray]:
+    """Give the rows of the primary image, by the names of the table layout."""
+    hdu = file.hdus[0]
+    header = hdu.header
+    if header["BITPIX"] != -32 or header["NAXIS2"] != N_IMAGE_ROWS:
+        raise BadInputError(
+            "BAD_DTYPE",
+            f"the image of {file.path} has not {N_IMAGE_ROWS} rows of 32-bit numbers",
+            "Check that this is a LAMOST low-resolution spectrum.",
+        )
+    verify_checksums(file, hdu)
+    file.stream.seek(hdu.data_offset)
+    image = np.fromfile(file.stream, ">f4", N_IMAGE_ROWS * int(header["NAXIS1"]))
+    return dict(zip(TABLE_COLUMNS, image.reshape(N_IMAGE_ROWS, -1).astype("f4"), strict=True))
+
+
+def _read_table(file: FitsFile) -> dict[str, np.ndarray]:
+    """Give the arrays in the only row of the table."""
+    table = open_table(file, "COADD")
+    verify_checksums(file, table.hdu)
+    columns = {name: table.require(name, "float", array=True) for name in TABLE_COLUMNS[:3]}
+    for name in TABLE_COLUMNS[3:]:
+        columns[name] = table.require(name, "number", array=True)
+    rows = table.read(0, 1, columns.values())
+    if not len(rows):
+        raise BadInputError("BAD_GRID", f"the COADD table of {file.path} has no row", "")
+    arrays = {name: np.asarray(native(rows, c)).reshape(-1) for name, c in columns.items()}
+    if len({len(values) for values in arrays.values()}) > 1:
+        raise BadInputError("BAD_DTYPE", f"the arrays of {file.path} differ in length", "")
+    return arrays
+
+
+def _loglam(header: fits.Header, wavelength: np.ndarray) -> np.ndarray:
+    """log10 of the vacuum wavelength: stored where there is a row for it, else from the header."""
+    if len(wavelength) and np.nanmin(wavelength) > MIN_WAVELENGTH:
+        return np.log10(wavelength.astype("f8"))
+    start, step = _number(header, "COEFF0"), _number(header, "COEFF1")
+    return start + step * np.arange(len(wavelength))
+
+
+def _identity(path: Path, header: fits.Header) -> tuple[str, int | None]:
+    """Give the key of the observation and its fibre, checked against the file name."""
+    cards = [header.get(card) for card in ("LMJD", "PLANID", "SPID", "FIBERID")]
+    said = None if None in cards else tuple(str(card).strip() for card in cards)
+    found = FILE_NAME.fullmatch(path.name)
+    if found and said:
+        lmjd, plan, spectrograph, fiber = found.groups()[:4]
+        name = (str(int(lmjd)), plan, str(int(spectrograph)), str(int(fiber)))
+        if name != said:
+            raise BadInputError(
+                "WRONG_CONTENT",
+                f"{path} holds the spectrum {'-'.join(said)}",
+                "Download the right file.",
+            )
+    obsid = str(header.get("OBSID", "")).strip()
+    if not obsid and not said:
+        raise BadInputError(
+            "WRONG_CONTENT", f"{path} has neither OBSID nor LMJD, PLANID, SPID and FIBERID", ""
+        )
+    return obsid or "-".join(said or ()), int(said[3]) if said else None
+
+
+def _number(header: fits.Header, card: str) -> float:
+    """Get a real number from a header; NaN where there is none or a sentinel."""
+    value = header.get(card)
+    known = isinstance(value, int | float) and value > -9990
+    return float(value) if known else float("nan")
