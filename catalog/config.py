@@ -1,0 +1,76 @@
+"""Settings, made once at the edge and passed in; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from catalog.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the catalog lives.
+
+    Attributes
+    ----------
+    home : Path
+        Folder of the embedded server; unused when `database_url` is given.
+    database_url : URL or None
+        A PostgreSQL >= 15 server of the user's own. Never printed with its password.
+    """
+
+    home: Path
+    database_url: URL | None = field(default=None)
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """The user's data folder; for root a system folder, as root's own is closed to the server."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/crosslabel")
+    base = environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "crosslabel"
+
+
+def parse_url(text: str) -> URL:
+    """A PostgreSQL URL as people write it (``postgresql://``, ``postgres://``), for psycopg 3.
+
+    Raises
+    ------
+    ConfigurationError
+        If the text is no URL or names another kind of database.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError as exc:
+        raise ConfigurationError(
+            "the database URL cannot be read",
+            "Write it as postgresql://user:password@host:5432/database",
+        ) from exc
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError(
+            f"the database URL names {url.get_backend_name()}", "crosslabel needs PostgreSQL >= 15"
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def make_settings(
+    environ: Mapping[str, str], *, home: Path | None = None, database_url: str | None = None
+) -> Settings:
+    """Options first, then ``CROSSLABEL_DATABASE_URL`` and ``CROSSLABEL_HOME``, then defaults.
+
+    An explicit ``home`` wins over a database URL of the environment.
+    """
+    text = database_url
+    if text is None and home is None:
+        text = environ.get("CROSSLABEL_DATABASE_URL") or None
+    if home is None:
+        home = Path(environ.get("CROSSLABEL_HOME") or default_home(environ))
+    return Settings(
+        home=home.expanduser().absolute(), database_url=parse_url(text) if text else None
+    )

@@ -1,0 +1,234 @@
+"""What every column means: unit, UCD and description, by name.
+
+Names carry meaning: one name means one thing in every table and view. The comments in the
+database, the units of FITS exports and the schema page all come from this vocabulary.
+UCDs follow the IVOA UCD1+ list; units are VOUnits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Unit (empty: none), UCD and description of a column."""
+
+    unit: str
+    ucd: str
+    description: str
+
+    @property
+    def comment(self) -> str:
+        """The comment stored in the database: ``description [unit] (ucd)``."""
+        unit = f" [{self.unit}]" if self.unit else ""
+        return f"{self.description}{unit} ({self.ucd})"
+
+
+#: The elements of which ASPCAP gives an abundance relative to iron, as ``<element>_fe``.
+ELEMENTS = (
+    ["c", "ci", "n", "o", "na", "mg", "al", "si", "p", "s", "k", "ca", "ti", "tiii", "v", "cr", "mn", "fe", "co", "ni", "cu", "ge", "ce", "rb", "y", "nd", "yb"]
+)  # fmt: skip
+_SPECIAL = {"ci": "C (from C I lines)", "tiii": "Ti (from Ti II lines)"}
+
+LABELS: dict[str, Meaning] = {
+    "teff": Meaning("K", "phys.temperature.effective", "Effective temperature"),
+    "logg": Meaning("dex", "phys.gravity", "Surface gravity, log10 of cm/s2"),
+    "m_h": Meaning("dex", "phys.abund.Z", "Metallicity [M/H]"),
+    "alpha_m": Meaning("dex", "phys.abund", "Alpha enhancement [alpha/M]"),
+    "fe_h": Meaning("dex", "phys.abund.Fe", "Iron abundance [Fe/H]"),
+} | {
+    f"{e}_fe": Meaning("dex", "phys.abund", f"Abundance [{_SPECIAL.get(e, e.title())}/Fe]")
+    for e in ELEMENTS
+    if e != "fe"
+}  # fmt: skip
+"""The labels of the catalog: the columns of ``stellar_label`` (and, with ``_err``, their errors)."""
+
+
+def error_of(label: str) -> str:
+    """The name of the column that holds a label's error."""
+    return f"{label}_err"
+
+
+_TEXT = """
+source_id | | meta.id;meta.main | Surrogate key of a source
+survey | | meta.id;meta.dataset | Survey of the source: apogee, sdss or lamost
+survey_key | | meta.id | Key of the source in its survey
+ra | deg | pos.eq.ra;meta.main | Right ascension, ICRS
+dec | deg | pos.eq.dec;meta.main | Declination, ICRS
+healpix29 | | pos.healpix | HEALPix cell of the position, nested, order 29
+epoch | yr | time.epoch | Julian year of the position
+pmra | mas/yr | pos.pm;pos.eq.ra | Proper motion in right ascension, times cos(dec)
+pmdec | mas/yr | pos.pm;pos.eq.dec | Proper motion in declination
+star_id | | meta.id.parent | Surrogate key of the physical star
+star_key | | meta.id | Name of the physical star: its 2MASS-style APOGEE_ID
+apogee_id | | meta.id | APOGEE_ID: 2MASS-style name of the star
+target_id | | meta.id | TARGET_ID: telescope, field and APOGEE_ID
+apstar_id | | meta.id | APSTAR_ID: unique name of the combined APOGEE spectrum
+data_release | | meta.version | SDSS data release of the row
+telescope | | instr.tel | Telescope of the observation
+field | | meta.id;obs.field | Name of the field
+snr | | stat.snr | Signal-to-noise ratio per pixel of the APOGEE spectrum
+vhelio_avg | km/s | spect.dopplerVeloc | Mean heliocentric radial velocity
+vscatter | km/s | stat.stdev;spect.dopplerVeloc | Scatter of the visit velocities
+nvisits | | meta.number | Number of APOGEE visits
+starflag | | meta.code.qual | STARFLAG bits of APOGEE
+aspcapflag | | meta.code.qual | ASPCAPFLAG bits of ASPCAP
+extratarg | | meta.code | EXTRATARG bits; bit 4 marks duplicates
+j | mag | phot.mag;em.IR.J | 2MASS J magnitude
+h | mag | phot.mag;em.IR.H | 2MASS H magnitude
+k | mag | phot.mag;em.IR.K | 2MASS Ks magnitude
+is_primary | | meta.code | Whether this is the survey's main row of the star
+specobjid | | meta.id | SDSS specObjID, unsigned 64-bit
+plate | | meta.id | SDSS plate number
+mjd | d | time.epoch | Modified Julian date of the SDSS spectrum
+fiberid | | meta.id | SDSS fibre number
+run2d | | meta.version | Version of the SDSS reduction
+sspp_flag | | meta.code.qual | SSPP's FLAG: five letters, nnnnn is normal
+bv | mag | phot.color;em.opt.B;em.opt.V | B-V colour adopted by SSPP
+v_mag | mag | phot.mag;em.opt.V | V magnitude adopted by SSPP
+g_mag | mag | phot.mag;em.opt.B | g magnitude used by SSPP
+snr_sspp | | stat.snr | Signal-to-noise ratio given by SSPP
+rv_adop | km/s | spect.dopplerVeloc | Radial velocity adopted by SSPP
+rv_adop_err | km/s | stat.error;spect.dopplerVeloc | Error of rv_adop
+spectype | | src.class | Spectral type given by SSPP
+in_sspp | | meta.code | Whether the spectrum has a row in an SSPP catalog
+instrument | | instr | Spectrograph: SDSS, BOSS or LAMOST
+class | | src.class | Class of the pipeline: STAR, GALAXY or QSO
+subclass | | src.class | Subclass of the pipeline
+z | | src.redshift | Redshift of the pipeline
+z_err | | stat.error;src.redshift | Error of z
+zwarning | | meta.code.qual | ZWARNING bits of the pipeline
+sn_median | | stat.snr | Median of flux * sqrt(ivar) over good pixels
+bad_fraction | | meta.code.qual;arith.ratio | Fraction of pixels with ivar = 0
+spectrum_state | | meta.code.qual | ok, or why there are no usable pixels
+first_index | | meta.number | Index of the first pixel on the grid loglam = 3.5 + 1e-4 i
+loglam0 | | em.wl | log10 of the first vacuum wavelength in Angstrom
+dloglam | | em.wl;spect.binSize | Step of log10 wavelength
+n_pixels | | meta.number | Number of pixels
+flux | | phot.flux.density;em.wl | Flux, little-endian float32 (spectrum: 1e-17 erg/s/cm2/A; normalized: 1)
+ivar | | stat.weight;phot.flux.density | Inverse variance of flux, little-endian float32; 0 is no information
+and_mask | | meta.code.qual | Mask bits set in all exposures, little-endian int32
+or_mask | | meta.code.qual | Mask bits set in any exposure, little-endian int32
+continuum | | phot.flux.density;spect.continuum | Pseudo-continuum, little-endian float32
+sha256 | | meta.checksum | SHA-256 of the content
+input_file_id | | meta.id.parent | Surrogate key of an input file
+path | | meta.id;meta.file | Path of the file when it was read
+size | byte | phys.size;meta.file | Size of the file
+kind | | meta.code.class | Kind of the row
+release | | meta.version | Data release
+n_rows | | meta.number | Number of rows in the file
+item_key | | meta.id | Row number, key or file name of the refused item; empty for the whole file
+reason_code | | meta.code.error | Why it was refused; the codes are listed in docs/operations.md
+detail | | meta.note | The refusal in words
+attempts | | meta.number | How often it was tried
+crossmatch_id | | meta.id | Surrogate key of a crossmatch configuration
+left_spec | | meta.id | Left catalog: survey or survey/release
+right_spec | | meta.id | Right catalog: survey or survey/release
+radius_arcsec | arcsec | pos.angDistance | Search radius, inclusive
+left_id | | meta.id | Source on the left (APOGEE) side of a pair
+right_id | | meta.id | Source on the right (optical) side of a pair
+sep_arcsec | arcsec | pos.angDistance | Great-circle separation of the pair
+chunk_order | | meta.number | HEALPix order of the chunks
+pixel | | pos.healpix | HEALPix pixel of the chunk, nested
+left_digest | | meta.checksum | Digest of the left sources of the pixel
+right_digest | | meta.checksum | Digest of the right sources of the pixel and its neighbours
+sample_id | | meta.id | Surrogate key of a sample
+name | | meta.id | Name
+preset | | meta.id | Preset that made it
+params | | meta.note | Parameters as JSON
+counts | | meta.number | Counts from file to sample, as JSON
+accepted | | meta.code | Whether the pair is in the sample
+reason | | meta.code.qual | First reason that rejects the pair; NULL if accepted
+label_distance | | stat.value;arith.diff | Distance in labels and position of the preset seed-2018
+recipe | | meta.id | Recipe of the normalization
+recipe_version | | meta.version | Version of the recipe
+spectrum_sha256 | | meta.checksum | Checksum of the spectrum that was normalized
+normalize_flags | | meta.code.qual | Bits of the normalization (table flag_bit, producer normalize)
+good_fraction | | stat.value;arith.ratio | Fraction of the recipe's pixels that carry information
+label_set_id | | meta.id | Surrogate key of an edition of a label set
+edition | | meta.version | Edition: 1, 2, 3...
+status | | meta.code.status | building or complete
+inputs_hash | | meta.checksum | Digest of what the edition was made from
+description | | meta.note | In words
+flags | | meta.code.qual | Bits of the producer (table flag_bit)
+producer | | meta.id | Who sets the bit
+bit | | meta.number | Bit number, from 0
+meaning | | meta.note | What the bit means
+model_id | | meta.id | Surrogate key of a model
+labels | | meta.note | Names of the labels, in order
+seed | | meta.number | Seed of the random numbers
+metrics | | stat | Scores as JSON
+artifact | | meta.id;meta.file | The model itself: a portable file without pickle
+versions | | meta.version;meta.software | Versions of the software, as JSON
+fold | | meta.number | Fold in which the row was held out; -1 the validation run, -2 the final fit
+network | | meta.id | forward (spectrum to labels) or reverse (labels to spectrum)
+training_epoch | | meta.number | Epoch of the training, from 1
+loss | | stat.fit.residual | Training loss, in the preset's units
+val_loss | | stat.fit.residual | Loss on held-out stars, in the preset's units
+state_bytes | | meta.id;meta.file | Everything the next chunk of the training needs, as npz
+chunk_key | | meta.id | Key of the chunk
+ensemble_spread | | stat.stdev | Relative spread of the ensemble: largest over labels of spread / error
+chi2 | | stat.fit.chi2 | Reduced chi-square of the spectrum given the prediction
+distance | | stat | Distance of the spectrum from the training spectra
+raw_sigma | | stat.error | Errors before calibration, one per label of the model
+ensemble_std | | stat.stdev | Standard deviation over the ensemble, one per label of the model
+run_id | | meta.id | Surrogate key of a run
+target | | meta.id | What the run writes; the lock is on it
+params_hash | | meta.checksum | Digest of everything that changes the answer
+code_version | | meta.version;meta.software | Version of crosslabel
+state | | meta.code.status | State in the ledger
+host | | meta.id | Host of the process
+pid | | meta.id | Process
+error | | meta.note | What went wrong
+ordinal | | meta.number | Order of the chunk
+rows_written | | meta.number | Rows inserted, changed or deleted
+elapsed_s | s | time.duration | Time spent
+created_at | | time.creation | When it was made (UTC)
+published_at | | time.release | When it was published (UTC)
+ingested_at | | time.processing | When it was read (UTC)
+first_seen | | time.processing | When it was first refused (UTC)
+started_at | | time.start | Start (UTC)
+heartbeat_at | | time.processing | Last sign of life (UTC)
+finished_at | | time.end | End (UTC)
+n_in_radius | | meta.number | Candidates of the left source within the radius
+left_rank | | stat.rank | Rank of the right source among the left one's candidates, by separation
+right_rank | | stat.rank | Rank of the left source among the right one's candidates, by separation
+label | | meta.id | Name of a label
+unit | | meta.unit | Unit of the value
+value | | stat.value | Value of the label
+err | | stat.error | Error of the value
+label_set | | meta.id | Label set with its edition
+ref_set | | meta.id | Reference label set
+test_set | | meta.id | Compared label set
+ref_value | | stat.value | Value in the reference set
+test_value | | stat.value | Value in the compared set
+delta | | stat.value;arith.diff | Compared value minus reference value
+delta_err | | stat.error;arith.diff | Combined error of the difference
+n | | meta.number | Number of spectra compared
+bias | | stat.value;stat.median | Median difference
+sigma_mad | | stat.stdev;arith.diff | Robust scatter: 1.4826 times the median absolute deviation
+seed_bias | | stat.value;stat.mean | The notebook's bias: mean difference
+seed_scatter | | stat.value;stat.mean | The notebook's scatter: mean absolute deviation about the mean
+mae | | stat.value;stat.mean | Mean absolute difference
+pull_sigma | | stat.stdev;arith.ratio | Robust scatter of delta over its combined error
+chunks | | meta.number | Number of chunks
+chunks_done | | meta.number | Chunks done
+chunks_failed | | meta.number | Chunks failed
+"""
+
+
+def _vocabulary() -> dict[str, Meaning]:
+    """The lines above, with the labels and their errors."""
+    table = dict(LABELS)
+    for label, meaning in LABELS.items():
+        table[error_of(label)] = Meaning(
+            meaning.unit, f"stat.error;{meaning.ucd}", f"Error of {label}"
+        )
+    for line in _TEXT.strip().splitlines():
+        name, unit, ucd, description = (part.strip() for part in line.split("|"))
+        table[name] = Meaning(unit, ucd, description)
+    return table
+
+
+VOCABULARY: dict[str, Meaning] = _vocabulary()

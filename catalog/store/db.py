@@ -1,0 +1,191 @@
+"""The engine, transactions, locks, and the check that the schema is at head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
+
+from catalog.config import Settings, parse_url
+from catalog.errors import ConfigurationError, LockedError, SourceUnavailableError
+from catalog.store import embedded
+
+MINIMUM_SERVER = 150000  # PostgreSQL 15
+_UPGRADE = "Run: crosslabel db upgrade"
+
+
+@dataclass(frozen=True)
+class Database:
+    """A PostgreSQL database; functions that touch it take a connection of it."""
+
+    engine: sa.Engine
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """One write transaction: everything in it commits, or nothing."""
+        with self.engine.begin() as conn:
+            yield conn
+
+    @contextmanager
+    def reader(self) -> Iterator[sa.Connection]:
+        """A read-only transaction that sees one state of the database throughout."""
+        with self.engine.connect().execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        ) as conn:
+            yield conn
+
+
+def connect(settings: Settings) -> Database:
+    """The database of the settings; starts the embedded server where none is named.
+
+    Raises
+    ------
+    SourceUnavailableError
+        If the server does not answer.
+    ConfigurationError
+        If the server is older than PostgreSQL 15.
+    """
+    url = settings.database_url or parse_url(embedded.start(settings.home).url)
+    return open_database(url)
+
+
+def open_database(url: sa.URL) -> Database:
+    """A database by its URL, checked with a real query."""
+    engine = sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=4,
+        connect_args={"options": "-c timezone=UTC", "application_name": "crosslabel"},
+    )
+    try:
+        with engine.connect() as conn:
+            version = conn.scalar(sa.text("SELECT current_setting('server_version_num')::int"))
+    except OperationalError as exc:
+        raise SourceUnavailableError(
+            f"the database {url.render_as_string(hide_password=True)} does not answer: "
+            f"{str(exc.orig).strip()}",
+            "Is the server running, and is CROSSLABEL_DATABASE_URL right?",
+        ) from None  # the cause would print the password
+    if version < MINIMUM_SERVER:
+        raise ConfigurationError(
+            f"the server is PostgreSQL {version // 10000}", "crosslabel needs PostgreSQL >= 15"
+        )
+    return Database(engine)
+
+
+def alembic_config(connection: sa.Connection | None = None) -> Config:
+    """The migrations of this installation, run on the connection that is handed in."""
+    import migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["connection"] = connection
+    return config
+
+
+@cache
+def head_revision() -> str:
+    """The newest migration of this installation."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def schema_revision(conn: sa.Connection) -> str | None:
+    """The migration that the database is at; None for an empty database."""
+    return MigrationContext.configure(conn).get_current_revision()
+
+
+def require_schema_at_head(db: Database) -> None:
+    """Stop unless the database has exactly the schema that this code was written for.
+
+    Raises
+    ------
+    ConfigurationError
+        With the command that mends it.
+    """
+    with db.reader() as conn:
+        found = schema_revision(conn)
+    head = head_revision()
+    if found is None:
+        raise ConfigurationError("the database has no crosslabel schema yet", _UPGRADE)
+    if found != head:
+        known = {s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+        todo = _UPGRADE if found in known else "Update crosslabel: the schema is newer than it"
+        raise ConfigurationError(f"the schema is at {found}, this version needs {head}", todo)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A held advisory lock, on a connection of its own."""
+
+    connection: sa.Connection
+    target: str
+
+    def check(self) -> None:
+        """Stop if the lock's connection is gone, for then the lock is gone too."""
+        try:
+            self.connection.execute(sa.text("SELECT 1"))
+        except OperationalError as exc:
+            raise SourceUnavailableError(
+                f"the connection that held the lock on {self.target} broke",
+                "Nothing of the open chunk was written; run: crosslabel resume",
+            ) from exc
+
+
+_LOCK_KEY = "hashtextextended('crosslabel ' || :target, 0)"
+
+
+@contextmanager
+def advisory_lock(db: Database, target: str) -> Iterator[Lock]:
+    """Hold the lock on what a job writes; the server drops it when the process dies.
+
+    Raises
+    ------
+    LockedError
+        If another session holds it.
+    """
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        if not conn.scalar(
+            sa.text(f"SELECT pg_try_advisory_lock({_LOCK_KEY})"), {"target": target}
+        ):
+            raise LockedError(
+                f"another run is writing {target}", "Try again later; crosslabel status shows it"
+            )
+        try:
+            yield Lock(conn, target)
+        finally:
+            if not conn.invalidated and not conn.closed:
+                _unlock(conn, target)
+
+
+def _unlock(conn: sa.Connection, target: str) -> None:
+    """Give the lock back; a broken connection has done so already."""
+    try:
+        conn.execute(sa.text(f"SELECT pg_advisory_unlock({_LOCK_KEY})"), {"target": target})
+    except OperationalError:
+        conn.invalidate()
+
+
+def is_locked(conn: sa.Connection, target: str) -> bool:
+    """Whether any session holds the lock on ``target``: whether a run on it is alive."""
+    query = f"""
+        SELECT EXISTS (SELECT 1 FROM pg_locks, (SELECT {_LOCK_KEY} AS k) AS key
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND classid::bigint = (k >> 32) & 4294967295 AND objid::bigint = k & 4294967295)"""
+    return bool(conn.scalar(sa.text(query), {"target": target}))
+
+
+def fetch_one(conn: sa.Connection, query: str, **params: Any) -> sa.Row[Any] | None:
+    """The first row of a query with bound parameters."""
+    return conn.execute(sa.text(query), params).first()

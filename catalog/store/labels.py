@@ -1,0 +1,146 @@
+"""Label sets: build an edition, publish it, find it. Complete editions never change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.errors import UsageError
+from catalog.store.schema import flag_bit, label_set, stellar_label
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """One edition of a label set."""
+
+    label_set_id: int
+    name: str
+    edition: int
+    status: str
+    kind: str
+    n_rows: int | None
+    inputs_hash: str | None = None
+    model_id: int | None = None
+    description: str = ""
+    params: Mapping[str, Any] | None = None
+
+    @property
+    def full_name(self) -> str:
+        """``name@edition``."""
+        return f"{self.name}@{self.edition}"
+
+
+_FIELDS = [label_set.c[f] for f in LabelSet.__dataclass_fields__]
+
+
+def begin_edition(
+    conn: sa.Connection,
+    name: str,
+    kind: str,
+    *,
+    run_id: int,
+    inputs_hash: str | None = None,
+    model_id: int | None = None,
+    description: str = "",
+    params: Mapping[str, Any] | None = None,
+) -> int:
+    """Enter the next edition of ``name`` as building, owned by a run; its id."""
+    last = conn.scalar(sa.select(sa.func.max(label_set.c.edition)).where(label_set.c.name == name))
+    return conn.execute(
+        label_set.insert()
+        .values(
+            name=name, edition=(last or 0) + 1, status="building", kind=kind, run_id=run_id,
+            inputs_hash=inputs_hash, model_id=model_id, description=description,
+            params=json.loads(json.dumps(params or {}, default=str)),
+        )
+        .returning(label_set.c.label_set_id)
+    ).scalar_one()  # fmt: skip
+
+
+def building_edition(conn: sa.Connection, run_id: int, name: str | None = None) -> int:
+    """The id of the edition that a run is building."""
+    query = sa.select(label_set.c.label_set_id).where(
+        label_set.c.run_id == run_id, label_set.c.status == "building"
+    )
+    if name is not None:
+        query = query.where(label_set.c.name == name)
+    return conn.execute(query).scalar_one()
+
+
+def publish(conn: sa.Connection, label_set_id: int) -> int:
+    """Turn a building edition into a complete one; returns its number of label rows."""
+    n = conn.scalar(
+        sa.select(sa.func.count()).select_from(stellar_label).where(
+            stellar_label.c.label_set_id == label_set_id
+        )
+    )  # fmt: skip
+    conn.execute(
+        label_set.update()
+        .where(label_set.c.label_set_id == label_set_id, label_set.c.status == "building")
+        .values(status="complete", published_at=sa.func.now(), n_rows=n)
+    )
+    return n or 0
+
+
+def discard_building(conn: sa.Connection, run_id: int) -> int:
+    """Delete the unpublished editions of a run, with their rows."""
+    return conn.execute(
+        label_set.delete().where(label_set.c.run_id == run_id, label_set.c.status == "building")
+    ).rowcount
+
+
+def list_label_sets(conn: sa.Connection, *, all_editions: bool = False) -> list[LabelSet]:
+    """Complete label sets by name: the newest edition of each, or all of them."""
+    query = (
+        sa.select(*_FIELDS)
+        .where(label_set.c.status == "complete")
+        .order_by(label_set.c.name, label_set.c.edition.desc())
+    )
+    if not all_editions:
+        query = query.distinct(label_set.c.name)
+    return [LabelSet(*row) for row in conn.execute(query)]
+
+
+def find_label_set(conn: sa.Connection, name: str) -> LabelSet:
+    """The complete edition that ``name`` or ``name@edition`` means.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the message lists what there is.
+    """
+    base, _, edition = name.partition("@")
+    query = sa.select(*_FIELDS).where(label_set.c.status == "complete", label_set.c.name == base)
+    if edition:
+        query = query.where(sa.cast(label_set.c.edition, sa.Text) == edition)
+    row = conn.execute(query.order_by(label_set.c.edition.desc()).limit(1)).first()
+    if row is None:
+        have = ", ".join(s.name for s in list_label_sets(conn)) or "none yet"
+        raise UsageError(f"there is no label set {name}", f"Complete label sets: {have}")
+    return LabelSet(*row)
+
+
+def register_flags(conn: sa.Connection, producer: str, bits: Mapping[int, tuple[str, str]]) -> None:
+    """Record what the flag bits of a producer mean."""
+    for bit, (name, meaning) in bits.items():
+        conn.execute(
+            sa.text(
+                "INSERT INTO flag_bit (producer, bit, name, meaning) VALUES (:p, :b, :n, :m) "
+                "ON CONFLICT (producer, bit) DO UPDATE SET name = excluded.name, "
+                "meaning = excluded.meaning WHERE (flag_bit.name, flag_bit.meaning) "
+                "IS DISTINCT FROM (excluded.name, excluded.meaning)"
+            ),
+            {"p": producer, "b": bit, "n": name, "m": meaning},
+        )
+
+
+def flag_meanings(conn: sa.Connection, producer: str) -> dict[int, tuple[str, str]]:
+    """What the flag bits of a producer mean."""
+    query = sa.select(flag_bit.c.bit, flag_bit.c.name, flag_bit.c.meaning).where(
+        flag_bit.c.producer == producer
+    )
+    return {bit: (name, meaning) for bit, name, meaning in conn.execute(query)}

@@ -1,0 +1,97 @@
+"""A real PostgreSQL for the tests: one migrated template a session, one clone a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from sqlalchemy.engine import URL
+
+from catalog.config import parse_url
+from catalog.store import embedded
+from catalog.store.db import Database, alembic_config, open_database
+
+ROOT = Path(__file__).resolve().parent.parent
+
+for variable in [v for v in os.environ if v.startswith("CROSSLABEL_")]:
+    if variable not in ("CROSSLABEL_TEST_DATABASE_URL", "CROSSLABEL_KIT"):
+        del os.environ[variable]
+
+
+@pytest.fixture(scope="session")
+def kit() -> Path:
+    """The folder of the survey kit beside the checkout."""
+    folder = Path(os.environ.get("CROSSLABEL_KIT", ROOT.parent / "shared"))
+    if not (folder / "tools" / "make_survey.py").exists():
+        pytest.skip(f"the survey kit is not in {folder} (set CROSSLABEL_KIT)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[URL]:
+    """A PostgreSQL server to make databases on: CROSSLABEL_TEST_DATABASE_URL, or an embedded one."""
+    given = os.environ.get("CROSSLABEL_TEST_DATABASE_URL")
+    if given:
+        yield parse_url(given)
+        return
+    home = Path(tempfile.mkdtemp(prefix="crosslabel-test-"))
+    home.chmod(0o755)
+    try:
+        yield parse_url(embedded.start(home).url)
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def admin(server_url: URL) -> Iterator[sa.Engine]:
+    """An autocommit engine that may create and drop databases."""
+    engine = sa.create_engine(server_url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(server_url: URL, admin: sa.Engine) -> Iterator[str]:
+    """The name of an empty database at head."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as conn:
+        conn.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    db = open_database(server_url.set(database=name))
+    with db.engine.begin() as conn:
+        command.upgrade(alembic_config(conn), "head")
+    db.engine.dispose()
+    yield name
+    with admin.connect() as conn:
+        conn.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def db_url(server_url: URL, admin: sa.Engine, template: str) -> Iterator[URL]:
+    """The URL of a fresh database at head: commits are real, and seen by subprocesses."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as conn:
+        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    yield server_url.set(database=name)
+    with admin.connect() as conn:
+        conn.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def db(db_url: URL) -> Iterator[Database]:
+    """A fresh database at head."""
+    database = open_database(db_url)
+    yield database
+    database.engine.dispose()
+
+
+def libpq_url(url: URL) -> str:
+    """A database URL as people give it to the command line."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
