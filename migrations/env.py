@@ -1,4 +1,4 @@
-"""Run the migrations on the connection handed in, or, for developers, on CROSSLABEL_DATABASE_URL."""
+"""Run the migrations on the connection handed in; for developers, on CROSSLABEL_DATABASE_URL."""
 
 from __future__ import annotations
 

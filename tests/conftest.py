@@ -36,7 +36,7 @@ def kit() -> Path:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[URL]:
-    """A PostgreSQL server to make databases on: CROSSLABEL_TEST_DATABASE_URL, or an embedded one."""
+    """A server to make databases on: CROSSLABEL_TEST_DATABASE_URL, or an embedded one."""
     given = os.environ.get("CROSSLABEL_TEST_DATABASE_URL")
     if given:
         yield parse_url(given)

@@ -81,7 +81,7 @@ def copy_in(conn: sa.Connection, table: str, columns: Mapping[str, np.ndarray]) 
     """COPY arrays into the columns of that name of a table, whose types must be theirs."""
     names = ", ".join(f'"{c}"' for c in columns)
     cursor = conn.connection.cursor()
-    with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN (FORMAT binary)') as copy:  # type: ignore[attr-defined]
+    with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN (FORMAT binary)') as copy:
         if any(v.dtype.kind == "O" for v in columns.values()):
             copy.set_types([staging_type(v) for v in columns.values()])
             lists = [_python_values(v) for v in columns.values()]
@@ -202,7 +202,7 @@ def fetch_arrays(
     wire = np.dtype(fields)
     cursor = conn.connection.cursor()
     buffer = bytearray()
-    with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:  # type: ignore[attr-defined]
+    with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
         for block in copy:
             buffer += block
     body = memoryview(buffer)[len(COPY_HEADER) : -len(COPY_TRAILER)]

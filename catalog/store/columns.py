@@ -26,9 +26,9 @@ class Meaning:
 
 
 #: The elements of which ASPCAP gives an abundance relative to iron, as ``<element>_fe``.
-ELEMENTS = (
-    ["c", "ci", "n", "o", "na", "mg", "al", "si", "p", "s", "k", "ca", "ti", "tiii", "v", "cr", "mn", "fe", "co", "ni", "cu", "ge", "ce", "rb", "y", "nd", "yb"]
-)  # fmt: skip
+ELEMENTS = tuple(
+    "c ci n o na mg al si p s k ca ti tiii v cr mn co ni cu ge ce rb y nd yb".split()  # noqa: SIM905
+)
 _SPECIAL = {"ci": "C (from C I lines)", "tiii": "Ti (from Ti II lines)"}
 
 LABELS: dict[str, Meaning] = {
@@ -40,8 +40,7 @@ LABELS: dict[str, Meaning] = {
 } | {
     f"{e}_fe": Meaning("dex", "phys.abund", f"Abundance [{_SPECIAL.get(e, e.title())}/Fe]")
     for e in ELEMENTS
-    if e != "fe"
-}  # fmt: skip
+}
 """The labels of the catalog: the columns of ``stellar_label`` (and, with ``_err``, their errors)."""
 
 

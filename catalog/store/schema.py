@@ -47,13 +47,16 @@ Double = Float(53)
 Timestamp = DateTime(timezone=True)
 
 
-def col(name: str, type_: TypeEngine[Any] | type[TypeEngine[Any]], *args: Any, **kw: Any) -> Column[Any]:  # fmt: skip
+AnyType = TypeEngine[Any] | type[TypeEngine[Any]]
+
+
+def col(name: str, type_: AnyType, *args: Any, **kw: Any) -> Column[Any]:
     """A column with the comment that the vocabulary has for its name; NOT NULL unless told."""
     kw.setdefault("nullable", False)
     return Column(name, type_, *args, comment=VOCABULARY[name].comment, **kw)
 
 
-def opt(name: str, type_: TypeEngine[Any] | type[TypeEngine[Any]], *args: Any) -> Column[Any]:
+def opt(name: str, type_: AnyType, *args: Any) -> Column[Any]:
     """A column that may be NULL: unknown, missing, or not applicable."""
     return col(name, type_, *args, nullable=True)
 

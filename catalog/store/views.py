@@ -257,7 +257,8 @@ WITH r AS MATERIALIZED (SELECT * FROM comparison_rows(ref, tests, sample)
 SELECT r.label, r.unit, r.ref_set, r.test_set, count(*), m.median,
        1.482602218505602 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(delta - m.median)),
        m.mean, avg(abs(delta - m.mean)), avg(abs(delta)),
-       1.482602218505602 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(delta / delta_err - m.pull))
+       1.482602218505602 * percentile_cont(0.5)
+           WITHIN GROUP (ORDER BY abs(delta / delta_err - m.pull))
            FILTER (WHERE delta_err > 0)
 FROM r JOIN m USING (ordinal)
 GROUP BY ordinal, r.label, r.unit, r.ref_set, r.test_set, m.median, m.mean, m.pull
@@ -276,7 +277,8 @@ DECLARE
     touched text;
 BEGIN
     SELECT l.name || '@' || l.edition INTO touched FROM label_set l
-    WHERE l.status = 'complete' AND l.label_set_id IN (SELECT c.label_set_id FROM changed c) LIMIT 1;
+    WHERE l.status = 'complete'
+      AND l.label_set_id IN (SELECT c.label_set_id FROM changed c) LIMIT 1;
     IF touched IS NOT NULL THEN
         RAISE EXCEPTION 'label set % is complete: its rows never change', touched
             USING HINT = 'publish a new edition instead';
@@ -312,10 +314,15 @@ def trigger_statement(table: str, event: str, rows: str) -> str:
     )
 
 
+def quoted(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def column_comments(view_columns: dict[str, list[str]]) -> list[str]:
     """COMMENT statements for the columns of views, from the vocabulary."""
     return [
-        f"COMMENT ON COLUMN {view}.\"{c}\" IS '{VOCABULARY[c].comment.replace(chr(39), chr(39) * 2)}'"
+        f'COMMENT ON COLUMN {view}."{c}" IS {quoted(VOCABULARY[c].comment)}'
         for view, names in view_columns.items()
         for c in names
     ]

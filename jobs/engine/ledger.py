@@ -120,7 +120,7 @@ def counts(conn: sa.Connection, run: Run) -> dict[str, int]:
         .where(job_chunk.c.run_id == run.run_id)
         .group_by(job_chunk.c.state)
     )
-    found = {state: n for state, n in conn.execute(query)}
+    found: dict[str, int] = {row[0]: row[1] for row in conn.execute(query)}
     return {state: found.get(state, 0) for state in ("pending", "done", "failed")}
 
 
