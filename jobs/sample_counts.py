@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from jobs.sample_pairs import LABELS, Candidates, nearest_of_left
 
-ROBUST = 1.4826  # sigma of a normal distribution over its median absolute deviation
+ROBUST = 1.482602218505602  # sigma of a normal distribution over its median absolute deviation
 
 
 def count_pairs(reason: NDArray[np.str_], order: tuple[str, ...]) -> dict[str, int]:
