@@ -75,9 +75,7 @@ def fold_splits(fold_of_row: NDArray[np.int64]) -> tuple[Split, ...]:
     )
 
 
-def validation_split(
-    group: NDArray[np.int64], fraction: float, seed: int, fold: int
-) -> Split:
+def validation_split(group: NDArray[np.int64], fraction: float, seed: int, fold: int) -> Split:
     """Set a random fraction of the stars aside.
 
     Raises

@@ -42,7 +42,7 @@ class Optimiser:
 class KerasAmsgradState(NamedTuple):
     """Number of updates, moments, and the largest second moment so far."""
 
-    count: jax.Array
+    step: jax.Array
     first: Any
     second: Any
     largest: Any
@@ -74,15 +74,13 @@ def keras_amsgrad(
         gradients: Any, state: KerasAmsgradState, params: Any = None
     ) -> tuple[Any, KerasAmsgradState]:
         del params
-        count = state.count + jnp.ones((), jnp.int32)
-        t = count.astype(jnp.float32)
+        step = state.step + jnp.ones((), jnp.int32)
+        t = step.astype(jnp.float32)
         alpha = learning_rate * jnp.sqrt(1.0 - b2**t) / (1.0 - b1**t)
         first = jax.tree.map(lambda m, g: m + (g - m) * (1.0 - b1), state.first, gradients)
         second = jax.tree.map(lambda v, g: v + (g * g - v) * (1.0 - b2), state.second, gradients)
         largest = jax.tree.map(jnp.maximum, state.largest, second)
-        updates = jax.tree.map(
-            lambda m, v: -alpha * m / (jnp.sqrt(v) + eps), first, largest
-        )
-        return updates, KerasAmsgradState(count, first, second, largest)
+        updates = jax.tree.map(lambda m, v: -alpha * m / (jnp.sqrt(v) + eps), first, largest)
+        return updates, KerasAmsgradState(step, first, second, largest)
 
     return optax.GradientTransformation(init, update)

@@ -119,7 +119,7 @@ def _solve(flux: FloatArray, weight: FloatArray, basis: FloatArray) -> FloatArra
     # Keeps a singular set of pixels solvable; far below the precision of a well-posed fit.
     gram[:, range(DEGREE + 1), range(DEGREE + 1)] += 1e-13 * moments[:, :1]
     right = (weight * flux) @ basis[:, : DEGREE + 1]
-    return np.linalg.solve(gram, right[..., None])[..., 0]
+    return np.linalg.solve(gram, right[..., None])[..., 0].astype(np.float64, copy=False)
 
 
 def fit_continuum(

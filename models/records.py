@@ -104,7 +104,10 @@ class TrainSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainSpec:
         """Undo `to_dict`, also after a round trip through JSON."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        arguments: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**arguments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +186,15 @@ class Predictions:
     @classmethod
     def empty(cls, n: int, k: int) -> Predictions:
         """Return predictions that know nothing, to be filled fold by fold."""
-        blank = [np.full((n, k), np.nan) for _ in range(4)]
+        wide, line = (n, k), (n,)
         return cls(
-            *blank, np.full(n, np.nan), np.full(n, np.nan), flags=np.zeros(n, dtype=np.int64)
+            values=np.full(wide, np.nan),
+            sigma=np.full(wide, np.nan),
+            raw_sigma=np.full(wide, np.nan),
+            ensemble_std=np.full(wide, np.nan),
+            chi2=np.full(line, np.nan),
+            distance=np.full(line, np.nan),
+            flags=np.zeros(line, dtype=np.int64),
         )
 
     def put(self, rows: NDArray[np.int64], part: Predictions) -> None:

@@ -17,7 +17,8 @@ FloatArray = NDArray[np.float64]
 
 def grid_wavelength(first_index: int, n_pixels: int) -> FloatArray:
     """Vacuum wavelengths [Angstrom] of `n_pixels` pixels from integer grid index `first_index`."""
-    return 10.0 ** (LOGLAM_ZERO + LOGLAM_STEP * (first_index + np.arange(n_pixels)))
+    loglam = LOGLAM_ZERO + LOGLAM_STEP * (first_index + np.arange(n_pixels))
+    return np.power(10.0, loglam, dtype=np.float64)
 
 
 def redshift_pixels(z: FloatArray) -> FloatArray:

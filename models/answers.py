@@ -1,0 +1,92 @@
+"""What both presets answer with, and the arithmetic that they share when predicting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models import arrays as ar
+from models.arrays import Arrays
+from models.networks import Architecture, apply_jit, template
+
+BLOCK = 512  # spectra per call: one compiled shape, bounded memory
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A preset's predictions before calibration and flags.
+
+    Parameters
+    ----------
+    values, sigma, ensemble_std : ndarray, shape (n, k) [units of the labels]
+        Labels, raw errors, spread of the ensemble; NaN where the preset has none.
+    chi2, distance : ndarray, shape (n,)
+        As in `models.records.Predictions`.
+    """
+
+    values: FloatArray
+    sigma: FloatArray
+    ensemble_std: FloatArray
+    chi2: FloatArray
+    distance: FloatArray
+
+
+def apply_blocks(arch: Architecture, model: Arrays, prefix: str, inputs: ArrayLike) -> FloatArray:
+    """Run a network whose parameters a model keeps under `prefix`, block by block.
+
+    Parameters
+    ----------
+    arch : Architecture
+        The network.
+    model : dict of str to ndarray
+        Arrays of a fitted model.
+    prefix : str
+        Name of the network's arrays.
+    inputs : array_like, shape (n, n_in)
+        Any float type; computed in float32.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, n_out)
+    """
+    params = jax.device_put(ar.unflatten(prefix, model, template(arch)))
+    rows = np.asarray(inputs, dtype=np.float32)
+    padded = np.zeros((-(-max(rows.shape[0], 1) // BLOCK) * BLOCK, rows.shape[1]), np.float32)
+    padded[: rows.shape[0]] = rows
+    parts = [
+        np.asarray(apply_jit(arch, params, padded[i : i + BLOCK]))
+        for i in range(0, padded.shape[0], BLOCK)
+    ]
+    return np.concatenate(parts)[: rows.shape[0]].astype(np.float64)
+
+
+def whitening(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and whitening matrix of a cloud of points, for `mahalanobis`.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, c)
+        Training spectra in score space.
+
+    Returns
+    -------
+    mean : ndarray, shape (c,)
+    whiten : ndarray, shape (c, c)
+        ``(x - mean) @ whiten`` has unit covariance.
+    """
+    mean = points.mean(axis=0)
+    centred = points - mean
+    covariance = centred.T @ centred / max(points.shape[0] - 1, 1)
+    # Directions that the training spectra do not span get a floor instead of infinite weight.
+    covariance += 1e-6 * max(float(np.trace(covariance)), 1e-30) * np.eye(mean.size)
+    return mean, np.linalg.inv(np.linalg.cholesky(covariance)).T
+
+
+def mahalanobis(points: FloatArray, mean: FloatArray, whiten: FloatArray) -> FloatArray:
+    """Distance of points to the training cloud, shape (n,), in standard deviations."""
+    return np.sqrt(np.sum(((points - mean) @ whiten) ** 2, axis=1))

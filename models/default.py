@@ -1,0 +1,237 @@
+"""The preset `default`: a small ensemble on ivar-weighted scores, with errors.
+
+Spectra are projected on components fitted to the training rows of the split (`models.projection`).
+An ensemble of small networks turns the scores into a mean and a standard deviation per label. The
+loss is a robust likelihood that knows the label errors and skips missing labels; noise of each
+spectrum's own size is added to the scores in training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import arrays as ar
+from models import train
+from models.answers import Answer, apply_blocks, mahalanobis, whitening
+from models.arrays import Arrays
+from models.crossval import Split
+from models.networks import Architecture
+from models.optimisers import Optimiser
+from models.projection import Projection, fit_projection
+from models.records import TrainingData, TrainSpec
+from models.scaling import LabelScaler
+from models.schedule import Chunk, Stage, n_splits, n_train
+
+STEPS = 3_000  # nominal updates per network
+BATCH = 128
+RATE = 3e-3
+WEIGHT_DECAY = 1e-2
+FEW_ROWS = 600  # below this many training rows the networks are held tighter
+FEW_ROWS_WEIGHT_DECAY = 0.1
+UPDATES_PER_CHUNK = 10_000  # network updates: a few seconds of one core
+
+
+def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
+    """Stages of a phase: one projection per split, then the networks of all splits together."""
+    steps = -(-n_train(spec, phase, n_rows) // BATCH)
+    updates = steps * n_splits(spec, phase) * spec.members
+    epochs = spec.epochs or -(-STEPS // steps)
+    return (
+        Stage("projection", n_splits(spec, phase), 1),
+        Stage("forward", epochs, max(1, UPDATES_PER_CHUNK // updates)),
+    )
+
+
+def _task(stage: Stage, spec: TrainSpec, splits: tuple[Split, ...], components: int) -> train.Task:
+    """The compiled training of the networks."""
+    n_rows = min(split.train.size for split in splits)
+    return train.Task(
+        Architecture("mlp", components, len(spec.labels)),
+        "robust_nll",
+        Optimiser(
+            "adamw_cosine",
+            RATE,
+            FEW_ROWS_WEIGHT_DECAY if n_rows < FEW_ROWS else WEIGHT_DECAY,
+            stage.total * -(-n_rows // BATCH),
+        ),
+        BATCH,
+        min(stage.step, stage.total),
+    )
+
+
+def advance(
+    spec: TrainSpec,
+    data: TrainingData,
+    splits: tuple[Split, ...],
+    chunk: Chunk,
+    state: Arrays,
+) -> tuple[Arrays, NDArray[np.float32], NDArray[np.float32]]:
+    """Fit the projection of one split, or train the epochs of one chunk.
+
+    Parameters
+    ----------
+    spec : TrainSpec
+        What to train.
+    data : TrainingData
+        All rows.
+    splits : tuple of Split
+        The splits of the phase.
+    chunk : Chunk
+        Which splits or epochs of which stage.
+    state : dict of str to ndarray
+        What the previous chunk of the phase returned; empty at its start.
+
+    Returns
+    -------
+    state : dict of str to ndarray
+        Projections, scores and networks.
+    losses, test_losses : ndarray, shape (n_splits, epochs of the chunk)
+        Mean over the ensemble, in scaled labels; empty for a projection.
+    """
+    if chunk.stage.name == "projection":
+        nothing = np.zeros((len(splits), 0), np.float32)
+        return _project(spec, data, splits, chunk, state), nothing, nothing
+    components = state["projection/prior"].shape[1]
+    task = _task(chunk.stage, spec, splits, components)
+    keys = train.network_keys(spec.seed, f"{chunk.phase}/forward", splits, spec.members)
+    if chunk.start == 0:
+        carry = train.start(task, keys)
+    else:
+        carry = ar.unflatten("carry", state, train.carry_like(task, keys.shape[0]))
+    rows = train.make_rows(splits, members=spec.members, with_test=chunk.phase == "validation")
+    tables = _tables(spec, data, splits, state)
+    carry, losses, test_losses = train.train(
+        task, carry, tables, rows, keys, chunk.start, chunk.stop
+    )
+    kept = {name: a for name, a in state.items() if not name.startswith("carry/")}
+    if chunk.stop == chunk.stage.total:
+        kept |= ar.flatten("forward", carry.params)
+    else:
+        kept |= ar.flatten("carry", carry)
+    shape = (len(splits), spec.members, chunk.stop - chunk.start)
+    return kept, losses.reshape(shape).mean(axis=1), test_losses.reshape(shape).mean(axis=1)
+
+
+def _project(
+    spec: TrainSpec,
+    data: TrainingData,
+    splits: tuple[Split, ...],
+    chunk: Chunk,
+    state: Arrays,
+) -> Arrays:
+    """Fit the projection of one split on its training rows and project all rows."""
+    split = splits[chunk.start]
+    # The same number of components in all splits, whatever their sizes.
+    components = min(spec.components, min(s.train.size for s in splits) - 1)
+    fit = fit_projection(data.flux[split.train], data.ivar[split.train], components, spec.seed)
+    scores = fit.scores(data.flux, data.ivar)
+    scale = np.sqrt(fit.prior[0])
+    new = {
+        "projection/mean": fit.mean,
+        "projection/basis": fit.basis,
+        "projection/prior": fit.prior,
+        "projection/scatter": fit.scatter,
+        "projection/scale": np.asarray(scale),
+        "scores": (scores.values / scale).astype(np.float32),
+        "noise": (scores.noise / scale).astype(np.float32),
+        "chi2": scores.chi2,
+    }
+    return {
+        name: np.concatenate([state[name], a[None]]) if chunk.start else a[None]
+        for name, a in new.items()
+    }
+
+
+def _tables(
+    spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
+) -> train.Tables:
+    """Scores and scaled labels, one table per split."""
+    labels, errors = [], []
+    known = np.isfinite(data.labels)
+    # A missing error counts as the floor.
+    label_errors = np.fmax(data.label_errors, spec.floors)
+    for split in splits:
+        scaler = LabelScaler.from_data(data.labels[split.train], data.names)
+        labels.append(np.where(known, scaler.transform(data.labels), 0.0))
+        errors.append(scaler.transform_errors(label_errors))
+    return train.Tables(
+        state["scores"],
+        np.stack(labels).astype(np.float32),
+        known[None].astype(np.float32),
+        np.stack(errors).astype(np.float32),
+        state["noise"],
+    )
+
+
+def fitted(
+    spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
+) -> list[Arrays]:
+    """Arrays of the finished model of each split, from the state that ends a phase."""
+    models = []
+    for i, split in enumerate(splits):
+        model = {name: a[i] for name, a in state.items() if name.startswith("projection/")}
+        members = slice(i * spec.members, (i + 1) * spec.members)
+        for name, a in ar.select("forward", state).items():
+            for member, params in enumerate(a[members]):
+                model[f"member-{member}/{name}"] = params
+        scaler = LabelScaler.from_data(data.labels[split.train], data.names)
+        scores = state["scores"][i, split.train].astype(np.float64)
+        mean, whiten = whitening(scores)
+        model |= {
+            "center": scaler.center,
+            "scale": scaler.scale,
+            "distance_mean": mean,
+            "distance_whiten": whiten,
+            "distance_limit": np.array(np.percentile(mahalanobis(scores, mean, whiten), 99.0)),
+            "chi2_limit": np.array(np.percentile(state["chi2"][i, split.train], 99.0)),
+        }
+        models.append(model)
+    return models
+
+
+def answer(
+    spec: TrainSpec,
+    model: Arrays,
+    first_index: int,
+    flux: NDArray[np.float32],
+    ivar: NDArray[np.float32],
+    continuum: NDArray[np.float32],
+) -> Answer:
+    """Predict labels with the arrays of one fitted model.
+
+    The raw error is the root of the mean of the predicted variances plus the variance between the
+    members of the ensemble.
+
+    Parameters
+    ----------
+    spec : TrainSpec
+        What the model was trained as.
+    model : dict of str to ndarray
+        From `fitted`.
+    first_index : int
+        Not used; the grid of the model is checked before.
+    flux, ivar, continuum : ndarray, shape (n, p)
+        Normalized spectra; bad pixels have no weight.
+    """
+    del first_index, continuum
+    fit = Projection(
+        **{name: a for name, a in ar.select("projection", model).items() if name != "scale"}
+    )
+    scores = fit.scores(flux, ivar)
+    inputs = scores.values / model["projection/scale"]
+    arch = Architecture("mlp", inputs.shape[1], len(spec.labels))
+    outputs = np.stack(
+        [apply_blocks(arch, model, f"member-{i}", inputs) for i in range(spec.members)]
+    )
+    means, log_sigmas = np.split(outputs, 2, axis=2)
+    variance = np.exp(2.0 * np.clip(log_sigmas, *train.LOG_SIGMA_RANGE)).mean(axis=0)
+    spread = means.std(axis=0)
+    scaler = LabelScaler(model["center"], model["scale"])
+    return Answer(
+        values=scaler.inverse(means.mean(axis=0)),
+        sigma=scaler.inverse_errors(np.sqrt(variance + spread**2)),
+        ensemble_std=scaler.inverse_errors(spread),
+        chi2=scores.chi2,
+        distance=mahalanobis(inputs, model["distance_mean"], model["distance_whiten"]),
+    )

@@ -1,0 +1,139 @@
+"""How well two sets of labels agree; the robust statistics and those of the original notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+MAD_TO_SIGMA = 1.4826  # of a Gaussian
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Statistics of delta = test - reference over the n finite values.
+
+    Parameters
+    ----------
+    n : int
+        Number of pairs.
+    bias, sigma_mad : float
+        Median, and 1.4826 times the median absolute deviation about it.
+    seed_bias, seed_scatter : float
+        Mean, and mean absolute deviation about it, as in the notebook.
+    mae : float
+        Mean absolute delta.
+    outliers : float
+        Fraction farther than 3 `sigma_mad` from the median.
+    """
+
+    n: int
+    bias: float
+    sigma_mad: float
+    seed_bias: float
+    seed_scatter: float
+    mae: float
+    outliers: float
+
+
+def score(delta: ArrayLike) -> Score:
+    """Compute all statistics of a set of differences; NaN values where none is finite."""
+    finite = _finite(delta)
+    if finite.size == 0:
+        return Score(0, *[float("nan")] * 6)
+    median, sigma, mean = bias(finite), sigma_mad(finite), float(np.mean(finite))
+    return Score(
+        n=finite.size,
+        bias=median,
+        sigma_mad=sigma,
+        seed_bias=mean,
+        seed_scatter=float(np.mean(np.abs(finite - mean))),
+        mae=float(np.mean(np.abs(finite))),
+        outliers=float(np.mean(np.abs(finite - median) > 3.0 * sigma)),
+    )
+
+
+def bias(delta: ArrayLike) -> float:
+    """Median of the finite differences."""
+    finite = _finite(delta)
+    return float(np.median(finite)) if finite.size else float("nan")
+
+
+def sigma_mad(delta: ArrayLike) -> float:
+    """1.4826 times the median absolute deviation about the median."""
+    finite = _finite(delta)
+    if finite.size == 0:
+        return float("nan")
+    return float(MAD_TO_SIGMA * np.median(np.abs(finite - np.median(finite))))
+
+
+def pull(delta: ArrayLike, error: ArrayLike, reference_error: ArrayLike) -> FloatArray:
+    """Difference over the combined error; NaN where that is unknown or zero.
+
+    Parameters
+    ----------
+    delta, error, reference_error : array_like, shape (n,)
+        Differences and the errors of both sides, in one unit. A missing error counts as zero as
+        long as the other is known.
+    """
+    both = np.hypot(np.nan_to_num(np.asarray(error)), np.nan_to_num(np.asarray(reference_error)))
+    blank = np.full(np.shape(delta), np.nan)
+    return np.divide(np.asarray(delta, dtype=np.float64), both, out=blank, where=both > 0.0)
+
+
+def coverage(pulls: ArrayLike, width: float = 1.0) -> float:
+    """Fraction of finite pulls within +-width; 0.683 for width 1 if the errors are right."""
+    finite = _finite(pulls)
+    return float(np.mean(np.abs(finite) <= width)) if finite.size else float("nan")
+
+
+def bootstrap_error(
+    delta: ArrayLike,
+    group: ArrayLike,
+    statistic: Callable[[FloatArray], float],
+    *,
+    seed: int,
+    draws: int = 200,
+) -> float:
+    """Half the 16th-to-84th percentile range of a statistic over resampled stars.
+
+    Parameters
+    ----------
+    delta : array_like, shape (n,)
+        Differences; those not finite are left out.
+    group : array_like of int, shape (n,)
+        Number of the star of each: repeats are drawn together.
+    statistic : callable
+        Such as `bias` or `sigma_mad`.
+    seed : int
+        Seed of the draws.
+    draws : int
+        Number of bootstrap samples.
+    """
+    values, stars = np.asarray(delta, dtype=np.float64), np.asarray(group)
+    known = np.isfinite(values)
+    values, stars = values[known], stars[known]
+    if values.size == 0:
+        return float("nan")
+    order = np.argsort(stars, kind="stable")
+    values = values[order]
+    _, first, count = np.unique(stars[order], return_index=True, return_counts=True)
+    rng = np.random.default_rng(seed)
+    results = []
+    for _ in range(draws):
+        drawn = rng.integers(0, first.size, first.size)
+        length = count[drawn]
+        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+        results.append(statistic(values[np.repeat(first[drawn], length) + within]))
+    low, high = np.percentile(results, [16.0, 84.0])
+    return float(0.5 * (high - low))
+
+
+def _finite(values: ArrayLike) -> FloatArray:
+    """Keep the finite values, flat."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return flat[np.isfinite(flat)]

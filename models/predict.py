@@ -1,0 +1,156 @@
+"""Use a trained model: labels, errors and flags for new spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models import artifact, default, seed2018, uncertainty
+from models.answers import Answer
+from models.arrays import Arrays
+from models.records import Predictions, TrainSpec
+
+FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
+    {
+        0: ("OUT_OF_RANGE", "a label lies outside the range of the training labels"),
+        1: ("FAR_FROM_TRAINING", "farther from the training spectra than 99% of themselves"),
+        2: ("LOW_SNR", "median signal-to-noise ratio per pixel below 20"),
+        3: ("MASKED", "less than 80% of the pixels are good"),
+        4: ("MISSING_ARM", "less than a tenth of the blue or of the red half is good"),
+        5: ("NO_INFORMATION", "no good pixel: labels are missing"),
+        6: ("HIGH_CHI2", "the model reproduces the spectrum worse than 99% of the training ones"),
+    }
+)
+"""Bit number -> (name, meaning) of `Predictions.flags`."""
+
+MIN_SNR = 20.0
+MIN_GOOD = 0.8
+ARM_FRACTION = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model.
+
+    Parameters
+    ----------
+    spec : TrainSpec
+        What it was trained as.
+    first_index, n_pixels : int
+        The pixel grid that it expects.
+    arrays : dict of str to ndarray
+        Everything fitted: networks, scalers, projection, pixels, limits, calibration.
+    manifest : dict
+        Where it comes from; see `models.trainer`.
+    """
+
+    spec: TrainSpec
+    first_index: int
+    n_pixels: int
+    arrays: Arrays
+    manifest: Mapping[str, Any]
+
+    def predict(self, flux: ArrayLike, ivar: ArrayLike, continuum: ArrayLike) -> Predictions:
+        """Predict the labels of normalized spectra.
+
+        Parameters
+        ----------
+        flux, ivar, continuum : array_like, shape (n, n_pixels)
+            As in `models.continuum.Normalized`, by the recipe that the model names.
+
+        Returns
+        -------
+        Predictions
+            NaN and `NO_INFORMATION` for a spectrum without a good pixel.
+
+        Raises
+        ------
+        ValueError
+            If the spectra lie on another grid.
+        """
+        flux, ivar, continuum = (np.asarray(a, dtype=np.float32) for a in (flux, ivar, continuum))
+        if (
+            flux.ndim != 2
+            or flux.shape[1] != self.n_pixels
+            or not (flux.shape == ivar.shape == continuum.shape)
+        ):
+            raise ValueError(
+                f"The model expects flux, ivar and continuum of one shape (n, {self.n_pixels}); "
+                f"got {flux.shape}, {ivar.shape} and {continuum.shape}. Normalize the spectra by "
+                f"the recipe {self.spec.recipe!r}."
+            )
+        compute = seed2018.answer if self.spec.preset == "seed-2018" else default.answer
+        answer = compute(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
+        blind = ~(ivar > 0.0).any(axis=1)
+        for numbers in (answer.values, answer.sigma, answer.ensemble_std):
+            numbers[blind] = np.nan
+        answer.chi2[blind] = answer.distance[blind] = np.nan
+        snr = median_snr(ivar)
+        return Predictions(
+            values=answer.values,
+            sigma=uncertainty.calibrate(self.arrays, answer.sigma, snr, answer.distance),
+            raw_sigma=answer.sigma,
+            ensemble_std=answer.ensemble_std,
+            chi2=answer.chi2,
+            distance=answer.distance,
+            flags=self._flags(answer, ivar, snr),
+        )
+
+    def _flags(
+        self, answer: Answer, ivar: NDArray[np.float32], snr: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Set the bits of `FLAG_BITS`."""
+        good = ivar > 0.0
+        middle = good.shape[1] // 2
+        arms = np.minimum(good[:, :middle].mean(axis=1), good[:, middle:].mean(axis=1))
+        low, high = self.arrays["range_low"], self.arrays["range_high"]
+        hits = (
+            ((answer.values < low) | (answer.values > high)).any(axis=1),
+            answer.distance > self.arrays["distance_limit"],
+            snr < MIN_SNR,
+            good.mean(axis=1) < MIN_GOOD,
+            arms < ARM_FRACTION,
+            ~good.any(axis=1),
+            answer.chi2 > self.arrays.get("chi2_limit", np.inf),
+        )
+        flags = np.zeros(good.shape[0], dtype=np.int64)
+        for bit, hit in enumerate(hits):
+            flags |= hit.astype(np.int64) << bit
+        return flags
+
+
+def median_snr(ivar: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Median signal-to-noise ratio per good pixel of normalized spectra, shape (n,); 0 for none."""
+    noise = np.where(ivar > 0.0, np.sqrt(ivar), np.float32(np.nan))
+    snr = np.zeros(ivar.shape[0])
+    seen = (ivar > 0.0).any(axis=1)
+    snr[seen] = np.nanmedian(noise[seen], axis=1)
+    return snr
+
+
+def load(data: bytes) -> Model:
+    """Read a model from its artifact.
+
+    Parameters
+    ----------
+    data : bytes
+        What training returned as `Step.artifact`.
+
+    Raises
+    ------
+    ValueError
+        If the bytes are damaged or of another format version.
+    """
+    manifest, arrays = artifact.from_bytes(data)
+    return Model(
+        spec=TrainSpec.from_dict(manifest["spec"]),
+        first_index=int(manifest["grid"]["first_index"]),
+        n_pixels=int(manifest["grid"]["n_pixels"]),
+        arrays=arrays,
+        manifest=manifest,
+    )

@@ -1,0 +1,219 @@
+"""Spectra as few numbers: ivar-weighted scores on a basis of spectral components.
+
+The model of a spectrum is x = m + V z + noise, with prior z ~ N(0, L) and per pixel the variance
+1 / ivar + s^2, s^2 being what the basis leaves unexplained. The posterior mean (probabilistic PCA,
+Tipping & Bishop 1999, with known noise of each pixel) is
+
+    z = (V^T W V + L^-1)^-1 V^T W (x - m),   W = 1 / (1 / ivar + s^2),  W = 0 for bad pixels,
+
+so masked pixels need no filling and noisy ones count less. The basis starts as the principal
+components of the training spectra and is refined by ivar-weighted factorisation (HMF; Tsalmantza &
+Hogg 2012): pixel by pixel, the weighted fit of the spectra by the scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+REFINEMENTS = 2  # rounds of factorisation
+FIRST_SCATTER = 0.02  # s before any residual is known, in units of the continuum
+MIN_SCATTER = 1e-3
+MIN_PIXEL_ROWS = 10  # a pixel that is good in fewer training spectra is not used
+MAX_DEVIATION = 1.0  # of a pixel from the mean spectrum: beyond lie cosmic rays and bad sky
+BLOCK = 512  # spectra or pixels whose normal matrices are held at once
+
+Float = NDArray[np.float32]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of n spectra.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n, c)
+        Posterior means.
+    noise : ndarray of float64, shape (n, c)
+        Standard deviation of the means under the noise of the spectrum.
+    chi2 : ndarray of float64, shape (n,)
+        Reduced chi-square of the reconstruction, with the variance 1 / ivar + s^2.
+    """
+
+    values: FloatArray
+    noise: FloatArray
+    chi2: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A basis with what is needed to project on it.
+
+    Parameters
+    ----------
+    mean : ndarray of float32, shape (p,)
+        Mean spectrum.
+    basis : ndarray of float32, shape (p, c)
+        Orthonormal components.
+    prior : ndarray of float64, shape (c,)
+        Variance of each score over the training spectra.
+    scatter : ndarray of float32, shape (p,)
+        Unexplained variance s^2 of each pixel; infinite for pixels that are not used.
+    """
+
+    mean: Float
+    basis: Float
+    prior: FloatArray
+    scatter: Float
+
+    def scores(self, flux: Float, ivar: Float) -> Scores:
+        """Project spectra.
+
+        Parameters
+        ----------
+        flux, ivar : ndarray of float32, shape (n, p)
+            Normalized spectra; ivar 0 for bad pixels.
+        """
+        n, c = flux.shape[0], self.prior.size
+        values, noise, chi2 = np.zeros((n, c)), np.zeros((n, c)), np.zeros(n)
+        products, gram_index = _products(self.basis)
+        for start in range(0, n, BLOCK):
+            part = slice(start, start + BLOCK)
+            weight = self._weight(ivar[part])
+            residual = _deviation(flux[part], self.mean, weight)
+            gram = (weight @ products).astype(np.float64)[:, gram_index]
+            right = (weight * residual @ self.basis).astype(np.float64)
+            covariance = np.linalg.inv(gram + np.diag(1.0 / self.prior))
+            z = np.einsum("nij,nj->ni", covariance, right)
+            # Under noise alone the mean scatters by C G C = C - C L^-1 C.
+            diagonal = np.einsum("nii->ni", covariance)
+            spread = diagonal - np.einsum("nij,j,nij->ni", covariance, 1.0 / self.prior, covariance)
+            residual = residual - z.astype(np.float32) @ self.basis.T
+            values[part], noise[part] = z, np.sqrt(np.maximum(spread, 0.0))
+            good = np.maximum((weight > 0.0).sum(axis=1), 1)
+            chi2[part] = np.sum(weight * residual**2, axis=1, dtype=np.float64) / good
+        return Scores(values, noise, chi2)
+
+    def _weight(self, ivar: Float) -> Float:
+        """W of the formula above: ivar / (1 + ivar s^2)."""
+        used = np.isfinite(self.scatter)
+        ivar = np.where(used, ivar, np.float32(0.0))
+        return ivar / (1.0 + ivar * np.where(used, self.scatter, np.float32(0.0)))
+
+
+def fit_projection(flux: Float, ivar: Float, components: int, seed: int) -> Projection:
+    """Fit mean, basis, prior and scatter on training spectra.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray of float32, shape (n, p)
+        Training spectra.
+    components : int
+        Number of components, reduced where there are fewer spectra or pixels than that.
+    seed : int
+        Of the random start of the subspace iteration.
+
+    Raises
+    ------
+    ValueError
+        If hardly any pixel is good.
+    """
+    good = ivar > 0.0
+    used = good.sum(axis=0) >= min(MIN_PIXEL_ROWS, flux.shape[0])
+    if used.sum() < 2:
+        raise ValueError(
+            "The training spectra have hardly any good pixels in common, so no spectral components "
+            "can be fitted. Check the masks and the wavelength range of the spectra."
+        )
+    components = min(components, flux.shape[0] - 1, int(used.sum()) - 1)
+    scatter = np.where(used, np.float32(FIRST_SCATTER**2), np.float32(np.inf))
+    first = Projection(
+        np.ones(flux.shape[1], np.float32),
+        np.zeros((flux.shape[1], 1), np.float32),
+        np.ones(1),
+        scatter,
+    )
+    weight = first._weight(ivar)
+    total = np.maximum(weight.sum(axis=0), np.float32(1e-30))
+    mean = np.where(used, (weight * np.where(good, flux, 0.0)).sum(axis=0) / total, 1.0)
+    mean = mean.astype(np.float32)
+    basis, prior = _principal(_deviation(flux, mean, weight), components, seed)
+    fit = Projection(mean, basis, prior, scatter)
+    for _ in range(REFINEMENTS):
+        fit = _refine(fit, flux, ivar)
+    return fit
+
+
+def _principal(deviation: Float, components: int, seed: int) -> tuple[Float, FloatArray]:
+    """Leading principal components by subspace iteration (Halko et al. 2011)."""
+    rng = np.random.default_rng(seed)
+    width = min(components + 16, *deviation.shape)
+    space = deviation.T @ rng.standard_normal((deviation.shape[0], width)).astype(np.float32)
+    for _ in range(4):
+        space = np.linalg.qr(space)[0]
+        space = deviation.T @ (deviation @ space)
+    space = np.linalg.qr(space)[0]
+    _, size, rotation = np.linalg.svd(deviation @ space, full_matrices=False)
+    prior = size[:components].astype(np.float64) ** 2 / deviation.shape[0]
+    return space @ rotation[:components].T, np.maximum(prior, 1e-6 * prior[0] + 1e-12)
+
+
+def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
+    """One round of weighted factorisation: new mean, basis and scatter from the scores."""
+    weight = old._weight(ivar)
+    deviation = _deviation(flux, old.mean, weight)
+    scores = old.scores(flux, ivar).values.astype(np.float32)
+    design = np.concatenate([np.ones((scores.shape[0], 1), np.float32), scores], axis=1)
+    products, gram_index = _products(design)
+    p, d = flux.shape[1], design.shape[1]
+    solution = np.zeros((p, d))
+    # A weak pull to zero, worth one spectrum of typical weight, keeps rarely seen pixels tame.
+    typical = float(weight[weight > 0.0].mean()) if (weight > 0.0).any() else 1.0
+    ridge = np.diag(np.concatenate([[1e-6], 1.0 / old.prior])) * old.prior.min() * typical
+    for start in range(0, p, BLOCK):
+        part = slice(start, start + BLOCK)
+        columns = np.ascontiguousarray(weight[:, part].T)
+        gram = (columns @ products).astype(np.float64)[:, gram_index]
+        right = ((columns * deviation[:, part].T) @ design).astype(np.float64)
+        solution[part] = np.linalg.solve(gram + ridge, right[..., None])[..., 0]
+    used = np.isfinite(old.scatter)
+    solution[~used] = 0.0
+    residual = deviation - design @ solution.T.astype(np.float32)
+    # Excess of the squared residuals over the noise; clipped, so outliers do not void a pixel.
+    good = weight > 0.0
+    noise = np.divide(1.0, ivar, out=np.zeros_like(ivar), where=good)
+    excess = np.where(good, np.clip(residual**2, 0.0, 9.0 * (noise + FIRST_SCATTER**2)) - noise, 0)
+    trust = np.where(good, 1.0 / (noise + np.float32(FIRST_SCATTER**2)) ** 2, 0.0)
+    scatter = (trust * excess).sum(axis=0) / np.maximum(trust.sum(axis=0), 1e-30)
+    # The basis times the scores is what counts: rotate both back to principal axes.
+    q, r = np.linalg.qr(solution[:, 1:])
+    _, size, rotation = np.linalg.svd(scores.astype(np.float64) @ r.T, full_matrices=False)
+    prior = size**2 / scores.shape[0]
+    return Projection(
+        mean=(old.mean + solution[:, 0]).astype(np.float32),
+        basis=(q @ rotation.T).astype(np.float32),
+        prior=np.maximum(prior, 1e-6 * prior[0] + 1e-12),
+        scatter=np.where(used, np.maximum(scatter, MIN_SCATTER**2), np.inf).astype(np.float32),
+    )
+
+
+def _deviation(flux: Float, mean: Float, weight: Float) -> Float:
+    """Clipped deviation from the mean spectrum; 0 at bad pixels."""
+    return np.where(weight > 0.0, np.clip(flux - mean, -MAX_DEVIATION, MAX_DEVIATION), 0.0).astype(
+        np.float32
+    )
+
+
+def _products(columns: Float) -> tuple[Float, NDArray[np.int64]]:
+    """Products of all pairs of columns, and where each entry of a symmetric matrix finds its own.
+
+    One matrix product with these gives the normal matrices of many spectra (or pixels) at once.
+    """
+    d = columns.shape[1]
+    i, j = np.triu_indices(d)
+    index = np.zeros((d, d), dtype=np.int64)
+    index[i, j] = index[j, i] = np.arange(i.size)
+    return columns[:, i] * columns[:, j], index

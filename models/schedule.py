@@ -1,0 +1,96 @@
+"""How a training is cut into chunks: phases, stages and the keys of the chunks.
+
+A training has the phases `folds` (all folds together), `validation` (where asked for) and `final`
+(one fit on all rows). Each phase runs the stages of its preset, such as `reverse` and `forward`.
+The cut depends on the specification and the number of rows only, so a resumed run has the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.records import TrainSpec
+
+MAX_CURVE_POINTS = 2000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a phase: `total` epochs (or other units), `step` of them per chunk."""
+
+    name: str
+    total: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of work: units ``start .. stop - 1`` of a stage.
+
+    Parameters
+    ----------
+    phase : str
+        ``folds``, ``validation`` or ``final``.
+    stage : Stage
+        The stage it belongs to.
+    start, stop : int
+        Its units.
+    ends_phase, ends_training : bool
+        Whether it is the last chunk of the phase, or of all.
+    """
+
+    phase: str
+    stage: Stage
+    start: int
+    stop: int
+    ends_phase: bool = False
+    ends_training: bool = False
+
+    @property
+    def key(self) -> str:
+        """The chunk's name, such as ``folds/forward/00000-00040``."""
+        return f"{self.phase}/{self.stage.name}/{self.start:05d}-{self.stop:05d}"
+
+
+def n_splits(spec: TrainSpec, phase: str) -> int:
+    """Number of splits that a phase trains."""
+    return spec.folds if phase == "folds" else 1
+
+
+def n_train(spec: TrainSpec, phase: str, n_rows: int) -> int:
+    """Expected number of training rows per split; the true one differs where stars repeat."""
+    left_out = {"folds": 1.0 / spec.folds, "validation": spec.validation, "final": 0.0}[phase]
+    return max(1, round(n_rows * (1.0 - left_out)))
+
+
+def cut(
+    spec: TrainSpec, n_rows: int, stages: Callable[[TrainSpec, str, int], tuple[Stage, ...]]
+) -> tuple[Chunk, ...]:
+    """Cut a training into chunks, in the order in which they run.
+
+    Parameters
+    ----------
+    spec : TrainSpec
+        What to train.
+    n_rows : int
+        Number of training rows.
+    stages : callable
+        The preset's stages of a phase, given (spec, phase, n_rows).
+    """
+    phases = ["folds", *(["validation"] if spec.validation > 0.0 else []), "final"]
+    chunks: list[Chunk] = []
+    for phase in phases:
+        todo = stages(spec, phase, n_rows)
+        for stage in todo:
+            for start in range(0, stage.total, stage.step):
+                stop = min(start + stage.step, stage.total)
+                ends = stop == stage.total and stage is todo[-1]
+                chunks.append(Chunk(phase, stage, start, stop, ends, ends and phase == "final"))
+    return tuple(chunks)
+
+
+def keep_epoch(epoch: int, total: int) -> bool:
+    """Whether a loss curve of `total` epochs keeps this one: first, last and every stride-th."""
+    stride = -(-total // MAX_CURVE_POINTS)
+    return epoch == 0 or epoch == total - 1 or (epoch + 1) % stride == 0

@@ -1,0 +1,239 @@
+"""The preset `seed-2018`: both networks of the notebook, trained as they were in Keras.
+
+The reverse network predicts spectra from labels; in round 2 it yields the continuum pixels of its
+split. The forward network predicts labels from pixels. Both: uniform starting weights, linear
+first layer, ReLU, mean absolute error, Keras's amsgrad, batches of 16. Unlike the notebook, the
+optimiser starts fresh in each fold, bad pixels have no weight, and nothing is fitted on rows that
+are left out. There is no error head, so there are no errors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import arrays as ar
+from models import pixels, train
+from models.answers import Answer, apply_blocks, mahalanobis, whitening
+from models.arrays import Arrays
+from models.crossval import Split
+from models.networks import Architecture, template
+from models.optimisers import Optimiser
+from models.records import TrainingData, TrainSpec
+from models.scaling import LabelScaler
+from models.schedule import Chunk, Stage, n_splits, n_train
+
+FORWARD_EPOCHS = 16_000
+REVERSE_EPOCHS = 1_800
+FORWARD_RATE = 1e-4
+REVERSE_RATE = 3e-4
+BATCH = 16
+STEPS_PER_CHUNK = 10_000  # network updates: a few seconds of one core
+
+
+def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
+    """Stages of a phase: the reverse network where a second round needs it, then the forward."""
+    updates = n_splits(spec, phase) * -(-n_train(spec, phase, n_rows) // BATCH)
+    step = max(1, STEPS_PER_CHUNK // updates)
+    forward = Stage("forward", spec.epochs or FORWARD_EPOCHS, step)
+    if spec.rounds == 1:
+        return (forward,)
+    return Stage("reverse", spec.reverse_epochs or REVERSE_EPOCHS, step), forward
+
+
+def _task(stage: Stage, n_pixels: int, n_labels: int) -> train.Task:
+    """The compiled training of a stage."""
+    if stage.name == "reverse":
+        arch = Architecture("seed-reverse", n_labels, n_pixels)
+        optimiser = Optimiser("keras_amsgrad", REVERSE_RATE)
+    else:
+        arch = Architecture("seed-forward", n_pixels, n_labels)
+        optimiser = Optimiser("keras_amsgrad", FORWARD_RATE)
+    return train.Task(arch, "mae", optimiser, BATCH, min(stage.step, stage.total))
+
+
+def _scalers(data: TrainingData, splits: tuple[Split, ...]) -> list[LabelScaler]:
+    """One label scaler per split, fitted on its training rows."""
+    return [LabelScaler.from_data(data.labels[split.train], data.names) for split in splits]
+
+
+def _tables(
+    stage: Stage, data: TrainingData, scalers: list[LabelScaler], chosen: NDArray[np.bool_] | None
+) -> train.Tables:
+    """Inputs and targets of a stage, one table per split."""
+    labels = np.stack([scaler.transform(data.labels) for scaler in scalers]).astype(np.float32)
+    known = np.isfinite(labels)
+    labels = np.where(known, labels, np.float32(0.0))
+    good = data.ivar > 0.0
+    flux = np.where(good, data.flux, np.float32(1.0))
+    if stage.name == "reverse":
+        complete = np.isfinite(data.labels).all(axis=1, keepdims=True)
+        return train.Tables(labels, flux[None], (good & complete).astype(np.float32)[None])
+    if chosen is None:
+        spectra = flux[None]
+    else:
+        spectra = np.stack(
+            [
+                pixels.refit(flux, data.ivar, data.continuum, choice, data.first_index)
+                for choice in chosen
+            ]
+        )
+    return train.Tables(spectra, labels, known.astype(np.float32))
+
+
+def advance(
+    spec: TrainSpec,
+    data: TrainingData,
+    splits: tuple[Split, ...],
+    chunk: Chunk,
+    state: Arrays,
+) -> tuple[Arrays, NDArray[np.float32], NDArray[np.float32]]:
+    """Train the epochs of one chunk.
+
+    Parameters
+    ----------
+    spec : TrainSpec
+        What to train.
+    data : TrainingData
+        All rows.
+    splits : tuple of Split
+        The splits of the phase.
+    chunk : Chunk
+        Which epochs of which stage.
+    state : dict of str to ndarray
+        What the previous chunk of the phase returned; empty at its start.
+
+    Returns
+    -------
+    state : dict of str to ndarray
+        Networks and, after the reverse stage, its parameters and the chosen pixels.
+    losses, test_losses : ndarray, shape (n_splits, epochs of the chunk)
+        In scaled labels (forward) or normalized flux (reverse).
+    """
+    stage, with_test = chunk.stage, chunk.phase == "validation"
+    task = _task(stage, data.flux.shape[1], len(data.names))
+    keys = train.network_keys(spec.seed, f"{chunk.phase}/{stage.name}", splits)
+    if chunk.start == 0:
+        carry = train.start(task, keys)
+    else:
+        carry = ar.unflatten("carry", state, train.carry_like(task, len(splits)))
+    scalers = _scalers(data, splits)
+    tables = _tables(stage, data, scalers, state.get("pixels"))
+    rows = train.make_rows(splits, with_test=with_test)
+    carry, losses, test_losses = train.train(
+        task, carry, tables, rows, keys, chunk.start, chunk.stop
+    )
+    kept = {name: a for name, a in state.items() if not name.startswith("carry/")}
+    kept |= ar.flatten("carry", carry)
+    if chunk.stop == stage.total:
+        kept = _finish_stage(task, data, splits, scalers, kept, carry)
+    return kept, losses, test_losses
+
+
+def _finish_stage(
+    task: train.Task,
+    data: TrainingData,
+    splits: tuple[Split, ...],
+    scalers: list[LabelScaler],
+    state: Arrays,
+    carry: train.Carry,
+) -> Arrays:
+    """Keep the trained parameters without the optimiser; after the reverse network, the pixels."""
+    state = {name: a for name, a in state.items() if not name.startswith("carry/")}
+    name = "reverse" if task.arch.kind == "seed-reverse" else "forward"
+    params = ar.flatten(name, carry.params)
+    state |= params
+    if name == "reverse":
+        chosen = []
+        for i, (split, scaler) in enumerate(zip(splits, scalers, strict=True)):
+            grid = scaler.transform(pixels.label_grid(data.labels[split.train]))
+            own = ar.unflatten(name, {k: a[i] for k, a in params.items()}, template(task.arch))
+            sensitivity = pixels.label_sensitivity(task.arch, own, grid)
+            chosen.append(pixels.choose_pixels(sensitivity, data.first_index))
+        state["pixels"] = np.stack(chosen)
+    return state
+
+
+def fitted(
+    spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
+) -> list[Arrays]:
+    """Arrays of the finished model of each split, from the state that ends a phase."""
+    models = []
+    for i, (split, scaler) in enumerate(zip(splits, _scalers(data, splits), strict=True)):
+        model = {name: a[i] for name, a in state.items()}
+        model |= {"center": scaler.center, "scale": scaler.scale}
+        part = (data.flux[split.train], data.ivar[split.train], data.continuum[split.train])
+        hidden = _first_layer(model, _spectra(model, *part, data.first_index))
+        mean, whiten = whitening(hidden)
+        distance = mahalanobis(hidden, mean, whiten)
+        model |= {
+            "distance_mean": mean,
+            "distance_whiten": whiten,
+            "distance_limit": np.array(np.percentile(distance, 99.0)),
+        }
+        models.append(model)
+    return models
+
+
+def answer(
+    spec: TrainSpec,
+    model: Arrays,
+    first_index: int,
+    flux: NDArray[np.float32],
+    ivar: NDArray[np.float32],
+    continuum: NDArray[np.float32],
+) -> Answer:
+    """Predict labels with the arrays of one fitted model.
+
+    Parameters
+    ----------
+    spec : TrainSpec
+        What the model was trained as.
+    model : dict of str to ndarray
+        From `fitted`.
+    first_index : int
+        Grid index of pixel 0.
+    flux, ivar, continuum : ndarray, shape (n, p)
+        First-round normalized spectra; missing pixels count as 1.
+    """
+    n_pixels, n_labels = flux.shape[1], len(spec.labels)
+    spectra = _spectra(model, flux, ivar, continuum, first_index)
+    scaled = apply_blocks(
+        Architecture("seed-forward", n_pixels, n_labels), model, "forward", spectra
+    )
+    nothing = np.full(scaled.shape, np.nan)
+    chi2 = np.full(flux.shape[0], np.nan)
+    if spec.rounds == 2:
+        arch = Architecture("seed-reverse", n_labels, n_pixels)
+        residual = flux - apply_blocks(arch, model, "reverse", scaled)
+        n_good = np.maximum((ivar > 0.0).sum(axis=1), 1)
+        chi2 = np.sum(ivar * residual**2, axis=1, dtype=np.float64) / n_good
+    return Answer(
+        values=LabelScaler(model["center"], model["scale"]).inverse(scaled),
+        sigma=nothing,
+        ensemble_std=nothing.copy(),
+        chi2=chi2,
+        distance=mahalanobis(
+            _first_layer(model, spectra), model["distance_mean"], model["distance_whiten"]
+        ),
+    )
+
+
+def _spectra(
+    model: Arrays,
+    flux: NDArray[np.float32],
+    ivar: NDArray[np.float32],
+    continuum: NDArray[np.float32],
+    first_index: int,
+) -> NDArray[np.float32]:
+    """What the forward network sees: the model's own normalization, gaps filled with 1."""
+    if "pixels" in model:
+        return pixels.refit(flux, ivar, continuum, model["pixels"], first_index)
+    return np.where(ivar > 0.0, flux, np.float32(1.0))
+
+
+def _first_layer(model: Arrays, spectra: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Output of the linear first layer, the preset's score space."""
+    arch = Architecture("seed-forward", spectra.shape[1], model["center"].size)
+    first = ar.unflatten("forward", model, template(arch))["first"]
+    return (spectra @ first["kernel"] + first["bias"]).astype(np.float64)
