@@ -130,6 +130,12 @@ right_id | | meta.id | Source on the right (optical) side of a pair
 sep_arcsec | arcsec | pos.angDistance | Great-circle separation of the pair
 chunk_order | | meta.number | HEALPix order of the chunks
 pixel | | pos.healpix | HEALPix pixel of the chunk, nested
+left_key | | meta.id | Key of the left source in its survey
+right_key | | meta.id | Key of the right source in its survey
+left_ra | deg | pos.eq.ra | Right ascension of the left source, ICRS
+left_dec | deg | pos.eq.dec | Declination of the left source, ICRS
+right_ra | deg | pos.eq.ra | Right ascension of the right source, ICRS
+right_dec | deg | pos.eq.dec | Declination of the right source, ICRS
 left_digest | | meta.checksum | Digest of the left sources of the pixel
 right_digest | | meta.checksum | Digest of the right sources of the pixel and its neighbours
 sample_id | | meta.id | Surrogate key of a sample
@@ -205,8 +211,11 @@ test_value | | stat.value | Value in the compared set
 delta | | stat.value;arith.diff | Compared value minus reference value
 delta_err | | stat.error;arith.diff | Combined error of the difference
 n | | meta.number | Number of spectra compared
+n_stars | | meta.number | Number of different stars among them
 bias | | stat.value;stat.median | Median difference
+bias_err | | stat.error;stat.median | Error of bias, from resampled stars
 sigma_mad | | stat.stdev;arith.diff | Robust scatter: 1.4826 times the median absolute deviation
+sigma_mad_err | | stat.error;arith.diff | Error of sigma_mad, from resampled stars
 seed_bias | | stat.value;stat.mean | The notebook's bias: mean difference
 seed_scatter | | stat.value;stat.mean | The notebook's scatter: mean absolute deviation about the mean
 mae | | stat.value;stat.mean | Mean absolute difference

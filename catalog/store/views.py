@@ -1,4 +1,4 @@
-"""Views and SQL functions: one constant each, with its comment.
+"""Views: one constant each, with its comment.
 
 Migrations hold frozen copies; a test compares them with these. Column comments come from the
 vocabulary. Nothing is stored twice: ranks and comparisons are computed when asked for.
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from catalog.store.columns import LABELS, VOCABULARY, error_of
 
-_LABEL_VALUES = ",\n        ".join(
+#: The labels of a row ``s`` of stellar_label, as the rows of a VALUES list.
+LABEL_VALUES = ",\n        ".join(
     f"({i}, '{label}', '{m.unit}', s.{label}, s.{error_of(label)})"
     for i, (label, m) in enumerate(LABELS.items(), start=1)
 )
@@ -49,7 +50,7 @@ SELECT s.label_set_id, c.name AS label_set, s.source_id, v.label, v.unit,
 FROM stellar_label s
 JOIN current_label_set c USING (label_set_id)
 CROSS JOIN LATERAL (VALUES
-        {_LABEL_VALUES}
+        {LABEL_VALUES}
 ) AS v (ordinal, label, unit, value, err)
 WHERE v.value IS NOT NULL
 """,
@@ -97,12 +98,17 @@ SELECT r.label, r.unit, r.label_set AS ref_set, t.label_set AS test_set,
        m.star_id, m.left_id, m.right_id, r.value AS ref_value, t.value AS test_value,
        t.value - r.value AS delta, sqrt(r.err * r.err + t.err * t.err) AS delta_err,
        m.sep_arcsec
-FROM best_match m
+FROM (SELECT DISTINCT left_id, right_id, star_id, sep_arcsec FROM best_match) m
 JOIN stellar_label_long r ON r.source_id IN (m.left_id, m.right_id)
 JOIN stellar_label_long t ON t.source_id IN (m.left_id, m.right_id)
                          AND t.label = r.label AND t.label_set_id <> r.label_set_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM label_set l JOIN training_member k USING (model_id)
+    WHERE l.label_set_id IN (r.label_set_id, t.label_set_id) AND l.kind = 'prediction'
+      AND (k.star_id = m.star_id OR k.source_id IN (m.left_id, m.right_id)))
 """,
-    "Any two label sets side by side on mutual nearest pairs, one row per star and label",
+    "Any two label sets side by side on mutual nearest pairs, one row per star and label, without "
+    "the stars that a predicting network was trained on",
 )
 
 JOB_PROGRESS = View(
@@ -127,191 +133,6 @@ VIEWS = (
     LABEL_COMPARISON,
     JOB_PROGRESS,
 )
-
-
-@dataclass(frozen=True)
-class Function:
-    """A SQL function: its name, argument types (for COMMENT and DROP), text and comment."""
-
-    name: str
-    signature: str
-    create: str
-    comment: str
-
-
-LABEL_SET_ID_OF = Function(
-    "label_set_id_of",
-    "text",
-    """
-CREATE FUNCTION label_set_id_of(label_set_name text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    found bigint;
-BEGIN
-    SELECT label_set_id INTO found FROM label_set
-    WHERE status = 'complete' AND name = split_part(label_set_name, '@', 1)
-      AND (position('@' IN label_set_name) = 0
-           OR edition::text = split_part(label_set_name, '@', 2))
-    ORDER BY edition DESC LIMIT 1;
-    IF found IS NULL THEN
-        RAISE EXCEPTION 'no complete label set %', label_set_name
-            USING HINT = 'crosslabel labels list shows those that exist';
-    END IF;
-    RETURN found;
-END $$
-""",
-    "The id of 'name' (newest complete edition) or 'name@edition'",
-)
-
-SAMPLE_ID_OF = Function(
-    "sample_id_of",
-    "text",
-    """
-CREATE FUNCTION sample_id_of(sample_name text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    found bigint;
-BEGIN
-    SELECT sample_id INTO found FROM sample WHERE name = sample_name;
-    IF found IS NULL AND sample_name IS NOT NULL THEN
-        RAISE EXCEPTION 'no sample %', sample_name;
-    END IF;
-    RETURN found;
-END $$
-""",
-    "The id of a sample by its name",
-)
-
-COMPARISON_ROWS = Function(
-    "comparison_rows",
-    "text, text[], text",
-    f"""
-CREATE FUNCTION comparison_rows(ref text, tests text[], sample text DEFAULT NULL)
-RETURNS TABLE (ordinal bigint, label text, unit text, ref_set text, test_set text, star_id bigint,
-               left_id bigint, right_id bigint, ref_value double precision,
-               test_value double precision, delta double precision, delta_err double precision,
-               sep_arcsec double precision)
-LANGUAGE sql STABLE AS $$
-WITH asked AS MATERIALIZED (
-    SELECT label_set_id_of(u.name) AS label_set_id, u.name, u.ord
-    FROM unnest(array_prepend(ref, tests)) WITH ORDINALITY AS u (name, ord)
-), trained AS MATERIALIZED (
-    SELECT DISTINCT t.star_id
-    FROM asked JOIN label_set l USING (label_set_id) JOIN training_member t USING (model_id)
-    WHERE l.kind = 'prediction'
-), link AS MATERIALIZED (
-    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM star_link k
-    WHERE k.sample_id = sample_id_of(sample)
-    UNION
-    SELECT b.left_id, b.right_id, b.star_id, b.sep_arcsec FROM best_match b
-    WHERE sample IS NULL
-), labelled AS MATERIALIZED (
-    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, a.ord, a.name,
-           v.ordinal, v.label, v.unit, v.value::double precision AS value,
-           v.err::double precision AS err
-    FROM link k
-    CROSS JOIN asked a
-    CROSS JOIN LATERAL (
-        SELECT * FROM stellar_label x
-        WHERE x.label_set_id = a.label_set_id AND x.source_id IN (k.right_id, k.left_id)
-        ORDER BY x.source_id = k.right_id DESC LIMIT 1
-    ) AS s
-    CROSS JOIN LATERAL (VALUES
-        {_LABEL_VALUES}
-    ) AS v (ordinal, label, unit, value, err)
-    WHERE v.value IS NOT NULL AND k.star_id NOT IN (SELECT t.star_id FROM trained t)
-), common AS (
-    SELECT d.left_id, d.right_id, d.label FROM labelled d
-    GROUP BY d.left_id, d.right_id, d.label
-    HAVING count(*) = (SELECT count(*) FROM asked)
-)
-SELECT t.ord * 1000 + t.ordinal, t.label, t.unit, r.name, t.name, t.star_id,
-       t.left_id, t.right_id, r.value, t.value, t.value - r.value,
-       sqrt(r.err * r.err + t.err * t.err), t.sep_arcsec
-FROM common
-JOIN labelled t USING (left_id, right_id, label)
-JOIN labelled r USING (left_id, right_id, label)
-WHERE r.ord = 1 AND t.ord > 1
-$$
-""",
-    "Label sets against a reference, row by row: only spectra whose label all of the sets have "
-    "(of a sample, or of all mutual nearest pairs), without the stars that a predicting network "
-    "was trained on",
-)
-
-COMPARE_LABEL_SETS = Function(
-    "compare_label_sets",
-    "text, text[], text",
-    """
-CREATE FUNCTION compare_label_sets(ref text, tests text[], sample text DEFAULT NULL)
-RETURNS TABLE (label text, unit text, ref_set text, test_set text, n bigint,
-               bias double precision, sigma_mad double precision, seed_bias double precision,
-               seed_scatter double precision, mae double precision, pull_sigma double precision)
-LANGUAGE sql STABLE AS $$
-WITH r AS MATERIALIZED (SELECT * FROM comparison_rows(ref, tests, sample)
-), m AS (
-    SELECT ordinal, percentile_cont(0.5) WITHIN GROUP (ORDER BY delta) AS median,
-           avg(delta) AS mean,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY delta / delta_err)
-               FILTER (WHERE delta_err > 0) AS pull
-    FROM r GROUP BY ordinal
-)
-SELECT r.label, r.unit, r.ref_set, r.test_set, count(*), m.median,
-       1.482602218505602 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(delta - m.median)),
-       m.mean, avg(abs(delta - m.mean)), avg(abs(delta)),
-       1.482602218505602 * percentile_cont(0.5)
-           WITHIN GROUP (ORDER BY abs(delta / delta_err - m.pull))
-           FILTER (WHERE delta_err > 0)
-FROM r JOIN m USING (ordinal)
-GROUP BY ordinal, r.label, r.unit, r.ref_set, r.test_set, m.median, m.mean, m.pull
-ORDER BY ordinal % 1000, ordinal
-$$
-""",
-    "Bias and scatter of label sets against a reference, on the rows of comparison_rows",
-)
-
-REFUSE_COMPLETE = Function(
-    "refuse_complete_label_set",
-    "",
-    """
-CREATE FUNCTION refuse_complete_label_set() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    touched text;
-BEGIN
-    SELECT l.name || '@' || l.edition INTO touched FROM label_set l
-    WHERE l.status = 'complete'
-      AND l.label_set_id IN (SELECT c.label_set_id FROM changed c) LIMIT 1;
-    IF touched IS NOT NULL THEN
-        RAISE EXCEPTION 'label set % is complete: its rows never change', touched
-            USING HINT = 'publish a new edition instead';
-    END IF;
-    RETURN NULL;
-END $$
-""",
-    "Trigger: rows of a complete label set are never written",
-)
-
-FUNCTIONS = (
-    LABEL_SET_ID_OF,
-    SAMPLE_ID_OF,
-    COMPARISON_ROWS,
-    COMPARE_LABEL_SETS,
-    REFUSE_COMPLETE,
-)
-
-#: One trigger per event, as a transition table is NEW or OLD: (table, event, which rows).
-GUARDED = tuple(
-    (table, event, "OLD" if event == "DELETE" else "NEW")
-    for table in ("stellar_label", "prediction_detail")
-    for event in ("INSERT", "UPDATE", "DELETE")
-)
-
-
-def trigger_statement(table: str, event: str, rows: str) -> str:
-    """The statement that guards ``table`` against one kind of write to complete editions."""
-    return (
-        f"CREATE TRIGGER guard_{table}_{event.lower()} AFTER {event} ON {table} "
-        f"REFERENCING {rows} TABLE AS changed FOR EACH STATEMENT "
-        "EXECUTE FUNCTION refuse_complete_label_set()"
-    )
 
 
 def quoted(text: str) -> str:

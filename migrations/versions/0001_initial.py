@@ -89,11 +89,15 @@ SELECT r.label, r.unit, r.label_set AS ref_set, t.label_set AS test_set,
        m.star_id, m.left_id, m.right_id, r.value AS ref_value, t.value AS test_value,
        t.value - r.value AS delta, sqrt(r.err * r.err + t.err * t.err) AS delta_err,
        m.sep_arcsec
-FROM best_match m
+FROM (SELECT DISTINCT left_id, right_id, star_id, sep_arcsec FROM best_match) m
 JOIN stellar_label_long r ON r.source_id IN (m.left_id, m.right_id)
 JOIN stellar_label_long t ON t.source_id IN (m.left_id, m.right_id)
-                         AND t.label = r.label AND t.label_set_id <> r.label_set_id""",
-    r"""COMMENT ON VIEW label_comparison IS 'Any two label sets side by side on mutual nearest pairs, one row per star and label'""",
+                         AND t.label = r.label AND t.label_set_id <> r.label_set_id
+WHERE NOT EXISTS (
+    SELECT 1 FROM label_set l JOIN training_member k USING (model_id)
+    WHERE l.label_set_id IN (r.label_set_id, t.label_set_id) AND l.kind = 'prediction'
+      AND (k.star_id = m.star_id OR k.source_id IN (m.left_id, m.right_id)))""",
+    r"""COMMENT ON VIEW label_comparison IS 'Any two label sets side by side on mutual nearest pairs, one row per star and label, without the stars that a predicting network was trained on'""",
     r"""CREATE VIEW job_progress AS
 SELECT r.run_id, r.kind, r.target, r.state, count(c.chunk_key) AS chunks,
        count(*) FILTER (WHERE c.state = 'done') AS chunks_done,
@@ -188,26 +192,36 @@ RETURNS TABLE (ordinal bigint, label text, unit text, ref_set text, test_set tex
                left_id bigint, right_id bigint, ref_value double precision,
                test_value double precision, delta double precision, delta_err double precision,
                sep_arcsec double precision)
-LANGUAGE sql STABLE AS $$
-WITH asked AS MATERIALIZED (
-    SELECT label_set_id_of(u.name) AS label_set_id, u.name, u.ord
-    FROM unnest(array_prepend(ref, tests)) WITH ORDINALITY AS u (name, ord)
-), trained AS MATERIALIZED (
-    SELECT DISTINCT t.star_id
-    FROM asked JOIN label_set l USING (label_set_id) JOIN training_member t USING (model_id)
-    WHERE l.kind = 'prediction'
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    names text[] := array_prepend(ref, tests);
+    ids bigint[] := (SELECT array_agg(label_set_id_of(u.name) ORDER BY u.ord)
+                     FROM unnest(names) WITH ORDINALITY AS u (name, ord));
+    wanted bigint := sample_id_of(sample);
+BEGIN
+RETURN QUERY
+WITH trained AS MATERIALIZED (
+    SELECT DISTINCT t.star_id, t.source_id
+    FROM label_set l JOIN training_member t USING (model_id)
+    WHERE l.label_set_id = ANY(ids) AND l.kind = 'prediction'
 ), link AS MATERIALIZED (
     SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM star_link k
-    WHERE k.sample_id = sample_id_of(sample)
+    WHERE k.sample_id = wanted
     UNION
     SELECT b.left_id, b.right_id, b.star_id, b.sep_arcsec FROM best_match b
-    WHERE sample IS NULL
+    WHERE wanted IS NULL
+), unseen AS MATERIALIZED (
+    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM link k
+    WHERE NOT EXISTS (SELECT 1 FROM trained t WHERE t.star_id = k.star_id)
+      AND NOT EXISTS (SELECT 1 FROM trained t WHERE t.source_id = k.left_id)
+      AND NOT EXISTS (SELECT 1 FROM trained t WHERE t.source_id = k.right_id)
 ), labelled AS MATERIALIZED (
-    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, a.ord, a.name,
+    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, a.ord, s.source_id,
            v.ordinal, v.label, v.unit, v.value::double precision AS value,
            v.err::double precision AS err
-    FROM link k
-    CROSS JOIN asked a
+    FROM unseen k
+    CROSS JOIN unnest(ids) WITH ORDINALITY AS a (label_set_id, ord)
     CROSS JOIN LATERAL (
         SELECT * FROM stellar_label x
         WHERE x.label_set_id = a.label_set_id AND x.source_id IN (k.right_id, k.left_id)
@@ -246,40 +260,43 @@ WITH asked AS MATERIALIZED (
         (30, 'nd_fe', 'dex', s.nd_fe, s.nd_fe_err),
         (31, 'yb_fe', 'dex', s.yb_fe, s.yb_fe_err)
     ) AS v (ordinal, label, unit, value, err)
-    WHERE v.value IS NOT NULL AND k.star_id NOT IN (SELECT t.star_id FROM trained t)
-), common AS (
-    SELECT d.left_id, d.right_id, d.label FROM labelled d
-    GROUP BY d.left_id, d.right_id, d.label
-    HAVING count(*) = (SELECT count(*) FROM asked)
+    WHERE v.value IS NOT NULL
+), common AS (  -- one row for one set of label rows, by whichever crossmatch it was found
+    SELECT DISTINCT ON (c.label, c.sources) c.left_id, c.right_id, c.label, c.sep_arcsec
+    FROM (
+        SELECT d.left_id, d.right_id, d.label, min(d.sep_arcsec) AS sep_arcsec,
+               array_agg(d.source_id ORDER BY d.ord) AS sources
+        FROM labelled d GROUP BY d.left_id, d.right_id, d.label
+        HAVING count(DISTINCT d.ord) = cardinality(ids)
+    ) c
+    ORDER BY c.label, c.sources, c.sep_arcsec, c.left_id, c.right_id
 )
-SELECT t.ord * 1000 + t.ordinal, t.label, t.unit, r.name, t.name, t.star_id,
+SELECT t.ord * 1000 + t.ordinal, t.label, t.unit, names[1], names[t.ord::int], t.star_id,
        t.left_id, t.right_id, r.value, t.value, t.value - r.value,
        sqrt(r.err * r.err + t.err * t.err), t.sep_arcsec
 FROM common
-JOIN labelled t USING (left_id, right_id, label)
-JOIN labelled r USING (left_id, right_id, label)
-WHERE r.ord = 1 AND t.ord > 1
-$$""",
-    r"""COMMENT ON FUNCTION comparison_rows(text, text[], text) IS 'Label sets against a reference, row by row: only spectra whose label all of the sets have (of a sample, or of all mutual nearest pairs), without the stars that a predicting network was trained on'""",
+JOIN labelled t USING (left_id, right_id, label, sep_arcsec)
+JOIN labelled r USING (left_id, right_id, label, sep_arcsec)
+WHERE r.ord = 1 AND t.ord > 1;
+END $$""",
+    r"""COMMENT ON FUNCTION comparison_rows(text, text[], text) IS 'Label sets against a reference, row by row: only spectra whose label all of the sets have (of a sample, or of all mutual nearest pairs), without the stars that a predicting network was trained on; delta_err is NULL unless both errors are known'""",
     r"""CREATE FUNCTION compare_label_sets(ref text, tests text[], sample text DEFAULT NULL)
-RETURNS TABLE (label text, unit text, ref_set text, test_set text, n bigint,
+RETURNS TABLE (label text, unit text, ref_set text, test_set text, n bigint, n_stars bigint,
                bias double precision, sigma_mad double precision, seed_bias double precision,
                seed_scatter double precision, mae double precision, pull_sigma double precision)
 LANGUAGE sql STABLE AS $$
-WITH r AS MATERIALIZED (SELECT * FROM comparison_rows(ref, tests, sample)
+WITH r AS MATERIALIZED (
+    SELECT c.*, c.delta / nullif(c.delta_err, 0) AS pull FROM comparison_rows(ref, tests, sample) c
 ), m AS (
     SELECT ordinal, percentile_cont(0.5) WITHIN GROUP (ORDER BY delta) AS median,
-           avg(delta) AS mean,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY delta / delta_err)
-               FILTER (WHERE delta_err > 0) AS pull
+           avg(delta) AS mean, percentile_cont(0.5) WITHIN GROUP (ORDER BY pull) AS pull
     FROM r GROUP BY ordinal
 )
-SELECT r.label, r.unit, r.ref_set, r.test_set, count(*), m.median,
-       1.482602218505602 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(delta - m.median)),
-       m.mean, avg(abs(delta - m.mean)), avg(abs(delta)),
-       1.482602218505602 * percentile_cont(0.5)
-           WITHIN GROUP (ORDER BY abs(delta / delta_err - m.pull))
-           FILTER (WHERE delta_err > 0)
+SELECT r.label, r.unit, r.ref_set, r.test_set, count(*),
+       count(DISTINCT coalesce(r.star_id, -r.left_id)), m.median,
+       1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(r.delta - m.median)),
+       m.mean, avg(abs(r.delta - m.mean)), avg(abs(r.delta)),
+       1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(r.pull - m.pull))
 FROM r JOIN m USING (ordinal)
 GROUP BY ordinal, r.label, r.unit, r.ref_set, r.test_set, m.median, m.mean, m.pull
 ORDER BY ordinal % 1000, ordinal

@@ -1,0 +1,209 @@
+"""SQL functions and the guard on complete label sets: one constant each, with its comment.
+
+Migrations hold frozen copies; a test compares them with these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catalog.store.views import LABEL_VALUES
+
+
+@dataclass(frozen=True)
+class Function:
+    """A SQL function: its name, argument types (for COMMENT and DROP), text and comment."""
+
+    name: str
+    signature: str
+    create: str
+    comment: str
+
+
+LABEL_SET_ID_OF = Function(
+    "label_set_id_of",
+    "text",
+    """
+CREATE FUNCTION label_set_id_of(label_set_name text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found bigint;
+BEGIN
+    SELECT label_set_id INTO found FROM label_set
+    WHERE status = 'complete' AND name = split_part(label_set_name, '@', 1)
+      AND (position('@' IN label_set_name) = 0
+           OR edition::text = split_part(label_set_name, '@', 2))
+    ORDER BY edition DESC LIMIT 1;
+    IF found IS NULL THEN
+        RAISE EXCEPTION 'no complete label set %', label_set_name
+            USING HINT = 'crosslabel labels list shows those that exist';
+    END IF;
+    RETURN found;
+END $$
+""",
+    "The id of 'name' (newest complete edition) or 'name@edition'",
+)
+
+SAMPLE_ID_OF = Function(
+    "sample_id_of",
+    "text",
+    """
+CREATE FUNCTION sample_id_of(sample_name text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found bigint;
+BEGIN
+    SELECT sample_id INTO found FROM sample WHERE name = sample_name;
+    IF found IS NULL AND sample_name IS NOT NULL THEN
+        RAISE EXCEPTION 'no sample %', sample_name;
+    END IF;
+    RETURN found;
+END $$
+""",
+    "The id of a sample by its name",
+)
+
+# plpgsql, so that unknown names are refused even where there is no row to look at
+COMPARISON_ROWS = Function(
+    "comparison_rows",
+    "text, text[], text",
+    f"""
+CREATE FUNCTION comparison_rows(ref text, tests text[], sample text DEFAULT NULL)
+RETURNS TABLE (ordinal bigint, label text, unit text, ref_set text, test_set text, star_id bigint,
+               left_id bigint, right_id bigint, ref_value double precision,
+               test_value double precision, delta double precision, delta_err double precision,
+               sep_arcsec double precision)
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    names text[] := array_prepend(ref, tests);
+    ids bigint[] := (SELECT array_agg(label_set_id_of(u.name) ORDER BY u.ord)
+                     FROM unnest(names) WITH ORDINALITY AS u (name, ord));
+    wanted bigint := sample_id_of(sample);
+BEGIN
+RETURN QUERY
+WITH trained AS MATERIALIZED (
+    SELECT DISTINCT t.star_id, t.source_id
+    FROM label_set l JOIN training_member t USING (model_id)
+    WHERE l.label_set_id = ANY(ids) AND l.kind = 'prediction'
+), link AS MATERIALIZED (
+    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM star_link k
+    WHERE k.sample_id = wanted
+    UNION
+    SELECT b.left_id, b.right_id, b.star_id, b.sep_arcsec FROM best_match b
+    WHERE wanted IS NULL
+), unseen AS MATERIALIZED (
+    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM link k
+    WHERE NOT EXISTS (SELECT 1 FROM trained t WHERE t.star_id = k.star_id)
+      AND NOT EXISTS (SELECT 1 FROM trained t WHERE t.source_id = k.left_id)
+      AND NOT EXISTS (SELECT 1 FROM trained t WHERE t.source_id = k.right_id)
+), labelled AS MATERIALIZED (
+    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, a.ord, s.source_id,
+           v.ordinal, v.label, v.unit, v.value::double precision AS value,
+           v.err::double precision AS err
+    FROM unseen k
+    CROSS JOIN unnest(ids) WITH ORDINALITY AS a (label_set_id, ord)
+    CROSS JOIN LATERAL (
+        SELECT * FROM stellar_label x
+        WHERE x.label_set_id = a.label_set_id AND x.source_id IN (k.right_id, k.left_id)
+        ORDER BY x.source_id = k.right_id DESC LIMIT 1
+    ) AS s
+    CROSS JOIN LATERAL (VALUES
+        {LABEL_VALUES}
+    ) AS v (ordinal, label, unit, value, err)
+    WHERE v.value IS NOT NULL
+), common AS (  -- one row for one set of label rows, by whichever crossmatch it was found
+    SELECT DISTINCT ON (c.label, c.sources) c.left_id, c.right_id, c.label, c.sep_arcsec
+    FROM (
+        SELECT d.left_id, d.right_id, d.label, min(d.sep_arcsec) AS sep_arcsec,
+               array_agg(d.source_id ORDER BY d.ord) AS sources
+        FROM labelled d GROUP BY d.left_id, d.right_id, d.label
+        HAVING count(DISTINCT d.ord) = cardinality(ids)
+    ) c
+    ORDER BY c.label, c.sources, c.sep_arcsec, c.left_id, c.right_id
+)
+SELECT t.ord * 1000 + t.ordinal, t.label, t.unit, names[1], names[t.ord::int], t.star_id,
+       t.left_id, t.right_id, r.value, t.value, t.value - r.value,
+       sqrt(r.err * r.err + t.err * t.err), t.sep_arcsec
+FROM common
+JOIN labelled t USING (left_id, right_id, label, sep_arcsec)
+JOIN labelled r USING (left_id, right_id, label, sep_arcsec)
+WHERE r.ord = 1 AND t.ord > 1;
+END $$
+""",
+    "Label sets against a reference, row by row: only spectra whose label all of the sets have "
+    "(of a sample, or of all mutual nearest pairs), without the stars that a predicting network "
+    "was trained on; delta_err is NULL unless both errors are known",
+)
+
+COMPARE_LABEL_SETS = Function(
+    "compare_label_sets",
+    "text, text[], text",
+    """
+CREATE FUNCTION compare_label_sets(ref text, tests text[], sample text DEFAULT NULL)
+RETURNS TABLE (label text, unit text, ref_set text, test_set text, n bigint, n_stars bigint,
+               bias double precision, sigma_mad double precision, seed_bias double precision,
+               seed_scatter double precision, mae double precision, pull_sigma double precision)
+LANGUAGE sql STABLE AS $$
+WITH r AS MATERIALIZED (
+    SELECT c.*, c.delta / nullif(c.delta_err, 0) AS pull FROM comparison_rows(ref, tests, sample) c
+), m AS (
+    SELECT ordinal, percentile_cont(0.5) WITHIN GROUP (ORDER BY delta) AS median,
+           avg(delta) AS mean, percentile_cont(0.5) WITHIN GROUP (ORDER BY pull) AS pull
+    FROM r GROUP BY ordinal
+)
+SELECT r.label, r.unit, r.ref_set, r.test_set, count(*),
+       count(DISTINCT coalesce(r.star_id, -r.left_id)), m.median,
+       1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(r.delta - m.median)),
+       m.mean, avg(abs(r.delta - m.mean)), avg(abs(r.delta)),
+       1.4826 * percentile_cont(0.5) WITHIN GROUP (ORDER BY abs(r.pull - m.pull))
+FROM r JOIN m USING (ordinal)
+GROUP BY ordinal, r.label, r.unit, r.ref_set, r.test_set, m.median, m.mean, m.pull
+ORDER BY ordinal % 1000, ordinal
+$$
+""",
+    "Bias and scatter of label sets against a reference, on the rows of comparison_rows",
+)
+
+REFUSE_COMPLETE = Function(
+    "refuse_complete_label_set",
+    "",
+    """
+CREATE FUNCTION refuse_complete_label_set() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    touched text;
+BEGIN
+    SELECT l.name || '@' || l.edition INTO touched FROM label_set l
+    WHERE l.status = 'complete'
+      AND l.label_set_id IN (SELECT c.label_set_id FROM changed c) LIMIT 1;
+    IF touched IS NOT NULL THEN
+        RAISE EXCEPTION 'label set % is complete: its rows never change', touched
+            USING HINT = 'publish a new edition instead';
+    END IF;
+    RETURN NULL;
+END $$
+""",
+    "Trigger: rows of a complete label set are never written",
+)
+
+FUNCTIONS = (
+    LABEL_SET_ID_OF,
+    SAMPLE_ID_OF,
+    COMPARISON_ROWS,
+    COMPARE_LABEL_SETS,
+    REFUSE_COMPLETE,
+)
+
+#: One trigger per event, as a transition table is NEW or OLD: (table, event, which rows).
+GUARDED = tuple(
+    (table, event, "OLD" if event == "DELETE" else "NEW")
+    for table in ("stellar_label", "prediction_detail")
+    for event in ("INSERT", "UPDATE", "DELETE")
+)
+
+
+def trigger_statement(table: str, event: str, rows: str) -> str:
+    """The statement that guards ``table`` against one kind of write to complete editions."""
+    return (
+        f"CREATE TRIGGER guard_{table}_{event.lower()} AFTER {event} ON {table} "
+        f"REFERENCING {rows} TABLE AS changed FOR EACH STATEMENT "
+        "EXECUTE FUNCTION refuse_complete_label_set()"
+    )
