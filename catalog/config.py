@@ -47,15 +47,19 @@ def parse_url(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except ArgumentError as exc:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
             "the database URL cannot be read",
-            "Write it as postgresql://user:password@host:5432/database",
-        ) from exc
+            "Write it as postgresql://user:password@host:5432/database, with other signs than "
+            "letters and digits in a password percent-encoded",
+        ) from None  # the cause may hold the password
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise ConfigurationError(
             f"the database URL names {url.get_backend_name()}", "crosslabel needs PostgreSQL >= 15"
         )
+    hidden = url.query.get("password")
+    if isinstance(hidden, str):  # libpq takes it from there too, but it would be printed
+        url = url.difference_update_query(["password"]).set(password=hidden)
     return url.set(drivername="postgresql+psycopg")
 
 

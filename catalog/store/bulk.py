@@ -1,7 +1,7 @@
 """The one way to write many rows: binary COPY into a staging table, then one upsert.
 
-Null convention of arrays on their way in: NaN in floats, the mask of masked integers, empty byte
-strings, None in object arrays. No sentinel and no NaN reaches a table.
+Null convention of arrays on their way in: masked values, NaN in floats, empty byte strings, None
+in object arrays. No sentinel and no NaN reaches a table.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import psycopg
 import sqlalchemy as sa
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -36,15 +37,16 @@ def staging_type(values: np.ndarray) -> str:
 def _fields(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """One column as COPY fields: bytes of shape (n, 4 + width), and which of them to send."""
     n, width = len(values), values.dtype.itemsize
+    masked = np.ma.getmaskarray(values)
     plain = np.ascontiguousarray(np.ma.getdata(values))
     if plain.dtype.kind == "S":
         length = np.char.str_len(plain).astype(np.int32)
-        null = length == 0
+        null = (length == 0) | masked
         body = plain.view(np.uint8).reshape(n, width)
-        keep_body = np.arange(width) < length[:, None]
+        keep_body = ~null[:, None] & (np.arange(width) < length[:, None])
     else:
         length = np.full(n, width, np.int32)
-        null = np.isnan(plain) if plain.dtype.kind == "f" else np.ma.getmaskarray(values)
+        null = masked | np.isnan(plain) if plain.dtype.kind == "f" else masked
         body = plain.astype(plain.dtype.newbyteorder(">")).view(np.uint8).reshape(n, width)
         keep_body = ~null[:, None] & np.ones(width, bool)
     head = np.where(null, -1, length).astype(">i4").view(np.uint8).reshape(n, 4)
@@ -95,7 +97,7 @@ def _python_values(values: np.ndarray) -> list[Any]:
     """An array as a list in which None is NULL."""
     out = values.tolist()
     if values.dtype.kind == "S":
-        return [v.decode() or None for v in out]
+        return [(v or b"").decode() or None for v in out]
     if values.dtype.kind == "f":
         return [None if v != v else v for v in out]
     return out
@@ -189,27 +191,37 @@ def fetch_arrays(
     Raises
     ------
     TypeError
-        If the columns have other widths than ``dtype``, or hold a NULL.
+        If the columns are not those of ``dtype``, or hold a NULL.
     """
     if params:
         compiled = sa.text(query).bindparams(**params)
         query = str(compiled.compile(conn, compile_kwargs={"literal_binds": True})).replace(
             "%%", "%"
         )
+    cursor = conn.connection.cursor()
+    _require_types(cursor, query, dtype)
     fields: list[tuple[str, str]] = [("_count", ">i2")]
     for name in dtype.names or ():
         fields += [(f"_{name}", ">i4"), (name, dtype[name].newbyteorder(">").str)]
     wire = np.dtype(fields)
-    cursor = conn.connection.cursor()
     buffer = bytearray()
     with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
         for block in copy:
             buffer += block
     body = memoryview(buffer)[len(COPY_HEADER) : -len(COPY_TRAILER)]
     if len(body) % wire.itemsize:
-        raise TypeError(f"the query's rows are not {dtype}: other types, or NULLs")
+        raise TypeError("the query's rows hold NULLs: write coalesce(...)")
     rows = np.frombuffer(body, wire)
     for name in dtype.names or ():
         if np.any(rows[f"_{name}"] != dtype[name].itemsize):
-            raise TypeError(f"column {name} of the query is not {dtype[name]}, or holds NULLs")
+            raise TypeError(f"column {name} of the query holds NULLs: write coalesce(...)")
     return {name: rows[name].astype(dtype[name]) for name in dtype.names or ()}
+
+
+def _require_types(cursor: Any, query: str, dtype: np.dtype[Any]) -> None:
+    """Stop unless a query has the types of ``dtype``: the wire format itself names none."""
+    cursor.execute(f"SELECT * FROM ({query}) AS query LIMIT 0")
+    found = [psycopg.adapters.types[c.type_code].regtype for c in cursor.description]
+    wanted = [_TYPES.get(dtype[name].str[1:], dtype[name].str) for name in dtype.names or ()]
+    if found != wanted:
+        raise TypeError(f"the query's columns are {found}, not {wanted}")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from catalog.config import Settings, parse_url
 from catalog.errors import ConfigurationError, LockedError, SourceUnavailableError
@@ -75,6 +75,12 @@ def open_database(url: sa.URL) -> Database:
             f"{str(exc.orig).strip()}",
             "Is the server running, and is CROSSLABEL_DATABASE_URL right?",
         ) from None  # the cause would print the password
+    except (InterfaceError, ProgrammingError) as exc:
+        raise ConfigurationError(
+            f"the database URL {url.render_as_string(hide_password=True)} has an option that "
+            f"PostgreSQL does not know: {str(exc.orig).strip()}",
+            "Correct CROSSLABEL_DATABASE_URL",
+        ) from None
     if version < MINIMUM_SERVER:
         raise ConfigurationError(
             f"the server is PostgreSQL {version // 10000}", "crosslabel needs PostgreSQL >= 15"

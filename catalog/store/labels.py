@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.errors import UsageError
+from catalog.errors import CrosslabelError, UsageError
 from catalog.store.schema import flag_bit, label_set, stellar_label
 
 
@@ -72,17 +72,27 @@ def building_edition(conn: sa.Connection, run_id: int, name: str | None = None) 
 
 
 def publish(conn: sa.Connection, label_set_id: int) -> int:
-    """Turn a building edition into a complete one; returns its number of label rows."""
+    """Turn a building edition into a complete one; returns its number of label rows.
+
+    Raises
+    ------
+    CrosslabelError
+        If there is no such edition, or it is complete already.
+    """
     n = conn.scalar(
         sa.select(sa.func.count()).select_from(stellar_label).where(
             stellar_label.c.label_set_id == label_set_id
         )
     )  # fmt: skip
-    conn.execute(
+    done = conn.execute(
         label_set.update()
         .where(label_set.c.label_set_id == label_set_id, label_set.c.status == "building")
         .values(status="complete", published_at=sa.func.now(), n_rows=n)
     )
+    if done.rowcount != 1:
+        raise CrosslabelError(
+            f"label set {label_set_id} is not being built: it cannot be published"
+        )
     return n or 0
 
 

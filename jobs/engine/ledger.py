@@ -99,7 +99,10 @@ def start_run(
 
 def take_over(conn: sa.Connection, run: Run) -> None:
     """Mark that this process now works on a run that another one left."""
-    _move(conn, run, OPEN, state="running", error=None, host=socket.gethostname(), pid=os.getpid())
+    _move(
+        conn, run, OPEN, state="running", error=None, finished_at=None,
+        host=socket.gethostname(), pid=os.getpid(),
+    )  # fmt: skip
 
 
 def pending(conn: sa.Connection, run: Run, *, include_failed: bool) -> list[Chunk]:
@@ -139,6 +142,11 @@ def append_chunks(conn: sa.Connection, run: Run, keys: Sequence[str]) -> None:
 def mark_done(conn: sa.Connection, run: Run, chunk: Chunk, rows: int, elapsed_s: float) -> None:
     """Mark a chunk done in the transaction that wrote its rows."""
     _mark(conn, run, chunk, state="done", rows_written=rows, elapsed_s=elapsed_s, error=None)
+    add_rows(conn, run, rows)
+
+
+def add_rows(conn: sa.Connection, run: Run, rows: int) -> None:
+    """Count rows that the run wrote, in the transaction that wrote them."""
     conn.execute(
         job_run.update()
         .where(job_run.c.run_id == run.run_id)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +22,10 @@ from jobs.engine.params import params_hash, to_dict
 
 WRITE_ATTEMPTS = 5
 _RETRY_STATES = ("40001", "40P01")  # serialization failure, deadlock
+
+
+def _nothing() -> None:
+    """A job that holds nothing open."""
 
 
 def _no_rows(conn: sa.Connection, run: Run) -> int:
@@ -51,6 +55,8 @@ class Job:
         raise `BadInputError`: the run then ends as failed and nothing is published.
     abandon : callable
         ``abandon(conn, run)``: take away what an abandoned run left unpublished.
+    close : callable
+        ``close()``: give back what the job holds open, such as files; called once, at the end.
     ordered : bool
         Whether later chunks build on earlier ones: a failed chunk then ends the run.
     """
@@ -64,6 +70,7 @@ class Job:
     begin: Callable[[sa.Connection, Run], int] = _no_rows
     finish: Callable[[sa.Connection, Run], int] = _no_rows
     abandon: Callable[[sa.Connection, Run], int] = _no_rows
+    close: Callable[[], None] = _nothing
     ordered: bool = False
 
 
@@ -147,18 +154,37 @@ def run_job(
         If another run holds the target.
     ConfigurationError
         If the schema is not at head.
+    SourceUnavailableError
+        If the server goes away; nothing of the open chunk is written.
     """
-    require_schema_at_head(db)
-    if dry_run:
-        with db.reader() as conn:
-            keys = job.plan(conn)
-        return RunSummary(job.kind, job.target, None, "planned", chunks_left=len(keys))
+    try:
+        require_schema_at_head(db)
+        if dry_run:
+            with db.reader() as conn:
+                keys = job.plan(conn)
+            return RunSummary(job.kind, job.target, None, "planned", chunks_left=len(keys))
+        return _run_locked(job, db, retry_failed, progress)
+    except OperationalError as exc:
+        raise SourceUnavailableError(
+            f"the database gave up on {job.kind} {job.target}: {str(exc.orig).strip()}",
+            "Nothing of the open chunk was written; run: crosslabel resume",
+        ) from exc
+    finally:
+        job.close()
+
+
+def _run_locked(job: Job, db: Database, retry_failed: bool, progress: Progress) -> RunSummary:
+    """Run a job while nobody else can write its target."""
     with advisory_lock(db, f"{job.kind} {job.target}") as lock, stop_on_signals() as stop:
         summary = _run_once(job, db, lock.check, stop, retry_failed, progress)
         if summary.state == "succeeded" and summary.notes.get("resumed"):
             again = _run_once(job, db, lock.check, stop, retry_failed, progress)
             if again.state != "idle":
-                return again
+                return replace(
+                    again,
+                    rows_written=summary.rows_written + again.rows_written,
+                    elapsed_s=summary.elapsed_s + again.elapsed_s,
+                )
         return summary
 
 
@@ -189,6 +215,11 @@ def _run_once(
             if job.ordered:
                 break
         position += 1
+        if position == len(todo):  # the chunk may have appended those of the next phase
+            with db.reader() as conn:
+                todo = ledger.pending(conn, run, include_failed=False)
+                total = sum(ledger.counts(conn, run).values())
+            position = 0
     progress(job.kind, total, total)
     return _close(job, db, run, stop, errors, started)
 
@@ -210,7 +241,7 @@ def _open_or_resume(job: Job, db: Database) -> Run | None:
         if not keys:
             return None
         run = ledger.start_run(conn, job.kind, job.target, to_dict(job.params), digest, keys)
-        job.begin(conn, run)
+        ledger.add_rows(conn, run, job.begin(conn, run))
         return run
 
 
@@ -232,10 +263,7 @@ def _do_chunk(
             except OperationalError as exc:
                 state = getattr(exc.orig, "sqlstate", None)
                 if state not in _RETRY_STATES or attempt == WRITE_ATTEMPTS:
-                    raise SourceUnavailableError(
-                        f"the database gave up on chunk {chunk.key}: {str(exc.orig).strip()}",
-                        "Nothing of the chunk was written; run: crosslabel resume",
-                    ) from exc
+                    raise
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))
     except (ChunkFailed, BadInputError) as exc:
         with db.begin() as conn:
@@ -259,7 +287,8 @@ def _close(
         state = "succeeded"
     try:
         with db.begin() as conn:
-            finished = job.finish(conn, run) if state == "succeeded" else 0
+            if state == "succeeded":
+                ledger.add_rows(conn, run, job.finish(conn, run))
             ledger.close(conn, run, state, "; ".join(errors[:3]) or None)
     except BadInputError as exc:
         refusal = exc
@@ -273,7 +302,7 @@ def _close(
             sa.text("SELECT rows_written FROM job_run WHERE run_id = :r"), {"r": run.run_id}
         )
     return RunSummary(
-        job.kind, job.target, run.run_id, state, rows + finished, state_of["done"],
+        job.kind, job.target, run.run_id, state, rows, state_of["done"],
         state_of["failed"], state_of["pending"], time.monotonic() - started,
         stop.signal if state == "paused" else None, tuple(errors), {"resumed": run.resumed},
     )  # fmt: skip
