@@ -120,9 +120,7 @@ def add_label_set(
         conn, name, kind, run_id=add_run(conn, target=name), model_id=model_id,
         inputs_hash=f"inputs of {name}", description=description, params=params,
     )  # fmt: skip
-    columns = _columns(
-        len(source_id), label_set_id=label_set_id, source_id=source_id, flags=flags
-    )
+    columns = _columns(len(source_id), label_set_id=label_set_id, source_id=source_id, flags=flags)
     columns |= {c: np.asarray(v, np.float32) for c, v in values.items()}
     upsert_arrays(conn, stellar_label, columns)
     labels.publish(conn, label_set_id)
