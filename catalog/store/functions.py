@@ -192,18 +192,23 @@ FUNCTIONS = (
     REFUSE_COMPLETE,
 )
 
-#: One trigger per event, as a transition table is NEW or OLD: (table, event, which rows).
+#: (table, event, which rows): an update is guarded against moving rows in, and out.
 GUARDED = tuple(
-    (table, event, "OLD" if event == "DELETE" else "NEW")
+    (table, event, rows)
     for table in ("stellar_label", "prediction_detail")
-    for event in ("INSERT", "UPDATE", "DELETE")
+    for event, rows in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD"))
 )
+
+
+def trigger_name(table: str, event: str, rows: str) -> str:
+    """The name of one of the guards."""
+    return f"guard_{table}_{event}_{rows}".lower()
 
 
 def trigger_statement(table: str, event: str, rows: str) -> str:
     """The statement that guards ``table`` against one kind of write to complete editions."""
     return (
-        f"CREATE TRIGGER guard_{table}_{event.lower()} AFTER {event} ON {table} "
+        f"CREATE TRIGGER {trigger_name(table, event, rows)} AFTER {event} ON {table} "
         f"REFERENCING {rows} TABLE AS changed FOR EACH STATEMENT "
         "EXECUTE FUNCTION refuse_complete_label_set()"
     )
