@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +17,7 @@ from catalog.store.db import Database, advisory_lock, require_schema_at_head
 from jobs.engine import ledger
 from jobs.engine.ledger import Chunk, Run
 from jobs.engine.params import params_hash, to_dict
+from jobs.engine.signals import StopFlag, stop_on_signals
 
 WRITE_ATTEMPTS = 5
 _RETRY_STATES = ("40001", "40P01")  # serialization failure, deadlock
@@ -104,35 +103,6 @@ Progress = Callable[[str, int, int], None]  # (job, chunks done, chunks in all)
 
 def _silent(job: str, done: int, total: int) -> None:
     """No progress bar."""
-
-
-class StopFlag:
-    """Set by SIGTERM or SIGINT; the open chunk is finished, then the run pauses."""
-
-    signal: int | None = None
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn the first SIGTERM or SIGINT into a flag; a second one ends the process at once."""
-    flag = StopFlag()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-    old = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, frame: Any) -> None:
-        flag.signal = number
-        for s, handler in old.items():
-            signal.signal(s, handler)
-
-    for s in old:
-        signal.signal(s, note)
-    try:
-        yield flag
-    finally:
-        for s, handler in old.items():
-            signal.signal(s, handler)
 
 
 def run_job(
