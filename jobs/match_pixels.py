@@ -9,12 +9,15 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from catalog.errors import UsageError
-from catalog.sky.healpix import coarsen, neighbours
+from catalog.sky.healpix import MAX_ORDER, border, coarsen, neighbours, order_for_radius
 from catalog.sky.xmatch import crossmatch
 from catalog.store.bulk import fetch_arrays
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+# The border of a pixel is this much finer: it adds an eighth to the pixel's area.
+BORDER_ORDERS = 5
 _ROW = np.dtype([("source_id", "i8"), ("ra", "f8"), ("dec", "f8"), ("healpix29", "i8")])
 
 
@@ -37,10 +40,9 @@ class Catalog:
 
     def rows_in(self, pixels: Integers, order: int) -> Integers:
         """Find the rows that lie in any of the pixels."""
-        edges = np.asarray(pixels, dtype=np.int64)
-        shift = 2 * (29 - order)
-        begin = np.searchsorted(self.healpix29, edges << shift)
-        end = np.searchsorted(self.healpix29, (edges + 1) << shift)
+        shift = 2 * (MAX_ORDER - order)
+        begin = np.searchsorted(self.healpix29, pixels << shift)
+        end = np.searchsorted(self.healpix29, (pixels + 1) << shift)
         return np.concatenate([np.arange(b, e) for b, e in zip(begin, end, strict=True)])
 
 
@@ -127,14 +129,17 @@ def left_and_right_digests(left: Catalog, right: Catalog, order: int) -> dict[in
 def match_pixel(
     left: Catalog, right: Catalog, radius_arcsec: float, order: int, pixel: int
 ) -> PixelPairs:
-    """Match the left sources of a pixel with the right ones in it and around it.
+    """Match the left sources of a pixel with the right ones in it and near it.
 
-    The radius must not exceed what the neighbours of a cell of this order cover, see
-    `catalog.sky.healpix.order_for_radius`.
+    Near are the cells that touch it, small ones but not narrower than the radius. The order must
+    not exceed `catalog.sky.healpix.order_for_radius`.
     """
-    mine = left.rows_in(np.array([pixel]), order)
-    around = neighbours(np.array([pixel]), order)[0]
-    near = right.rows_in(around[around >= 0], order)
+    whole = np.array([pixel])
+    finer = min(order + BORDER_ORDERS, order_for_radius(radius_arcsec))
+    mine = left.rows_in(whole, order)
+    near = np.concatenate(
+        [right.rows_in(whole, order), right.rows_in(border(pixel, order, finer), finer)]
+    )
     pairs = crossmatch(
         left.ra[mine],
         left.dec[mine],

@@ -134,6 +134,36 @@ def neighbours(index: ArrayLike, order: int) -> Integers:
     return np.asarray(cdshealpix.nested.neighbours(cells, order), dtype=np.int64)
 
 
+def border(index: int, order: int, finer: int) -> Integers:
+    """Cells of a finer order that touch a cell from outside.
+
+    Parameters
+    ----------
+    index : int
+        Nested index of the cell at ``order``.
+    order, finer : int
+        Order of the cell and of its border, 0 to 29.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Nested indices at ``finer``, sorted: 4 * 2**(finer - order) along the edges and up to four
+        at the corners.
+
+    Raises
+    ------
+    ValueError
+        If there is no such order.
+    """
+    _check_order(order)
+    _check_order(finer)
+    edges, corners = cdshealpix.nested.external_neighbours(
+        np.array([index], dtype=np.uint64), order, finer - order
+    )
+    cells = np.concatenate([edges[0].astype(np.int64), corners[0].astype(np.int64)])
+    return np.unique(cells[cells >= 0])
+
+
 def order_for_radius(radius_arcsec: float) -> int:
     """Finest order at which a cell and its neighbours hold all that lies within a radius.
 

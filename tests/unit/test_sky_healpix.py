@@ -7,6 +7,7 @@ import pytest
 
 from catalog.sky.healpix import (
     CELL_WIDTH,
+    border,
     coarsen,
     healpix29,
     neighbours,
@@ -85,6 +86,14 @@ def test_neighbours_touch_and_know_each_other():
     pairs = {(c, n) for c, row in zip(cells.tolist(), around.tolist(), strict=True) for n in row}
     pairs = {(a, b) for a, b in pairs if b != -1}
     assert pairs == {(b, a) for a, b in pairs}
+
+
+@pytest.mark.parametrize(("order", "finer"), [(0, 0), (0, 3), (1, 4), (2, 2)])
+def test_the_border_is_what_touches_a_cell_from_outside(order, finer):
+    for cell in range(12 * 4**order):
+        inside = np.arange(cell << 2 * (finer - order), (cell + 1) << 2 * (finer - order))
+        expected = set(neighbours(inside, finer).ravel().tolist()) - set(inside.tolist()) - {-1}
+        assert border(cell, order, finer).tolist() == sorted(expected)
 
 
 @pytest.mark.parametrize("order", [-1, 30])
