@@ -9,14 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
+from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from catalog.config import Settings, parse_url
-from catalog.errors import ConfigurationError, LockedError, SourceUnavailableError
+from catalog.errors import (
+    ConfigurationError,
+    LockedError,
+    SourceUnavailableError,
+    UsageError,
+)
 from catalog.store import embedded
 
 MINIMUM_SERVER = 150000  # PostgreSQL 15
@@ -128,6 +135,31 @@ def require_schema_at_head(db: Database) -> None:
         known = {s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
         todo = _UPGRADE if found in known else "Update crosslabel: the schema is newer than it"
         raise ConfigurationError(f"the schema is at {found}, this version needs {head}", todo)
+
+
+def upgrade_schema(db: Database) -> tuple[str | None, str | None]:
+    """Bring the schema to head in one transaction; the revisions before and after."""
+    with db.begin() as conn:
+        before = schema_revision(conn)
+        command.upgrade(alembic_config(conn), "head")
+        return before, schema_revision(conn)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what the server says into messages: gone or full, or a name it does not know."""
+    try:
+        yield
+    except OperationalError as exc:
+        raise SourceUnavailableError(
+            f"the database server gave up: {str(exc.orig).strip()}",
+            "What was committed is safe; run the command again, or: crosslabel resume",
+        ) from exc
+    except sa.exc.DBAPIError as exc:
+        if isinstance(exc.orig, psycopg.errors.RaiseException):
+            diagnosis = exc.orig.diag
+            raise UsageError(diagnosis.message_primary or "", diagnosis.message_hint or "") from exc
+        raise
 
 
 @dataclass(frozen=True)

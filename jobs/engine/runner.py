@@ -27,6 +27,10 @@ def _nothing() -> None:
     """A job that holds nothing open."""
 
 
+def _no_record(conn: sa.Connection, exc: BadInputError) -> None:
+    """A job whose bad input needs no record beside the ledger's."""
+
+
 def _no_rows(conn: sa.Connection, run: Run) -> int:
     """A phase of a job that has nothing to write."""
     return 0
@@ -54,6 +58,8 @@ class Job:
         raise `BadInputError`: the run then ends as failed and nothing is published.
     abandon : callable
         ``abandon(conn, run)``: take away what an abandoned run left unpublished.
+    refuse : callable
+        ``refuse(conn, exc)``: record input that ``plan`` or ``compute`` could not use.
     close : callable
         ``close()``: give back what the job holds open, such as files; called once, at the end.
     ordered : bool
@@ -69,6 +75,7 @@ class Job:
     begin: Callable[[sa.Connection, Run], int] = _no_rows
     finish: Callable[[sa.Connection, Run], int] = _no_rows
     abandon: Callable[[sa.Connection, Run], int] = _no_rows
+    refuse: Callable[[sa.Connection, BadInputError], None] = _no_record
     close: Callable[[], None] = _nothing
     ordered: bool = False
 
@@ -103,6 +110,11 @@ Progress = Callable[[str, int, int], None]  # (job, chunks done, chunks in all)
 
 def _silent(job: str, done: int, total: int) -> None:
     """No progress bar."""
+
+
+def lock_name(kind: str, target: str) -> str:
+    """The name of the lock that a living run holds."""
+    return f"{kind} {target}"
 
 
 def run_job(
@@ -145,7 +157,7 @@ def run_job(
 
 def _run_locked(job: Job, db: Database, retry_failed: bool, progress: Progress) -> RunSummary:
     """Run a job while nobody else can write its target."""
-    with advisory_lock(db, f"{job.kind} {job.target}") as lock, stop_on_signals() as stop:
+    with advisory_lock(db, lock_name(job.kind, job.target)) as lock, stop_on_signals() as stop:
         summary = _run_once(job, db, lock.check, stop, retry_failed, progress)
         if summary.state == "succeeded" and summary.notes.get("resumed"):
             again = _run_once(job, db, lock.check, stop, retry_failed, progress)
@@ -202,8 +214,7 @@ def _open_or_resume(job: Job, db: Database) -> Run | None:
         if found is not None and found.params_hash == digest:
             ledger.take_over(conn, found)
             return found
-    with db.reader() as conn:
-        keys = job.plan(conn)
+    keys = _plan(job, db)
     with db.begin() as conn:
         if found is not None:
             job.abandon(conn, found)
@@ -213,6 +224,17 @@ def _open_or_resume(job: Job, db: Database) -> Run | None:
         run = ledger.start_run(conn, job.kind, job.target, to_dict(job.params), digest, keys)
         ledger.add_rows(conn, run, job.begin(conn, run))
         return run
+
+
+def _plan(job: Job, db: Database) -> Sequence[str]:
+    """The chunks of a job; input that cannot be used is recorded before the run ends."""
+    try:
+        with db.reader() as conn:
+            return job.plan(conn)
+    except BadInputError as exc:
+        with db.begin() as conn:
+            job.refuse(conn, exc)
+        raise
 
 
 def _do_chunk(
@@ -237,6 +259,8 @@ def _do_chunk(
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))
     except (ChunkFailed, BadInputError) as exc:
         with db.begin() as conn:
+            if isinstance(exc, BadInputError):
+                job.refuse(conn, exc)
             ledger.mark_failed(conn, run, chunk, str(exc), time.monotonic() - started)
         return str(exc)
     return None

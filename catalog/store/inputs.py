@@ -1,0 +1,81 @@
+"""The record of what was read: input files by content, and the quarantine of what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.files.block import BadItem
+from catalog.files.fits import FileIdentity
+from catalog.store.bulk import stage, upsert
+from catalog.store.schema import quarantine
+
+
+def register_file(
+    conn: sa.Connection,
+    identity: FileIdentity,
+    kind: str,
+    *,
+    release: str | None = None,
+    n_rows: int | None = None,
+) -> int:
+    """Enter a file, known by its content and path; its id."""
+    return conn.execute(
+        sa.text(
+            "INSERT INTO input_file (path, size, sha256, kind, release, n_rows) "
+            "VALUES (:path, :size, :sha256, :kind, :release, :n_rows) "
+            "ON CONFLICT (sha256, kind, path) DO UPDATE "
+            "SET n_rows = coalesce(excluded.n_rows, input_file.n_rows) "
+            "RETURNING input_file_id"
+        ),
+        {
+            "path": str(identity.path), "size": identity.size, "sha256": identity.sha256,
+            "kind": kind, "release": release, "n_rows": n_rows,
+        },
+    ).scalar_one()  # fmt: skip
+
+
+def known_files(conn: sa.Connection, kind: str) -> set[tuple[str, str]]:
+    """The (path, sha256) of files that were read and not refused as a whole."""
+    rows = conn.execute(
+        sa.text(
+            "SELECT f.path, f.sha256 FROM input_file f WHERE f.kind = :kind AND NOT EXISTS ("
+            "SELECT 1 FROM quarantine q WHERE q.input_file_id = f.input_file_id "
+            "AND q.item_key = '' AND NOT EXISTS (SELECT 1 FROM spectrum_blob b "
+            "WHERE b.input_file_id = f.input_file_id))"
+        ),
+        {"kind": kind},
+    )
+    return {(row.path, row.sha256) for row in rows}
+
+
+def quarantine_items(conn: sa.Connection, input_file_id: int, items: Iterable[BadItem]) -> int:
+    """Record refused items; seen again, their count of attempts grows. Rows new or changed."""
+    keyed = {item_key(item): item for item in items}
+    if not keyed:
+        return 0
+    text = {
+        "item_key": list(keyed),
+        "reason_code": [i.reason_code for i in keyed.values()],
+        "detail": [i.detail for i in keyed.values()],
+    }
+    stage(conn, "stage_bad", {k: np.array(v, dtype=object) for k, v in text.items()})
+    params = {"file": input_file_id}
+    conn.execute(
+        sa.text(
+            "UPDATE quarantine q SET attempts = attempts + 1 FROM stage_bad s "
+            "WHERE q.input_file_id = :file AND q.item_key = s.item_key"
+        ),
+        params,
+    )
+    columns = {"input_file_id": ":file"} | {c: f"s.{c}" for c in text}
+    return upsert(conn, quarantine, columns, "stage_bad s", params=params)
+
+
+def item_key(item: BadItem) -> str:
+    """How the quarantine names an item: row and key, or nothing for the whole file."""
+    if item.row is None:
+        return ""
+    return f"row {item.row}" + ("" if item.item_key.startswith("row ") else f" {item.item_key}")

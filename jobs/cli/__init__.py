@@ -1,0 +1,57 @@
+"""The command line: parse, call, print, exit code. Everything else is in the jobs.
+
+Heavy parts are imported inside the commands that use them, so that ``crosslabel --help``, cron
+ingestion and ``status`` start fast and without JAX.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catalog.errors import BadInputError, CrosslabelError
+from jobs.cli import database, ingest, learn, ledger, results
+from jobs.cli.common import remember
+
+app = typer.Typer(
+    name="crosslabel",
+    help="Put two surveys' opinions of the same stars side by side and learn one from the other.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(database.app, name="db")
+app.add_typer(ingest.app, name="ingest")
+app.add_typer(ingest.sample_app, name="sample")
+app.add_typer(results.labels_app, name="labels")
+for module in (ingest, learn, results, ledger):
+    module.register(app)
+
+
+@app.callback()
+def _options(
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the embedded server [CROSSLABEL_HOME]."),
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(help="A PostgreSQL >= 15 server of your own [CROSSLABEL_DATABASE_URL]."),
+    ] = None,
+) -> None:
+    remember(home, database_url)
+
+
+def main() -> None:
+    """Entry point of the command ``crosslabel``."""
+    try:
+        app()
+    except CrosslabelError as exc:
+        code = f" [{exc.reason_code}]" if isinstance(exc, BadInputError) else ""
+        typer.echo(f"error{code}: {exc.reason}", err=True)
+        if exc.todo:
+            typer.echo(f"  what to do: {exc.todo}", err=True)
+        sys.exit(int(exc.exit_code))

@@ -1,0 +1,138 @@
+"""What all commands share: settings, options, and how a run is shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from catalog.config import Settings, make_settings
+
+if TYPE_CHECKING:
+    from catalog.store.db import Database
+    from jobs.engine.runner import Job, Progress, RunSummary
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print nothing on success, so that cron sends no mail."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, with the run id.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Write nothing; print the plan.")]
+MaxBad = Annotated[
+    float, typer.Option(help="Fraction of bad rows or files above which the command fails.", min=0, max=1)
+]  # fmt: skip
+
+_WORDS = {
+    "idle": "nothing to do", "succeeded": "done", "planned": "planned",
+    "paused": "stopped; go on with: crosslabel resume",
+    "failed": "some chunks failed; see crosslabel status, then: crosslabel retry",
+}  # fmt: skip
+
+
+class _Given:
+    """The options of the command itself, before the word of the job."""
+
+    home: Path | None = None
+    database_url: str | None = None
+
+
+def remember(home: Path | None, database_url: str | None) -> None:
+    """Keep the options that say where the catalog is."""
+    _Given.home, _Given.database_url = home, database_url
+
+
+def settings() -> Settings:
+    """Where the catalog is: options, then environment, then defaults."""
+    return make_settings(os.environ, home=_Given.home, database_url=_Given.database_url)
+
+
+@contextmanager
+def database(*, at_head: bool = True) -> Iterator[Database]:
+    """The database, with its errors turned into messages; checks the schema."""
+    from catalog.store.db import connect, require_schema_at_head, translated_errors
+
+    with translated_errors():
+        db = connect(settings())
+        if at_head:
+            require_schema_at_head(db)
+        yield db
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a line for people."""
+    if not quiet:
+        typer.echo(text)
+
+
+def say_json(**values: Any) -> None:
+    """Print one JSON object on one line; times and ids as strings."""
+    typer.echo(json.dumps(values, default=str))
+
+
+def run_and_report(
+    job: Job,
+    db: Database,
+    *,
+    quiet: bool = False,
+    as_json: bool = False,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+) -> RunSummary:
+    """Run a job, show how it ended, and exit with its code unless that is 0."""
+    from jobs.engine.runner import run_job
+
+    with progress_bar(quiet or as_json) as progress:
+        summary = run_job(job, db, retry_failed=retry_failed, dry_run=dry_run, progress=progress)
+    report(summary, quiet=quiet, as_json=as_json)
+    return summary
+
+
+def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
+    """Show a summary; a run that did not succeed ends the command."""
+    done = summary.state in ("idle", "succeeded", "planned")
+    if as_json:
+        say_json(
+            run_id=summary.run_id, kind=summary.kind, target=summary.target, state=summary.state,
+            rows_written=summary.rows_written, chunks_done=summary.chunks_done,
+            chunks_failed=summary.chunks_failed, chunks_left=summary.chunks_left,
+            elapsed_s=round(summary.elapsed_s, 3), errors=list(summary.errors),
+        )  # fmt: skip
+    elif not (quiet and done):
+        rows = (
+            f"{summary.chunks_left} chunks to do"
+            if summary.state == "planned"
+            else f"{summary.rows_written:,} rows written"
+        )
+        left = f", {summary.chunks_left} chunks left" if summary.state == "paused" else ""
+        line = f"{summary.kind} {summary.target}: {_WORDS[summary.state]}, {rows}{left}"
+        line += f" ({summary.elapsed_s:.1f} s)" if summary.elapsed_s else ""
+        typer.echo(line, err=not done)
+        for error in summary.errors[:10]:
+            typer.echo(f"  {error}", err=True)
+    if summary.exit_code:
+        raise typer.Exit(int(summary.exit_code))
+
+
+@contextmanager
+def progress_bar(hidden: bool) -> Iterator[Progress]:
+    """A progress bar on standard error, on a terminal only."""
+    if hidden or not sys.stderr.isatty():
+        yield lambda job, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(job: str, done: int, total: int) -> None:
+            bar.update(task, description=job, completed=done, total=total)
+
+        yield show

@@ -1,0 +1,121 @@
+"""``crosslabel db``: the server and the schema."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import typer
+
+from catalog.errors import ConfigurationError, UsageError
+from jobs.cli.common import Json, Quiet, database, say, say_json, settings
+
+app = typer.Typer(help="The database: embedded server and schema.", no_args_is_help=True)
+
+
+@app.command()
+def start(quiet: Quiet = False) -> None:
+    """Start the embedded PostgreSQL, unless it runs already."""
+    from catalog.store import embedded
+
+    _no_own_server("start")
+    server = embedded.start(settings().home)
+    say(f"PostgreSQL {server.version} runs in {server.data} (pid {server.pid})", quiet=quiet)
+
+
+@app.command()
+def stop(quiet: Quiet = False) -> None:
+    """Stop the embedded PostgreSQL; nothing else does."""
+    from catalog.store import embedded
+
+    _no_own_server("stop")
+    stopped = embedded.stop(settings().home)
+    say("stopped" if stopped else "it was not running", quiet=quiet)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say where the database is, whether it answers, and whether its schema is at head."""
+    from catalog.store import embedded
+    from catalog.store.db import head_revision, schema_revision
+
+    where = settings()
+    found: dict[str, object] = {"head": head_revision()}
+    if where.database_url is None:
+        server = embedded.status(where.home)
+        found |= {"server": "embedded", "home": where.home, "running": server is not None}
+        if server is None:
+            _show(found, as_json)
+            return
+        found |= {"version": server.version, "pid": server.pid, "data": server.data}
+    else:
+        found |= {"server": where.database_url.render_as_string(hide_password=True)}
+    with database(at_head=False) as db, db.reader() as conn:
+        found["schema"] = schema_revision(conn)
+    _show(found, as_json)
+    if found["schema"] != found["head"]:
+        raise ConfigurationError(
+            f"the schema is at {found['schema']}, this version needs {found['head']}",
+            "Run: crosslabel db upgrade",
+        )
+
+
+@app.command()
+def upgrade(quiet: Quiet = False) -> None:
+    """Make or upgrade the schema."""
+    from catalog.store.db import upgrade_schema
+
+    with database(at_head=False) as db:
+        before, after = upgrade_schema(db)
+    changed = f"from {before or 'nothing'} to {after}" if before != after else f"at {after} already"
+    say(f"schema {changed}", quiet=quiet)
+
+
+@app.command()
+def url() -> None:
+    """Print the URL of the database, starting the embedded server where needed."""
+    from catalog.store import embedded
+
+    where = settings()
+    if where.database_url is not None:
+        plain = where.database_url.set(drivername="postgresql")
+        say(plain.render_as_string(hide_password=False))
+    else:
+        say(embedded.start(where.home).url)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(ctx: typer.Context) -> None:
+    """Open psql on the database; further arguments go to psql."""
+    from catalog.store import embedded
+
+    where = settings()
+    if where.database_url is not None:
+        program = shutil.which("psql")
+        if program is None:
+            raise UsageError("there is no psql on this machine", "Install postgresql-client")
+        plain = where.database_url.set(drivername="postgresql")
+        command = [program, plain.render_as_string(hide_password=False)]
+    else:
+        embedded.start(where.home)
+        command = embedded.psql_command(where.home)
+    os.execv(command[0], [*command, *ctx.args])
+
+
+def _no_own_server(verb: str) -> None:
+    """Refuse to start or stop a server that is not ours."""
+    url_given = settings().database_url
+    if url_given is not None:
+        raise UsageError(
+            f"CROSSLABEL_DATABASE_URL names a server of yours: crosslabel does not {verb} it",
+            "Unset it, or give --home, for the embedded server",
+        )
+
+
+def _show(values: dict[str, object], as_json: bool) -> None:
+    """Print names and values."""
+    if as_json:
+        say_json(**values)
+        return
+    for name, value in values.items():
+        say(f"{name:8} {value}")

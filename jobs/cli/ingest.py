@@ -1,0 +1,155 @@
+"""Commands that bring data in and select it: ingest, crossmatch, sample, simulate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.common import (
+    DryRun,
+    Json,
+    MaxBad,
+    Quiet,
+    database,
+    progress_bar,
+    report,
+    run_and_report,
+    say,
+    say_json,
+)
+
+app = typer.Typer(help="Read survey files into the catalog.", no_args_is_help=True)
+sample_app = typer.Typer(help="Select matches.", no_args_is_help=True)
+
+Files = Annotated[list[Path], typer.Argument(help="FITS files, gzip-compressed or not.")]
+Release = Annotated[str, typer.Option(help="Data release, such as dr14.")]
+
+
+def _catalog(
+    kind: str,
+    files: list[Path],
+    release: str,
+    max_bad: float,
+    quiet: bool,
+    as_json: bool,
+    dry: bool,
+) -> None:
+    """Ingest a catalog and show what became of its rows."""
+    from catalog.errors import UsageError
+    from jobs.ingest_catalog import ingest_catalog, refused_rows
+
+    missing = [str(f) for f in files if not f.is_file()]
+    if missing:
+        raise UsageError(f"there is no file {missing[0]}", "Check the path")
+    with database() as db:
+        with progress_bar(quiet or as_json) as progress:
+            summary = ingest_catalog(
+                db, kind, files, release, max_bad=max_bad, dry_run=dry, progress=progress
+            )
+        with db.reader() as conn:
+            refused = refused_rows(conn, files)
+        if refused and not quiet and not as_json:
+            words = ", ".join(f"{n} {code}" for code, n in refused)
+            typer.echo(f"in quarantine from these files: {words}", err=True)
+        report(summary, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def apogee(
+    files: Files, release: Release, max_bad: MaxBad = 0.1, quiet: Quiet = False,
+    as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Ingest APOGEE's allStar and publish the label set aspcap/RELEASE."""
+    _catalog("apogee", files, release, max_bad, quiet, as_json, dry_run)
+
+
+@app.command()
+def sspp(
+    files: Files, release: Release, max_bad: MaxBad = 0.1, quiet: Quiet = False,
+    as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Ingest SEGUE's ssppOut and publish the label set sspp/RELEASE."""
+    _catalog("sspp", files, release, max_bad, quiet, as_json, dry_run)
+
+
+@app.command()
+def spectra(
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders of spec-*.fits.")],
+    max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Ingest optical spectra: SDSS and BOSS spec-PLATE-MJD-FIBER.fits, LAMOST spec-*.fits."""
+    from jobs.ingest_spectra import SpectraParams, ingest_spectra_job, refused_files
+
+    absolute = tuple(str(p.absolute()) for p in paths)
+    with database() as db:
+        job = ingest_spectra_job(SpectraParams(absolute, max_bad))
+        summary = run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if summary.rows_written and not quiet and not as_json:
+            with db.reader() as conn:
+                for path, code, _ in refused_files(conn, absolute):
+                    typer.echo(f"refused [{code}] {path}", err=True)
+
+
+@sample_app.command("create")
+def sample_create(
+    name: Annotated[str, typer.Argument(help="Name of the sample.")],
+    preset: Annotated[str, typer.Option(help="clean, or seed-2018 as in the notebook.")] = "clean",
+    left: Annotated[str, typer.Option(help="Left catalog of the crossmatch.")] = "apogee/dr14",
+    right: Annotated[str, typer.Option(help="Right catalog of the crossmatch.")] = "sdss",
+    radius: Annotated[float, typer.Option(help="Radius of the crossmatch [arcsec].")] = 2.0,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Select matches; every rejected pair keeps its reason."""
+    from jobs.select_sample import SampleParams, sample_job, sample_report
+
+    with database() as db:
+        params = SampleParams(name, preset, left, right, radius)
+        run_and_report(sample_job(params), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if not quiet and not dry_run:
+            with db.reader() as conn:
+                counts, text = sample_report(conn, name)
+            say_json(sample=name, counts=counts) if as_json else say(text)
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands that have no group."""
+    root.command("crossmatch")(crossmatch)
+    root.command("simulate")(simulate)
+
+
+def crossmatch(
+    left: Annotated[str, typer.Option(help="survey or survey/release")] = "apogee/dr14",
+    right: Annotated[str, typer.Option(help="survey or survey/release")] = "sdss",
+    radius: Annotated[float, typer.Option(help="Largest separation, inclusive [arcsec].")] = 2.0,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Find all pairs within a radius; run again after an ingest to bring it up to date."""
+    from jobs.match_sources import CrossmatchParams, crossmatch_job
+
+    with database() as db:
+        job = crossmatch_job(CrossmatchParams(left, right, radius))
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    matched: Annotated[int, typer.Option(help="Stars with both labels and spectra.")] = 150,
+    apogee: Annotated[int, typer.Option(help="Rows of allStar.")] = 600,
+    sspp: Annotated[int, typer.Option(help="Rows of ssppOut.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 1,
+    release: Annotated[str, typer.Option(help="Release whose layout allStar has.")] = "dr14",
+    quiet: Quiet = False, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Write a small simulated survey in the archives' own file formats."""
+    from catalog.files.simulate import write_survey
+
+    counts = write_survey(
+        out, n_matched=matched, n_apogee=apogee, n_sspp=sspp, seed=seed, release=release
+    )
+    if as_json:
+        say_json(**counts)
+    else:
+        words = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counts.items())
+        say(f"simulated survey in {out}: {words}", quiet=quiet)

@@ -1,0 +1,76 @@
+"""Commands of learning: normalize, train, predict."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.cli.common import DryRun, Json, Quiet, database, run_and_report, say
+
+Sample = Annotated[str | None, typer.Option(help="Only the accepted pairs of this sample.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.command("normalize")(normalize)
+    root.command("train")(train)
+    root.command("predict")(predict)
+
+
+def normalize(
+    recipe: Annotated[str, typer.Option(help="default, or seed-2018 as in the notebook.")] = "default",
+    sample: Sample = None,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Divide spectra by their pseudo-continuum."""
+    from jobs.normalize_spectra import NormalizeParams, normalize_job, normalize_report
+
+    with database() as db:
+        job = normalize_job(NormalizeParams(recipe, sample))
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if not (quiet or as_json or dry_run):
+            with db.reader() as conn:
+                say(normalize_report(conn, recipe, sample))
+
+
+def train(
+    preset: Annotated[str, typer.Option(help="default, or seed-2018: the notebook's networks.")],
+    sample: Annotated[str, typer.Option(help="Sample to train on.")],
+    name: Annotated[str, typer.Option(help="Name of the model; its scores go to NAME/oof.")],
+    target: Annotated[str, typer.Option(help="Label set to learn.")] = "aspcap/dr14",
+    recipe: Annotated[str | None, typer.Option(help="Normalization; the preset's by default.")] = None,
+    labels: Annotated[str, typer.Option(help="Labels, separated by commas.")] = "teff,logg,fe_h",
+    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 10,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the preset's by default.")] = None,
+    reverse_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the reverse network.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=2, help="Rounds of the seed-2018 normalization.")] = 2,
+    validation: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction held out in a run that records loss curves.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Train a network on a sample, and label each of its stars by one that never saw it."""
+    from jobs.train_network import TrainParams, train_job
+
+    names = tuple(label.strip() for label in labels.split(",") if label.strip())
+    params = TrainParams(
+        name=name, preset=preset, sample=sample, target=target, recipe=recipe, labels=names,
+        folds=folds, epochs=epochs, reverse_epochs=reverse_epochs, rounds=rounds,
+        validation=validation, seed=seed,
+    )  # fmt: skip
+    with database() as db:
+        run_and_report(train_job(params), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="Name of a trained model.")],
+    name: Annotated[str, typer.Option(help="Name of the label set to publish.")],
+    sample: Sample = None,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Label spectra with a trained model and publish them as a label set."""
+    from jobs.predict_labels import PredictParams, predict_job
+
+    with database() as db:
+        job = predict_job(PredictParams(model=model, name=name, sample=sample))
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)

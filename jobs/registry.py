@@ -1,0 +1,45 @@
+"""Which job a run of the ledger belongs to, so that `resume` and `retry` can go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from catalog.errors import UsageError
+from jobs.engine.ledger import Run
+from jobs.engine.params import from_dict
+from jobs.engine.runner import Job
+
+#: Kind of the ledger -> module, parameter record, factory. By name: heavy parts load when used.
+KINDS: dict[str, tuple[str, str, str]] = {
+    "ingest apogee": ("jobs.ingest_catalog", "CatalogParams", "ingest_job"),
+    "ingest sspp": ("jobs.ingest_catalog", "CatalogParams", "ingest_job"),
+    "ingest spectra": ("jobs.ingest_spectra", "SpectraParams", "ingest_spectra_job"),
+    "crossmatch": ("jobs.match_sources", "CrossmatchParams", "crossmatch_job"),
+    "normalize": ("jobs.normalize_spectra", "NormalizeParams", "normalize_job"),
+    "train": ("jobs.train_network", "TrainParams", "train_job"),
+    "predict": ("jobs.predict_labels", "PredictParams", "predict_job"),
+    "sample": ("jobs.select_sample", "SampleParams", "sample_job"),
+}
+
+
+def job_of(run: Run) -> Job:
+    """The job of a run, with the parameters it was started with.
+
+    Raises
+    ------
+    UsageError
+        If this version knows no such job.
+    """
+    try:
+        module_name, params_name, factory_name = KINDS[run.kind]
+    except KeyError:
+        raise UsageError(
+            f"run {run.run_id} is of a kind ({run.kind}) that this version does not know",
+            "Use the version of crosslabel that started it",
+        ) from None
+    module = import_module(module_name)
+    factory: Callable[..., Job] = getattr(module, factory_name)
+    params: Any = from_dict(getattr(module, params_name), run.params)
+    return factory(params)
