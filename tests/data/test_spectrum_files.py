@@ -1,0 +1,270 @@
+"""SDSS, BOSS and LAMOST spectra: genuine ones, the kit's, and ones made wrong on purpose."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from catalog.errors import BadInputError, UsageError
+from catalog.files.archive import LocalArchive, list_spectra
+from catalog.files.lamost import read_lamost, sniff
+from catalog.files.specfile import read_spectrum
+
+# From the kit's description of the genuine files: S/N, pixels, spectrograph, start of the class.
+GENUINE = {
+    "0618-52049-0372": (50, 3834, "SDSS", "M1"),
+    "1079-52621-0509": (24, 3843, "SDSS", "M1"),
+    "1123-52882-0065": (10, 3843, "SDSS", "M4"),
+    "3764-55514-0972": (1.0, 4597, "BOSS", "M6III"),
+    "4068-55445-0924": (21, 4605, "BOSS", "A9V"),
+    "4961-55719-0378": (57, 4619, "BOSS", "F3/F5V"),
+    "5047-55833-0936": (49, 4599, "BOSS", "M1"),
+    "7332-56683-0788": (57, 4594, "BOSS", "G8V"),
+    "7454-56751-0770": (30, 4582, "BOSS", "K0V"),
+    "4055-55359-0001": (21, 4605, "BOSS", "F3/F5V"),
+    "0266-51602-0031": (7, 3842, "SDSS", "WD"),
+    "3586-55181-0500": (55, 4625, "BOSS", "G1V"),
+    "2942-54521-0124": (94, 3829, "SDSS", "G2"),
+    "1678-53433-0425": (41, 3846, "SDSS", "STARBURST"),
+    "0548-51986-0020": (13, 3828, "SDSS", "BROADLINE"),
+    "2344-53740-0358": (0.6, 3825, "SDSS", "M5"),
+    "2297-53738-0042": (0.6, 3827, "SDSS", ""),
+}
+
+
+@pytest.mark.kit
+@pytest.mark.parametrize("name", GENUINE)
+def test_genuine_sdss_files(kit: Path, name: str) -> None:
+    path = kit / "data" / "sdss" / f"spec-{name}.fits"
+    sn, n_pixels, instrument, subclass = GENUINE[name]
+    spectrum = read_spectrum(path)
+    with fits.open(path, memmap=False) as hdus:
+        raw, row = hdus[1].data, hdus[2].data[0]
+        assert spectrum.specobjid == int(row["SPECOBJID"])
+        np.testing.assert_array_equal(spectrum.flux, raw["flux"])
+        np.testing.assert_array_equal(spectrum.ivar, raw["ivar"])
+        np.testing.assert_array_equal(spectrum.or_mask, raw["or_mask"])
+        grid = spectrum.loglam0 + 1e-4 * np.arange(len(raw))
+        assert np.abs(grid - raw["loglam"]).max() < 3e-7
+        assert spectrum.first_index == round((float(raw["loglam"][0]) - 3.5) / 1e-4)
+        assert (spectrum.ra, spectrum.dec) == (row["PLUG_RA"], row["PLUG_DEC"])
+        assert spectrum.z == row["Z"]
+        assert spectrum.zwarning == row["ZWARNING"]
+    # The pipeline's S/N leaves out some pixels that ours keeps.
+    assert abs(spectrum.sn_median - sn) < max(0.05 * sn, 0.8)
+    assert (len(spectrum.flux), spectrum.instrument, spectrum.state) == (n_pixels, instrument, "ok")
+    assert spectrum.subclass.startswith(subclass)
+    key = "-".join(str(int(part)) for part in name.split("-"))
+    assert spectrum.survey_key.startswith(f"{key}-{'v5_' if instrument == 'BOSS' else '26'}")
+    assert sniff(path) == "sdss"
+
+
+@pytest.mark.kit
+def test_genuine_lamost_files(kit: Path) -> None:
+    paths = sorted((kit / "data" / "lamost" / "native").glob("*.fits"))
+    assert len(paths) == 6
+    for path in paths:
+        spectrum = read_lamost(path)
+        image = fits.getdata(path)
+        good = image[1] > 0
+        np.testing.assert_array_equal(spectrum.flux, image[0])
+        np.testing.assert_array_equal(spectrum.ivar, image[1])
+        assert spectrum.sn_median == pytest.approx(
+            np.median(image[0][good] * np.sqrt(image[1][good]))
+        )
+        assert (spectrum.loglam0, spectrum.first_index) == (3.5682, 682)
+        assert (spectrum.survey, spectrum.instrument, spectrum.class_) == (
+            "lamost",
+            "LAMOST",
+            "STAR",
+        )
+        assert sniff(path) == "lamost"
+    assert read_lamost(paths[0]).survey_key == "55862-B6212-6-3"
+
+
+@pytest.mark.kit
+def test_kit_survey_states(kit_dr14: Path) -> None:
+    states = Counter(read_spectrum(p).state for p in list_spectra([kit_dr14]))
+    assert states["ok"] > 30
+    assert states["ZERO_SPECTRUM"] >= 1
+    assert set(states) <= {"ok", "ZERO_SPECTRUM", "NO_GOOD_PIXELS"}
+
+
+# ------------------------------------------------------------------ files made here
+
+Change = Callable[[fits.HDUList], None]
+
+
+@pytest.fixture(scope="module")
+def original(simulated: tuple[Path, dict[str, int]]) -> Path:
+    return list_spectra([simulated[0]])[3]
+
+
+def changed(original: Path, folder: Path, change: Change, name: str | None = None) -> Path:
+    """A copy of a spectrum with something else in it."""
+    path = folder / (name or original.name)
+    with fits.open(original, memmap=False) as hdus:
+        change(hdus)
+        hdus.writeto(path)
+    return path
+
+
+def rename_columns(hdus: fits.HDUList, number: int, rename: Callable[[str], str]) -> None:
+    data = np.array(hdus[number].data.view(np.ndarray))
+    data.dtype.names = tuple(rename(name) for name in data.dtype.names)
+    hdus[number] = fits.BinTableHDU(data, name=hdus[number].name)
+
+
+def test_the_case_of_column_names_does_not_matter(original: Path, tmp_path: Path) -> None:
+    def swap(hdus: fits.HDUList) -> None:
+        rename_columns(hdus, 1, str.upper)
+        rename_columns(hdus, 2, str.lower)
+
+    one, two = read_spectrum(original), read_spectrum(changed(original, tmp_path, swap))
+    np.testing.assert_array_equal(one.flux, two.flux)
+    assert (one.survey_key, one.specobjid) == (two.survey_key, two.specobjid)
+
+
+def test_run2d_may_be_in_either_header(original: Path, tmp_path: Path) -> None:
+    def first_only(hdus: fits.HDUList) -> None:
+        rename_columns(hdus, 2, lambda name: "OTHER" if name == "RUN2D" else name)
+
+    def second_only(hdus: fits.HDUList) -> None:
+        del hdus[0].header["RUN2D"]
+
+    def neither(hdus: fits.HDUList) -> None:
+        first_only(hdus)
+        second_only(hdus)
+
+    expected = read_spectrum(original).survey_key
+    for i, change in enumerate((first_only, second_only)):
+        (tmp_path / str(i)).mkdir()
+        assert read_spectrum(changed(original, tmp_path / str(i), change)).survey_key == expected
+    with pytest.raises(BadInputError, match="BAD_ID"):
+        read_spectrum(changed(original, tmp_path, neither))
+
+
+def test_a_file_without_its_second_table_is_read_from_its_header(
+    original: Path, tmp_path: Path
+) -> None:
+    full = read_spectrum(original)
+
+    def strip(hdus: fits.HDUList) -> None:
+        del hdus[2]
+        hdus[0].header["PLUG_RA"], hdus[0].header["PLUG_DEC"] = full.ra, full.dec
+
+    bare = read_spectrum(changed(original, tmp_path, strip))
+    assert (bare.survey_key, bare.specobjid) == (full.survey_key, full.specobjid)
+    assert (bare.ra, bare.dec, bare.class_) == (full.ra, full.dec, "")
+    assert bare.zwarning is None
+
+
+def test_a_signed_id_beyond_its_range_is_understood(tmp_path: Path, simulated: tuple) -> None:
+    path = next(p for p in list_spectra([simulated[0]]) if p.name.startswith("spec-8954"))
+    expected = read_spectrum(path).specobjid
+    assert expected is not None
+    assert expected > 2**63
+
+    def sign(hdus: fits.HDUList) -> None:
+        old = np.array(hdus[2].data.view(np.ndarray))
+        fields = [(n, ">i8" if n == "SPECOBJID" else old.dtype[n]) for n in old.dtype.names]
+        new = np.zeros(1, fields)
+        for name in old.dtype.names:
+            new[name] = expected - 2**64 if name == "SPECOBJID" else old[name]
+        hdus[2] = fits.BinTableHDU(new, name="SPECOBJ")
+
+    assert read_spectrum(changed(path, tmp_path, sign)).specobjid == expected
+
+
+def set_row(name: str, value: object) -> Change:
+    def change(hdus: fits.HDUList) -> None:
+        hdus[2].data[name][0] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (set_row("FIBERID", 639), "WRONG_CONTENT"),
+        (set_row("SPECOBJID", "299497923312379904"), "WRONG_CONTENT"),
+        (set_row("SPECOBJID", "1.2e18"), "BAD_ID"),
+        (set_row("PLUG_DEC", 91.0), "BAD_COORD"),
+        (set_row("PLUG_RA", np.nan), "BAD_COORD"),
+    ],
+)
+def test_contradictions_are_refused(
+    original: Path, tmp_path: Path, change: Change, code: str
+) -> None:
+    with pytest.raises(BadInputError, match=code):
+        read_spectrum(changed(original, tmp_path, change))
+
+
+def test_nan_flux_without_weight_is_no_error(original: Path, tmp_path: Path) -> None:
+    def spoil(hdus: fits.HDUList) -> None:
+        hdus[1].data["flux"][10:20] = np.nan
+        hdus[1].data["ivar"][10:20] = 0
+
+    spectrum = read_spectrum(changed(original, tmp_path, spoil))
+    assert (spectrum.flux[10:20] == 0).all()
+    assert np.isfinite(spectrum.flux).all()
+
+
+def test_signal_to_noise_ignores_bad_pixels(original: Path, tmp_path: Path) -> None:
+    def flat(hdus: fits.HDUList) -> None:
+        data = hdus[1].data
+        data["flux"], data["ivar"] = 10.0, 4.0
+        data["flux"][: len(data) // 3], data["ivar"][: len(data) // 3] = 1e6, 0
+
+    assert read_spectrum(changed(original, tmp_path, flat)).sn_median == 20.0
+
+
+def test_lamost_table_layout(tmp_path: Path) -> None:
+    wave = 10 ** (3.5682 + 1e-4 * np.arange(3000))
+    names = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
+    values = (np.full(3000, 8.0), np.full(3000, 4.0), wave, np.zeros(3000), np.ones(3000))
+    columns = [
+        fits.Column(name, "3000E", array=value[None].astype("f4"))
+        for name, value in zip(names, values, strict=True)
+    ]
+    primary = fits.PrimaryHDU()
+    header = {"TELESCOP": "LAMOST", "OBSID": 353301015, "RA": 10.5, "DEC": 41.2, "Z": -9999.0}
+    primary.header.update(header)
+    path = tmp_path / "spec-56919-EG012606S021203F_sp01-015.fits"
+    fits.HDUList([primary, fits.BinTableHDU.from_columns(columns, name="COADD")]).writeto(path)
+    spectrum = read_lamost(path)
+    assert (spectrum.survey_key, spectrum.first_index, spectrum.sn_median) == ("353301015", 682, 16)
+    assert np.isnan(spectrum.z)
+    assert spectrum.or_mask.all()
+    assert sniff(path) == "lamost"
+
+
+@pytest.mark.kit
+def test_a_lamost_file_under_another_name_is_refused(kit: Path, tmp_path: Path) -> None:
+    source = kit / "data" / "lamost" / "native" / "spec-55862-B6212_sp06-003.fits"
+    path = tmp_path / "spec-55862-B6212_sp06-004.fits"
+    path.write_bytes(source.read_bytes())
+    with pytest.raises(BadInputError, match="WRONG_CONTENT"):
+        read_lamost(path)
+
+
+def test_spectra_are_listed_once_in_order_and_loops_end(tmp_path: Path) -> None:
+    for name in ("b/spec-2.fits", "a/spec-1.fits.gz", "a/other.fits", "spec-3.fits"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "b" / "spec-9.fits").symlink_to(tmp_path / "gone")
+    found = LocalArchive((tmp_path, tmp_path / "spec-3.fits", tmp_path / "a")).list_spectra()
+    assert {p.name for p in found} == {"spec-1.fits.gz", "spec-2.fits", "spec-3.fits"}
+    assert len(found) == 3
+    assert found == sorted(found)
+
+
+def test_a_path_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
+        list_spectra([tmp_path / "nowhere"])
