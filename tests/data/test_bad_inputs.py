@@ -10,18 +10,25 @@ import pytest
 
 from catalog.errors import BadInputError
 from catalog.files.allstar import open_allstar
+from catalog.files.block import Block
 from catalog.files.specfile import read_spectrum
 from catalog.files.sspp import open_sspp
 
 pytestmark = pytest.mark.kit
 
+OPENERS = {"allstar": open_allstar, "sspp": open_sspp}
+
+
+def read_catalog(path: Path, kind: str) -> Block:
+    """All rows of a catalog."""
+    with OPENERS[kind](path, "dr14") as catalog:
+        return catalog.read(0, catalog.n_rows)
+
 
 def outcome_of_catalog(path: Path, kind: str) -> tuple[str, list[int]]:
     """Code of the file, or of its bad rows, and these rows."""
-    opener = open_allstar if kind == "allstar" else open_sspp
     try:
-        with opener(path, "dr14") as catalog:
-            block = catalog.read(0, catalog.n_rows)
+        block = read_catalog(path, kind)
     except BadInputError as error:
         return error.reason_code, []
     codes = {item.reason_code for item in block.bad} or {"OK"}
@@ -68,12 +75,9 @@ def test_the_expected_code_is_given_wherever_there_is_a_choice(bad_inputs: Path)
 @pytest.mark.parametrize("case", ["empty", "html", "cut_in_data", "bomb", "no_teff", "no_ivar"])
 def test_messages_name_the_file_and_what_to_do(bad_inputs: Path, case: str) -> None:
     path = next((bad_inputs / case).iterdir())
-    opener = {"allStar": open_allstar, "ssppOut": open_sspp}.get(path.name.split("-")[0])
+    kind = {"allStar": "allstar", "ssppOut": "sspp"}.get(path.name.split("-")[0])
     with pytest.raises(BadInputError) as caught:
-        if opener is None:
-            read_spectrum(path)
-        else:
-            opener(path, "dr14").__enter__()
+        read_spectrum(path) if kind is None else read_catalog(path, kind)
     assert str(path) in caught.value.reason
     assert caught.value.todo
 
