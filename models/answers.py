@@ -12,6 +12,7 @@ from models import arrays as ar
 from models.arrays import Arrays
 from models.networks import Architecture, apply_jit, template
 
+CLIP = 5.0  # robust standard deviations
 BLOCK = 512  # spectra per call: one compiled shape, bounded memory
 
 FloatArray = NDArray[np.float64]
@@ -66,7 +67,7 @@ def apply_blocks(arch: Architecture, model: Arrays, prefix: str, inputs: ArrayLi
 
 
 def whitening(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean and whitening matrix of a cloud of points, for `mahalanobis`.
+    """Centre and whitening matrix of a cloud of points, for `mahalanobis`; robust to outliers.
 
     Parameters
     ----------
@@ -76,11 +77,15 @@ def whitening(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     Returns
     -------
     mean : ndarray, shape (c,)
+        The median of each score.
     whiten : ndarray, shape (c, c)
-        ``(x - mean) @ whiten`` has unit covariance.
+        ``(x - mean) @ whiten`` has unit covariance, outliers apart.
     """
-    mean = points.mean(axis=0)
+    mean = np.median(points, axis=0)
     centred = points - mean
+    # A few odd spectra must not stretch the cloud, or nothing would ever be far from it.
+    limit = CLIP * 1.4826 * np.median(np.abs(centred), axis=0)
+    centred = np.clip(centred, -limit, limit)
     covariance = centred.T @ centred / max(points.shape[0] - 1, 1)
     # Directions that the training spectra do not span get a floor instead of infinite weight.
     covariance += 1e-6 * max(float(np.trace(covariance)), 1e-30) * np.eye(mean.size)

@@ -80,7 +80,10 @@ class TrainSpec:
             (self.rounds in (1, 2), f"there are 1 or 2 normalization rounds, not {self.rounds}"),
             (0.0 <= self.validation < 1.0, f"validation fraction {self.validation} not in [0, 1)"),
             (self.members >= 1 and self.components >= 1, "members and components start at 1"),
-            (min(self.epochs or 1, self.reverse_epochs or 1) >= 1, "epochs start at 1"),
+            (
+                all(e is None or e >= 1 for e in (self.epochs, self.reverse_epochs)),
+                "there must be at least 1 epoch",
+            ),
             (
                 self.error_floors is None or len(self.error_floors) == len(self.labels),
                 "error_floors needs one number per label",

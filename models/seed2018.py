@@ -28,7 +28,7 @@ REVERSE_EPOCHS = 1_800
 FORWARD_RATE = 1e-4
 REVERSE_RATE = 3e-4
 BATCH = 16
-STEPS_PER_CHUNK = 10_000  # network updates: a few seconds of one core
+STEPS_PER_CHUNK = 6_000  # network updates: a few seconds of one core
 
 
 def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
