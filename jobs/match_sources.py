@@ -20,6 +20,7 @@ from catalog.errors import UsageError
 from catalog.sky.healpix import order_for_radius
 from catalog.store import schema
 from catalog.store.bulk import upsert, upsert_arrays
+from catalog.store.db import Database
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
 from jobs.engine.runner import Job
@@ -70,8 +71,8 @@ class Batch(NamedTuple):
     pairs: PixelPairs
 
 
-def crossmatch_job(params: CrossmatchParams) -> Job:
-    """Make the job that brings a crossmatch up to date.
+def crossmatch_job(params: CrossmatchParams, db: Database | None = None) -> Job:
+    """Make the job that brings a crossmatch up to date; it needs no ``db`` of its own.
 
     Raises
     ------

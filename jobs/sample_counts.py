@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.sample_pairs import LABELS, Candidates, nearest_of_left
+from jobs.sample_rules import REASONS
 
 ROBUST = 1.482602218505602  # sigma of a normal distribution over its median absolute deviation
 
@@ -121,6 +122,31 @@ def summarise(
             "after": {"pairs": _n(reason == ""), **label_differences(pairs, reason == "")},
         },
     }
+
+
+def counts_as_text(counts: dict[str, Any]) -> str:
+    """Lay out the counts of `summarise` as tables for people."""
+    lines = []
+    for part, title in (("rows", "rows of the left catalog"), ("pairs", "candidate pairs")):
+        lines += ["", f"{title:26}{counts[part]['total']:>10,}"]
+        for code, n in counts[part].items():
+            if n and code != "total":
+                lines.append(f"  {code:24}{n:>10,}  {REASONS.get(code, '')}".rstrip())
+    names = counts["labels"]
+    lines += ["", f"{names['compared']} minus {names['reference']}"]
+    lines += [f"{'':16}{'pairs':>8}{'median':>10}{'sigma_mad':>11}{'mean':>10}{'mean_abs_dev':>14}"]
+    for stage in ("before", "after"):
+        for label in LABELS:
+            row = counts["differences"][stage][label]
+            cells = [
+                "-" if row[key] is None else f"{row[key]:.4g}"
+                for key in ("median", "sigma_mad", "mean", "mean_abs_dev")
+            ]
+            lines.append(
+                f"  {stage:7}{label:7}{row['n']:>8,}"
+                f"{cells[0]:>10}{cells[1]:>11}{cells[2]:>10}{cells[3]:>14}"
+            )
+    return "\n".join(lines[1:])
 
 
 def _n(mask: NDArray[np.bool_]) -> int:

@@ -15,16 +15,17 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.flags import ASPCAPFLAG
 from jobs.sample_pairs import Candidates, ambiguous, nearest_of_left
 
 SPEED_OF_LIGHT = 299_792.458  # km/s
 
-#: Bits of ASPCAPFLAG that make a label unfit to learn from; the same from DR12 to DR17. See
-#: https://www.sdss4.org/dr17/irspec/apogee-bitmasks/.
-ASPCAP_BITS = {"TEFF_BAD": 16, "LOGG_BAD": 17, "M_H_BAD": 19, "STAR_BAD": 23}
+ASPCAP_BITS = {name: bit for bit, (name, _) in ASPCAPFLAG.items()}
 
-#: Reasons in words, for people; every reason of every preset is here.
+#: Reasons in words, for people: of pairs, and the first two of rows that have none.
 REASONS = {
+    "QUARANTINED": "the row of the file was refused",
+    "NO_CANDIDATE": "no optical source lies within the radius",
     "DUPLICATE": "the APOGEE row is not the main row of its star",
     "NO_LABELS": "the APOGEE row lacks one of teff, logg, fe_h",
     "ASPCAP_FLAG": "ASPCAPFLAG says that the labels are bad",
@@ -141,7 +142,7 @@ class CleanRules:
     Attributes
     ----------
     aspcap_bad : tuple of str
-        Names of the bits of ASPCAPFLAG that reject a star.
+        Names of the bits of ASPCAPFLAG (`catalog.flags`) that reject a star.
     repeat_arcsec : float
         Fibres not farther than this from the star's nearest one are repeats of it [arcsec].
     tie_arcsec : float
@@ -168,7 +169,7 @@ class CleanRules:
         "BAD_PIXELS",
     )
 
-    aspcap_bad: tuple[str, ...] = tuple(ASPCAP_BITS)
+    aspcap_bad: tuple[str, ...] = ("TEFF_BAD", "LOGG_BAD", "M_H_BAD", "STAR_BAD")
     repeat_arcsec: float = 0.5
     tie_arcsec: float = 0.5
     max_rv_difference: float = 60.0

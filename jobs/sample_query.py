@@ -1,0 +1,134 @@
+"""What the selection needs from the database, as arrays."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from catalog.store.bulk import fetch_arrays
+from jobs.match_pixels import split_spec
+from jobs.sample_pairs import LABELS, Candidates
+
+_LEFT = np.dtype([("left_id", "i8"), ("is_main", "?"), ("labelled", "?")])
+
+# Of the rows of one star (by its APOGEE_ID) one stands for it: a primary one, of the newest
+# release, of the highest signal-to-noise ratio.
+_LEFT_ROWS = """
+SELECT s.source_id,
+       a.is_primary AND s.source_id = first_value(s.source_id) OVER (
+           PARTITION BY s.star_id
+           ORDER BY a.is_primary DESC, a.data_release DESC, a.snr DESC NULLS LAST, s.survey_key),
+       l.teff IS NOT NULL AND l.logg IS NOT NULL AND l.fe_h IS NOT NULL
+FROM source s
+JOIN apogee_star a USING (source_id)
+LEFT JOIN stellar_label l ON l.label_set_id = :reference AND l.source_id = s.source_id
+WHERE s.survey = :survey AND starts_with(s.survey_key, :prefix) AND s.star_id IS NOT NULL
+"""
+
+_NUMBERS = (
+    "r.ra", "r.dec", "m.sep_arcsec", "a.vhelio_avg", "b.z", "b.sn_median", "b.bad_fraction",
+    *(f"ref.{label}" for label in LABELS), *(f"cmp.{label}" for label in LABELS),
+)  # fmt: skip
+_PAIRS = f"""
+SELECT m.left_id, m.right_id, l.star_id, coalesce(a.aspcapflag, 0),
+       coalesce(b.spectrum_state, ''), coalesce(b.class, ''),
+       {", ".join(f"coalesce({n}::float8, 'NaN')" for n in _NUMBERS)}
+FROM match m
+JOIN source l ON l.source_id = m.left_id
+JOIN source r ON r.source_id = m.right_id
+JOIN apogee_star a ON a.source_id = m.left_id
+LEFT JOIN spectrum_blob b ON b.source_id = m.right_id
+LEFT JOIN stellar_label ref ON ref.label_set_id = :reference AND ref.source_id = m.left_id
+LEFT JOIN stellar_label cmp ON cmp.label_set_id = :compared AND cmp.source_id = m.right_id
+WHERE m.crossmatch_id = :crossmatch_id AND l.star_id IS NOT NULL
+ORDER BY l.survey_key, m.sep_arcsec, r.survey_key
+"""
+
+
+class LeftRows(NamedTuple):
+    """All sources of the left catalog.
+
+    Attributes
+    ----------
+    left_id : ndarray of int64, shape (n,)
+        Sorted.
+    is_main, labelled : ndarray of bool, shape (n,)
+        Whether the row stands for its star, and whether it has all three labels.
+    """
+
+    left_id: NDArray[np.int64]
+    is_main: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
+
+
+def read_left_rows(conn: sa.Connection, left: str, reference: int) -> LeftRows:
+    """Read what the funnel begins with.
+
+    Parameters
+    ----------
+    left : str
+        ``apogee`` or ``apogee/release``.
+    reference : int
+        Id of the edition of the reference label set.
+    """
+    survey, prefix = split_spec(left)
+    params = {"survey": survey, "prefix": prefix, "reference": reference}
+    rows = fetch_arrays(conn, _LEFT_ROWS, _LEFT, params)
+    by = np.argsort(rows["left_id"])
+    return LeftRows(*(rows[name][by] for name in LeftRows._fields))
+
+
+def read_candidates(
+    conn: sa.Connection, crossmatch_id: int, reference: int, compared: int | None, left: LeftRows
+) -> Candidates:
+    """Read all pairs of a crossmatch, by star and separation.
+
+    Parameters
+    ----------
+    crossmatch_id : int
+        The crossmatch.
+    reference, compared : int, int or None
+        Editions of the label sets of the left and the right side; None: no labels.
+    left : LeftRows
+        The left catalog.
+    """
+    rows = conn.execute(
+        sa.text(_PAIRS),
+        {"crossmatch_id": crossmatch_id, "reference": reference, "compared": compared},
+    ).all()
+    ids = np.array([row[:4] for row in rows], dtype=np.int64).reshape(-1, 4).T
+    state, object_class = np.array([row[4:6] for row in rows], dtype=np.str_).reshape(-1, 2).T
+    numbers = np.array([row[6:] for row in rows], dtype=np.float64).reshape(-1, len(_NUMBERS)).T
+    return Candidates(
+        left_id=ids[0],
+        right_id=ids[1],
+        star_id=ids[2],
+        sep_arcsec=numbers[2],
+        right_ra=numbers[0],
+        right_dec=numbers[1],
+        is_main=left.is_main[np.searchsorted(left.left_id, ids[0])],
+        reference=numbers[7:10].T,
+        compared=numbers[10:13].T,
+        aspcapflag=ids[3],
+        vhelio_avg=numbers[3],
+        spectrum_state=state,
+        object_class=object_class,
+        z=numbers[4],
+        sn_median=numbers[5],
+        bad_fraction=numbers[6],
+    )
+
+
+def count_refused_rows(conn: sa.Connection, reference: int) -> int:
+    """Count the quarantined rows of the files that a label set was made from."""
+    query = """
+        SELECT count(DISTINCT (f.sha256, q.item_key))
+        FROM label_set l
+        CROSS JOIN jsonb_array_elements_text(coalesce(l.params -> 'sha256', '[]')) AS file (sha256)
+        JOIN input_file f USING (sha256)
+        JOIN quarantine q USING (input_file_id)
+        WHERE l.label_set_id = :reference AND q.item_key <> ''"""
+    return int(conn.scalar(sa.text(query), {"reference": reference}) or 0)

@@ -1,0 +1,261 @@
+"""Select a sample from a crossmatch: every candidate pair is accepted or has a reason.
+
+Nothing is deleted by a selection. Made again, a sample follows its crossmatch, spectra and label
+sets; where nothing changed, nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.errors import UsageError
+from catalog.store import schema
+from catalog.store.bulk import upsert, upsert_arrays
+from catalog.store.db import Database
+from catalog.store.labels import LabelSet, find_label_set
+from jobs.engine.ledger import Run
+from jobs.engine.params import to_dict
+from jobs.engine.runner import Job
+from jobs.match_pixels import split_spec
+from jobs.match_sources import CrossmatchParams, find_crossmatch
+from jobs.sample_counts import counts_as_text, summarise
+from jobs.sample_pairs import Candidates
+from jobs.sample_query import count_refused_rows, read_candidates, read_left_rows
+from jobs.sample_rules import PRESETS, Rules, SeedRules, Verdict
+
+KIND = "sample"
+WHOLE = "all pairs"  # the only chunk: scales and ties are properties of the whole
+
+
+@dataclass(frozen=True)
+class SampleParams:
+    """What to select and how.
+
+    Attributes
+    ----------
+    name : str
+        Name of the sample.
+    preset : str
+        ``clean`` or ``seed-2018``.
+    left, right : str
+        Catalogs of the crossmatch; the left one is APOGEE's.
+    radius_arcsec : float
+        Radius of the crossmatch [arcsec].
+    reference_labels : str
+        Label set of the left catalog; ``aspcap/RELEASE`` if empty.
+    compared_labels : str
+        Label set of the right catalog; ``clean`` uses it for statistics only, and does without.
+    rules : SeedRules or CleanRules, optional
+        All numbers of the selection; the preset's if not given.
+    """
+
+    name: str
+    preset: str = "clean"
+    left: str = "apogee/dr14"
+    right: str = "sdss"
+    radius_arcsec: float = 2.0
+    reference_labels: str = ""
+    compared_labels: str = "sspp/dr12"
+    rules: Rules | None = None
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise UsageError(
+                f"there is no preset {self.preset} of samples",
+                f"Choose one of: {', '.join(PRESETS)}",
+            )
+        kind: Any = type(PRESETS[self.preset])
+        rules: Any = PRESETS[self.preset] if self.rules is None else self.rules
+        if isinstance(rules, dict):  # as the ledger stores them
+            rules = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in rules.items()})
+        if not isinstance(rules, kind):
+            raise UsageError(f"the rules of {self.preset} are {kind.__name__}")
+        survey, prefix = split_spec(self.left)
+        if survey != "apogee" or not (prefix or self.reference_labels):
+            raise UsageError(
+                f"{self.left} is no left catalog of a sample", "Name APOGEE's: apogee/RELEASE"
+            )
+        object.__setattr__(self, "rules", rules)
+        if not self.reference_labels:
+            object.__setattr__(self, "reference_labels", f"aspcap/{prefix.rstrip('/')}")
+
+    @property
+    def crossmatch(self) -> CrossmatchParams:
+        """The crossmatch that is selected from."""
+        return CrossmatchParams(self.left, self.right, self.radius_arcsec)
+
+
+class Selection(NamedTuple):
+    """A judged crossmatch, ready to be written."""
+
+    crossmatch_id: int
+    pairs: Candidates
+    verdict: Verdict
+    counts: dict[str, Any]
+
+
+def sample_job(params: SampleParams, db: Database | None = None) -> Job:
+    """Make the job that selects a sample; it needs no ``db`` of its own."""
+
+    def plan(conn: sa.Connection) -> Sequence[str]:
+        _check_name(conn, params)
+        _label_sets(conn, params)
+        return [WHOLE]
+
+    def compute(conn: sa.Connection, key: str) -> Selection:
+        return select_pairs(conn, params)
+
+    def write(conn: sa.Connection, run: Run, batch: Selection) -> int:
+        return _write_selection(conn, params, batch)
+
+    return Job(KIND, params.name, params, plan, compute, write)
+
+
+def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:
+    """Judge all pairs of the crossmatch; reads only.
+
+    Raises
+    ------
+    UsageError
+        If the crossmatch has not been run, or a label set does not exist.
+    """
+    assert params.rules is not None
+    crossmatch_id = find_crossmatch(conn, params.crossmatch)
+    reference, compared = _label_sets(conn, params)
+    left = read_left_rows(conn, params.left, reference.label_set_id)
+    pairs = read_candidates(
+        conn,
+        crossmatch_id,
+        reference.label_set_id,
+        None if compared is None else compared.label_set_id,
+        left,
+    )
+    verdict = params.rules.judge(pairs)
+    counts = summarise(
+        left,
+        count_refused_rows(conn, reference.label_set_id),
+        pairs,
+        verdict.reason,
+        params.rules.reasons,
+    )
+    counts["labels"] = {
+        "reference": reference.full_name,
+        "compared": None if compared is None else compared.full_name,
+    }
+    return Selection(crossmatch_id, pairs, verdict, counts)
+
+
+def sample_report(conn: sa.Connection, name: str) -> tuple[dict[str, Any], str]:
+    """Look up what a sample stored about itself.
+
+    Returns
+    -------
+    counts : dict
+        See `jobs.sample_counts.summarise`.
+    text : str
+        The same as tables for people.
+
+    Raises
+    ------
+    UsageError
+        If there is no such sample.
+    """
+    t = schema.sample.c
+    row = conn.execute(sa.select(t.preset, t.params, t.counts).where(t.name == name)).first()
+    if row is None:
+        have = ", ".join(conn.scalars(sa.select(t.name).order_by(t.name))) or "none yet"
+        raise UsageError(f"there is no sample {name}", f"Samples: {have}")
+    title = (
+        f"sample {name} (preset {row.preset}): {row.params['left']} x {row.params['right']} "
+        f"within {row.params['radius_arcsec']:g} arcsec"
+    )
+    return row.counts, f"{title}\n{counts_as_text(row.counts)}"
+
+
+def _label_sets(conn: sa.Connection, params: SampleParams) -> tuple[LabelSet, LabelSet | None]:
+    """Find the editions to select by; `clean` does without the compared one."""
+    reference = find_label_set(conn, params.reference_labels)
+    try:
+        return reference, find_label_set(conn, params.compared_labels)
+    except UsageError:
+        if isinstance(params.rules, SeedRules):
+            raise
+        return reference, None
+
+
+def _check_name(conn: sa.Connection, params: SampleParams) -> None:
+    """Refuse to turn a sample into another one under the same name."""
+    t = schema.sample.c
+    found = conn.execute(sa.select(t.preset, t.crossmatch_id).where(t.name == params.name)).first()
+    wanted = (params.preset, find_crossmatch(conn, params.crossmatch))
+    if found is not None and tuple(found) != wanted:
+        raise UsageError(
+            f"the sample {params.name} exists, of preset {found.preset} or another crossmatch",
+            "Choose another name",
+        )
+
+
+def _write_selection(conn: sa.Connection, params: SampleParams, batch: Selection) -> int:
+    """Make the stored sample the one just judged; count the changed rows."""
+    values = {
+        "name": params.name,
+        "crossmatch_id": batch.crossmatch_id,
+        "preset": params.preset,
+        "params": json.dumps(to_dict(params)),
+        "counts": json.dumps(batch.counts),
+    }
+    columns = {name: f":{name}" for name in values}
+    rows = upsert(conn, schema.sample, columns, "(SELECT) AS one_row", key=["name"], params=values)
+    sample_id = conn.execute(
+        sa.select(schema.sample.c.sample_id).where(schema.sample.c.name == params.name)
+    ).scalar_one()
+    pairs, reason = batch.pairs, batch.verdict.reason
+    rows += upsert_arrays(
+        conn,
+        schema.sample_member,
+        {
+            "sample_id": np.full(reason.size, sample_id),
+            "left_id": pairs.left_id,
+            "right_id": pairs.right_id,
+            "accepted": reason == "",
+            "reason": reason.astype("S"),
+            "label_distance": batch.verdict.label_distance,
+        },
+    )
+    rows += upsert(
+        conn,
+        schema.star_link,
+        {
+            "sample_id": "m.sample_id",
+            "right_id": "m.right_id",
+            "left_id": "m.left_id",
+            "star_id": "s.star_id",
+            "sep_arcsec": "p.sep_arcsec",
+        },
+        "sample_member m JOIN source s ON s.source_id = m.left_id "
+        "JOIN match p ON (p.crossmatch_id, p.left_id, p.right_id) "
+        "= (:crossmatch_id, m.left_id, m.right_id) "
+        "WHERE m.sample_id = :sample_id AND m.accepted",
+        params={"sample_id": sample_id, "crossmatch_id": batch.crossmatch_id},
+    )
+    return rows + _delete_gone(conn, sample_id, batch.crossmatch_id)
+
+
+def _delete_gone(conn: sa.Connection, sample_id: int, crossmatch_id: int) -> int:
+    """Delete members that are no candidates any more, and links that are not accepted."""
+    gone = (
+        "DELETE FROM sample_member m WHERE sample_id = :sample_id AND NOT EXISTS ("
+        "SELECT FROM match p WHERE p.crossmatch_id = :crossmatch_id "
+        "AND p.left_id = m.left_id AND p.right_id = m.right_id)",
+        "DELETE FROM star_link k WHERE sample_id = :sample_id AND NOT EXISTS ("
+        "SELECT FROM sample_member m WHERE m.sample_id = k.sample_id AND m.accepted "
+        "AND m.left_id = k.left_id AND m.right_id = k.right_id)",
+    )
+    params = {"sample_id": sample_id, "crossmatch_id": crossmatch_id}
+    return sum(conn.execute(sa.text(statement), params).rowcount for statement in gone)
