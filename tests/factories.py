@@ -147,5 +147,5 @@ def _columns(n: int, **values: Any) -> dict[str, np.ndarray]:
 
 def _ids(conn: sa.Connection, query: str, keys: Sequence[str]) -> np.ndarray:
     """The ids of these keys, in order."""
-    found = {key: value for key, value in conn.execute(sa.text(query))}
+    found: dict[str, int] = {row[0]: row[1] for row in conn.execute(sa.text(query))}
     return np.array([found[key] for key in keys], np.int64)

@@ -84,21 +84,24 @@ WITH trained AS MATERIALIZED (
     SELECT DISTINCT t.star_id, t.source_id
     FROM label_set l JOIN training_member t USING (model_id)
     WHERE l.label_set_id = ANY(ids) AND l.kind = 'prediction'
-), link AS MATERIALIZED (
+), link AS (
     SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM star_link k
     WHERE k.sample_id = wanted
-    UNION
+    UNION ALL
     SELECT b.left_id, b.right_id, b.star_id, b.sep_arcsec FROM best_match b
     WHERE wanted IS NULL
 ), unseen AS MATERIALIZED (
-    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM link k
+    SELECT DISTINCT ON (k.left_id, k.right_id) k.left_id, k.right_id, k.star_id, k.sep_arcsec
+    FROM link k
     WHERE NOT EXISTS (SELECT 1 FROM trained t WHERE t.star_id = k.star_id)
       AND NOT EXISTS (SELECT 1 FROM trained t WHERE t.source_id = k.left_id)
       AND NOT EXISTS (SELECT 1 FROM trained t WHERE t.source_id = k.right_id)
-), labelled AS MATERIALIZED (
-    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, a.ord, s.source_id,
-           v.ordinal, v.label, v.unit, v.value::double precision AS value,
-           v.err::double precision AS err
+    ORDER BY k.left_id, k.right_id, k.sep_arcsec
+), labelled AS (
+    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, v.ordinal, v.label, v.unit,
+           array_agg(s.source_id ORDER BY a.ord) AS sources,
+           array_agg(v.value::double precision ORDER BY a.ord) AS value,
+           array_agg(v.err::double precision ORDER BY a.ord) AS err
     FROM unseen k
     CROSS JOIN unnest(ids) WITH ORDINALITY AS a (label_set_id, ord)
     CROSS JOIN LATERAL (
@@ -110,23 +113,16 @@ WITH trained AS MATERIALIZED (
         {LABEL_VALUES}
     ) AS v (ordinal, label, unit, value, err)
     WHERE v.value IS NOT NULL
-), common AS (  -- one row for one set of label rows, by whichever crossmatch it was found
-    SELECT DISTINCT ON (c.label, c.sources) c.left_id, c.right_id, c.label, c.sep_arcsec
-    FROM (
-        SELECT d.left_id, d.right_id, d.label, min(d.sep_arcsec) AS sep_arcsec,
-               array_agg(d.source_id ORDER BY d.ord) AS sources
-        FROM labelled d GROUP BY d.left_id, d.right_id, d.label
-        HAVING count(DISTINCT d.ord) = cardinality(ids)
-    ) c
-    ORDER BY c.label, c.sources, c.sep_arcsec, c.left_id, c.right_id
+    GROUP BY k.left_id, k.right_id, k.star_id, k.sep_arcsec, v.ordinal, v.label, v.unit
+    HAVING count(*) = cardinality(ids)
+), once AS (  -- a pair of two crossmatches, or another star beside it, adds no spectrum
+    SELECT DISTINCT ON (d.ordinal, d.sources) d.* FROM labelled d
+    ORDER BY d.ordinal, d.sources, d.sep_arcsec, d.left_id, d.right_id
 )
-SELECT t.ord * 1000 + t.ordinal, t.label, t.unit, names[1], names[t.ord::int], t.star_id,
-       t.left_id, t.right_id, r.value, t.value, t.value - r.value,
-       sqrt(r.err * r.err + t.err * t.err), t.sep_arcsec
-FROM common
-JOIN labelled t USING (left_id, right_id, label, sep_arcsec)
-JOIN labelled r USING (left_id, right_id, label, sep_arcsec)
-WHERE r.ord = 1 AND t.ord > 1;
+SELECT t.n * 1000 + o.ordinal::bigint, o.label, o.unit, names[1], names[t.n], o.star_id,
+       o.left_id, o.right_id, o.value[1], o.value[t.n], o.value[t.n] - o.value[1],
+       sqrt(o.err[1] * o.err[1] + o.err[t.n] * o.err[t.n]), o.sep_arcsec
+FROM once o CROSS JOIN generate_series(2, cardinality(ids)) AS t (n);
 END $$
 """,
     "Label sets against a reference, row by row: only spectra whose label all of the sets have "

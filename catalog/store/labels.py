@@ -110,9 +110,13 @@ def list_label_sets(conn: sa.Connection, *, all_editions: bool = False) -> list[
         .where(label_set.c.status == "complete")
         .order_by(label_set.c.name, label_set.c.edition.desc())
     )
-    if not all_editions:
-        query = query.distinct(label_set.c.name)
-    return [LabelSet(*row) for row in conn.execute(query)]
+    found = [LabelSet(*row) for row in conn.execute(query)]
+    if all_editions:
+        return found
+    newest: dict[str, LabelSet] = {}
+    for edition in found:
+        newest.setdefault(edition.name, edition)
+    return list(newest.values())
 
 
 def find_label_set(conn: sa.Connection, name: str) -> LabelSet:

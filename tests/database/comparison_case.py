@@ -40,7 +40,7 @@ def insert(db: Database) -> Case:
         sep = np.where(np.arange(N) < 38, 0.1, 0.5)  # repeats are not the nearest
         crossmatch_id = factories.add_matches(conn, left, right, sep)
         truth = {"teff": rng.normal(4500, 300, 38), "fe_h": rng.normal(-0.5, 0.3, 38)}
-        aspcap = {k: v for k, v in truth.items()}
+        aspcap = dict(truth)
         aspcap |= {"teff_err": np.full(38, 20.0), "fe_h_err": np.full(38, 0.02)}
         aspcap["teff"] = aspcap["teff"].copy()
         aspcap["teff"][5] = np.nan

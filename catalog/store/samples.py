@@ -1,0 +1,49 @@
+"""Samples: find one by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.errors import UsageError
+from catalog.store.schema import sample
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A named selection of matches."""
+
+    sample_id: int
+    name: str
+    crossmatch_id: int
+    preset: str
+    params: Mapping[str, Any]
+    counts: Mapping[str, Any] | None
+    created_at: datetime
+
+
+_FIELDS = [sample.c[f] for f in Sample.__dataclass_fields__]
+
+
+def list_samples(conn: sa.Connection) -> list[Sample]:
+    """All samples, by name."""
+    return [Sample(*row) for row in conn.execute(sa.select(*_FIELDS).order_by(sample.c.name))]
+
+
+def find_sample(conn: sa.Connection, name: str) -> Sample:
+    """The sample of that name.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the message lists what there is.
+    """
+    row = conn.execute(sa.select(*_FIELDS).where(sample.c.name == name)).first()
+    if row is None:
+        have = ", ".join(s.name for s in list_samples(conn)) or "none yet"
+        raise UsageError(f"there is no sample {name}", f"Samples: {have}")
+    return Sample(*row)

@@ -1,0 +1,64 @@
+"""Comparisons for people and programs: an aligned table, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+
+from jobs.compare_labels import Comparison, ComparisonRow
+
+FIELDS = tuple(f.name for f in dataclasses.fields(ComparisonRow))
+_HEADINGS = (
+    "label", "unit", "test - reference", "n", "stars", "bias", "+-", "sigma_mad", "+-",
+    "seed_bias", "seed_scatter", "mae", "pull",
+)  # fmt: skip
+_LEGEND = (
+    "bias: median of the difference; sigma_mad: 1.4826 median absolute deviation; +-: their errors "
+    "from {draws} resamplings of the stars (seed {seed}); seed_bias, seed_scatter: the notebook's "
+    "mean and mean absolute deviation about it; mae: mean absolute difference; pull: robust "
+    "scatter of difference / combined error, 1 where the errors are right."
+)
+
+
+def as_table(comparison: Comparison) -> str:
+    """Text in aligned columns, with the units, the notes and what the columns mean."""
+    cells = [list(_HEADINGS)]
+    for row in comparison.rows:
+        digits = 1 if row.unit == "K" else 4
+        numbers = (
+            row.bias, row.bias_err, row.sigma_mad, row.sigma_mad_err,
+            row.seed_bias, row.seed_scatter, row.mae,
+        )  # fmt: skip
+        cells.append(
+            [row.label, row.unit, row.test_set, str(row.n), str(row.n_stars)]
+            + [f"{x:.{digits}f}" for x in numbers]
+            + ["-" if row.pull_sigma is None else f"{row.pull_sigma:.2f}"]
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    where = f"the pairs of sample {comparison.sample}" if comparison.sample else "nearest pairs"
+    head = f"Reference {comparison.ref_set}, on {where}, where all sets have the label"
+    legend = _LEGEND.format(draws=comparison.bootstrap, seed=comparison.seed)
+    return "\n".join([head, *lines, *comparison.notes, legend])
+
+
+def as_csv(comparison: Comparison) -> str:
+    """CSV with a header line, numbers in full, empty where unknown; notes are left out."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    writer.writerows(dataclasses.astuple(row) for row in comparison.rows)
+    return text.getvalue()
+
+
+def as_json(comparison: Comparison) -> str:
+    """One JSON object; unknown numbers are null."""
+    return json.dumps(dataclasses.asdict(comparison), allow_nan=False)

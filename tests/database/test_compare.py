@@ -1,0 +1,142 @@
+"""The comparison of label sets as people see it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import comparison_case
+import factories
+import numpy as np
+import pytest
+from comparison_case import N, expected
+
+from catalog.errors import UsageError
+from jobs.compare_labels import compare
+from jobs.comparison_text import FIELDS, as_csv, as_json, as_table
+from models import metrics
+
+TESTS = ["sspp/dr12", "net/oof"]
+
+
+@pytest.fixture
+def case(db):
+    case = comparison_case.insert(db)
+    with db.begin() as conn:
+        factories.add_sample(conn, "clean", case.crossmatch_id, case.left, case.right, case.star)
+    return case
+
+
+def test_numbers_equal_numpy_and_errors_come_from_resampled_stars(db, case):
+    with db.reader() as conn:
+        found = compare(conn, "aspcap/dr14", TESTS, "clean", bootstrap=50, seed=3)
+    wanted = expected(case, "aspcap/dr14", TESTS, np.ones(N, bool))
+    assert [(r.label, r.test_set.removesuffix("@1")) for r in found.rows] == list(wanted)
+    for row in found.rows:
+        numbers = (row.n, row.n_stars, row.bias, row.sigma_mad, row.seed_bias, row.seed_scatter,
+                   row.mae, row.pull_sigma)  # fmt: skip
+        np.testing.assert_allclose(
+            numbers, wanted[row.label, row.test_set.removesuffix("@1")], rtol=1e-12
+        )
+    sspp = case.values["sspp/dr12"]["teff"]
+    aspcap, net = case.values["aspcap/dr14"]["teff"], case.values["net/oof"]["teff"]
+    by_star = np.argsort(case.star, kind="stable")  # ids grow with the number of the star
+    delta = np.where(np.isfinite(net), sspp - aspcap, np.nan)[by_star]
+    for error, statistic in (("bias_err", metrics.bias), ("sigma_mad_err", metrics.sigma_mad)):
+        want = metrics.bootstrap_error(delta, case.star[by_star], statistic, seed=3, draws=50)
+        assert getattr(found.rows[0], error) == want > 0
+
+
+def test_same_seed_same_answer(db, case):
+    with db.reader() as conn:
+        first, again, other = (
+            compare(conn, "aspcap/dr14", TESTS, bootstrap=20, seed=s) for s in (1, 1, 2)
+        )
+    assert first == again
+    assert first.rows[0].bias == other.rows[0].bias
+    assert first.rows[0].bias_err != other.rows[0].bias_err
+
+
+def test_notes_say_what_was_left_out(db, case):
+    with db.begin() as conn:
+        factories.add_label_set(
+            conn, "sim/1", case.right, {"teff": np.full(N, 4500.0)}, params={"simulated": True}
+        )
+    with db.reader() as conn:
+        notes = compare(conn, "aspcap/dr14", ["net/all", "sim/1"], "clean", bootstrap=2).notes
+    assert notes == (
+        "10 stars are left out: the network of net/all@1 was trained on them.",
+        "Not compared, as net/all@1 does not have them: fe_h.",
+        "Not compared, as sim/1@1 does not have them: fe_h.",
+        "Simulated data, no measurement of real stars: sim/1@1.",
+    )
+
+
+def test_no_common_star_says_which_set_lacks_what(db, case):
+    with db.begin() as conn:
+        other = factories.add_sources(conn, "sdss", ["9-9-9-26"], ra=300.0)
+        factories.add_label_set(conn, "other/1", other, {"logg": [2.0]})
+    with db.reader() as conn, pytest.raises(UsageError) as caught:
+        compare(conn, "aspcap/dr14", ["sspp/dr12", "other/1"])
+    assert str(caught.value) == (
+        "no star has a label in all of the sets: of 38 pairs (mutual nearest pairs), "
+        "aspcap/dr14@1 has 38 of them (teff, fe_h); sspp/dr12@1 has 38 of them (teff, fe_h); "
+        "other/1@1 has 0 of them (logg). Compare fewer sets, or match and select the pairs first"
+    )
+
+
+def test_a_network_is_not_compared_where_it_saw_every_star(db, case):
+    with db.begin() as conn:
+        model = factories.add_model(conn, "all-seen", case.right, case.star)
+        factories.add_label_set(
+            conn, "seen/all", case.right, {"teff": np.full(N, 4500.0)}, kind="prediction",
+            model_id=model,
+        )  # fmt: skip
+    with db.reader() as conn, pytest.raises(UsageError, match="38 stars are left out: the network"):
+        compare(conn, "aspcap/dr14", ["seen/all"], "clean")
+
+
+@pytest.mark.parametrize(
+    ("ref", "tests", "sample", "message"),
+    [
+        ("nope", TESTS, None, "there is no label set nope. Complete label sets: aspcap/dr14, net"),
+        ("aspcap/dr14", ["sspp/dr12@9"], None, "there is no label set sspp/dr12@9"),
+        ("aspcap/dr14", TESTS, "dirty", "there is no sample dirty. Samples: clean"),
+        ("aspcap/dr14", ["aspcap/dr14@1"], None, "aspcap/dr14@1 is named twice"),
+        ("aspcap/dr14", [], None, "nothing was named to compare aspcap/dr14 with"),
+    ],
+)
+def test_wrong_names_are_usage_errors(db, case, ref, tests, sample, message):
+    with db.reader() as conn, pytest.raises(UsageError, match=message):
+        compare(conn, ref, tests, sample)
+
+
+def test_renderings_agree(db, case):
+    with db.reader() as conn:
+        found = compare(conn, "aspcap/dr14", ["sspp/dr12"], "clean", bootstrap=5)
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert tuple(rows[0]) == FIELDS
+    assert [float(r["bias"]) for r in rows] == [r.bias for r in found.rows]
+    values = json.loads(as_json(found))
+    assert values["rows"][1]["sigma_mad"] == found.rows[1].sigma_mad
+    head, titles, teff, fe_h, *_ = as_table(found).splitlines()
+    assert head.startswith("Reference aspcap/dr14@1, on the pairs of sample clean")
+    assert titles.split()[:2] == ["label", "unit"]
+    assert teff.split()[:5] == ["teff", "K", "sspp/dr12@1", "38", "36"]
+    assert fe_h.split()[5] == f"{found.rows[1].bias:.4f}"
+    assert len(titles) == len(teff)
+
+
+def test_unknown_errors_are_null_in_every_form(db):
+    with db.begin() as conn:
+        left = factories.add_sources(conn, "apogee", ["a", "b"], ra=[1.0, 2.0])
+        right = factories.add_sources(conn, "sdss", ["p", "q"], ra=[1.0, 2.0])
+        factories.add_matches(conn, left, right)
+        factories.add_label_set(conn, "one", left, {"logg": [1.0, 2.0]})
+        factories.add_label_set(conn, "two", right, {"logg": [1.5, 2.25]})
+    with db.reader() as conn:
+        found = compare(conn, "one", ["two"], bootstrap=2)
+    assert json.loads(as_json(found))["rows"][0]["pull_sigma"] is None
+    assert as_csv(found).splitlines()[1].endswith(",")
+    assert as_table(found).splitlines()[2].endswith("-")
