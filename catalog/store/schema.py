@@ -219,6 +219,7 @@ normalized_spectrum = Table(
     col("recipe", Text, primary_key=True),
     col("recipe_version", Integer),
     col("spectrum_sha256", Text),
+    opt("z", REAL),  # by which it was shifted; NULL where the recipe does not shift
     col("normalize_flags", BigInteger),
     col("good_fraction", REAL),
     col("flux", LargeBinary),
