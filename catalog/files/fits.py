@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from astropy.io import fits
-
 from catalog.errors import BadInputError
+from catalog.files.cards import CARD, CardValue, parse_cards
 
 BLOCK = 2880
-CARD = 80
 STREAM_BYTES = 1 << 23
 # The header of an allStar table has about 70 kB; one without END must not be read to its end.
 MAX_HEADER_BYTES = 1 << 23
@@ -58,13 +56,13 @@ class Hdu:
 
     Parameters
     ----------
-    header : astropy.io.fits.Header
-        Its cards.
+    header : dict
+        Keyword to value of its readable cards.
     header_offset, data_offset, data_bytes : int
         Place of the header and of the data in the file, and size of the data without padding.
     """
 
-    header: fits.Header
+    header: dict[str, CardValue]
     header_offset: int
     data_offset: int
     data_bytes: int
@@ -224,7 +222,7 @@ def _read_hdus(path: Path, stream: BinaryIO) -> tuple[Hdu, ...]:
     return tuple(hdus)
 
 
-def _read_header(path: Path, stream: BinaryIO, at: int) -> tuple[fits.Header, int]:
+def _read_header(path: Path, stream: BinaryIO, at: int) -> tuple[dict[str, CardValue], int]:
     """One header and the offset behind it."""
     stream.seek(at)
     text = bytearray()
@@ -239,13 +237,13 @@ def _read_header(path: Path, stream: BinaryIO, at: int) -> tuple[fits.Header, in
                 raise BadInputError(
                     "NOT_FITS", f"a header of {path} has characters that FITS forbids", ""
                 )
-            return fits.Header.fromstring(text.decode("ascii")), at + len(text)
+            return parse_cards(text.decode("ascii")), at + len(text)
     raise BadInputError(
         "NOT_FITS", f"a header of {path} has no END within {MAX_HEADER_BYTES} bytes", ""
     )
 
 
-def _data_bytes(path: Path, header: fits.Header, index: int) -> int:
+def _data_bytes(path: Path, header: dict[str, CardValue], index: int) -> int:
     """Size of the data without padding (FITS standard, equations 1 and 2)."""
     try:
         axes = [int(header[f"NAXIS{i}"]) for i in range(1, int(header["NAXIS"]) + 1)]

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from astropy.io import fits
 
 from catalog.errors import BadInputError
+from catalog.files.cards import CardValue
+from catalog.files.cells import MISSING_BELOW
 from catalog.files.checksum import verify_checksums
 from catalog.files.fits import FitsFile, open_fits
 from catalog.files.fitstable import native, open_table
@@ -137,7 +138,7 @@ def _read_table(file: FitsFile) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _loglam(header: fits.Header, wavelength: np.ndarray) -> np.ndarray:
+def _loglam(header: dict[str, CardValue], wavelength: np.ndarray) -> np.ndarray:
     """log10 of the vacuum wavelength: stored where there is a row for it, else from the header."""
     if len(wavelength) and np.nanmin(wavelength) > MIN_WAVELENGTH:
         return np.log10(wavelength.astype("f8"))
@@ -145,7 +146,7 @@ def _loglam(header: fits.Header, wavelength: np.ndarray) -> np.ndarray:
     return start + step * np.arange(len(wavelength))
 
 
-def _identity(path: Path, header: fits.Header) -> tuple[str, int | None]:
+def _identity(path: Path, header: dict[str, CardValue]) -> tuple[str, int | None]:
     """Give the key of the observation and its fibre, checked against the file name."""
     cards = [header.get(card) for card in ("LMJD", "PLANID", "SPID", "FIBERID")]
     said = None if None in cards else tuple(str(card).strip() for card in cards)
@@ -167,8 +168,9 @@ def _identity(path: Path, header: fits.Header) -> tuple[str, int | None]:
     return obsid or "-".join(said or ()), int(said[3]) if said else None
 
 
-def _number(header: fits.Header, card: str) -> float:
+def _number(header: dict[str, CardValue], card: str) -> float:
     """Get a real number from a header; NaN where there is none or a sentinel."""
     value = header.get(card)
-    known = isinstance(value, int | float) and value > -9990
-    return float(value) if known else float("nan")
+    if isinstance(value, int | float) and value > MISSING_BELOW:
+        return float(value)
+    return float("nan")

@@ -92,7 +92,7 @@ def read_spectrum(path: str | os.PathLike[str]) -> SpectrumFile:
         subclass=str(about.get("subclass", "")),
         z=_number(about, "z"),
         z_err=_number(about, "z_err"),
-        zwarning=int(about["zwarning"]) if "zwarning" in about else None,
+        zwarning=zwarning if isinstance(zwarning := about.get("zwarning"), int) else None,
         instrument=str(about.get("instrument") or ("BOSS" if run2d[0] == "v" else "SDSS")),
         fbadpix=fbadpix if np.isfinite(fbadpix) else bad_fraction(pixels.ivar),
     )
@@ -178,12 +178,10 @@ def _identity(path: Path, header: dict[str, Any], row: dict[str, Any]) -> tuple[
 
 def _integer(path: Path, values: dict[str, Any], name: str) -> int:
     """One part of the key as an integer."""
-    try:
-        return int(values[name])
-    except ValueError as exc:
-        raise BadInputError(
-            "BAD_ID", f"{name} of {path} is {values[name]!r}, not a number", ""
-        ) from exc
+    text = str(values[name])
+    if not text.isdecimal():
+        raise BadInputError("BAD_ID", f"{name} of {path} is {text!r}, not a number", "")
+    return int(text)
 
 
 def _number(values: dict[str, Any], name: str) -> float:

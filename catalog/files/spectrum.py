@@ -166,8 +166,8 @@ def check_pixels(
         first_index=first_index,
         flux=flux,
         ivar=ivar,
-        and_mask=np.array(and_mask, "i4"),
-        or_mask=np.array(or_mask, "i4"),
+        and_mask=_mask_bits(and_mask),
+        or_mask=_mask_bits(or_mask),
         sn_median=signal_to_noise(flux, ivar),
         state=state,
     )
@@ -202,6 +202,13 @@ def check_position(path: Path, ra: float, dec: float) -> tuple[float, float]:
 def bad_fraction(ivar: np.ndarray) -> float:
     """Fraction of the pixels with ivar = 0."""
     return float(np.mean(ivar == 0))
+
+
+def _mask_bits(mask: np.ndarray) -> np.ndarray:
+    """Mask bits as int32; LAMOST stores them as floats."""
+    if mask.dtype.kind == "f":
+        mask = np.where(np.abs(mask) < 2.0**31, mask, 0)
+    return mask.astype("i4")
 
 
 def _place_on_grid(path: Path, loglam: np.ndarray) -> tuple[float, int]:
