@@ -15,10 +15,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, SourceUnavailableError, UsageError
 from catalog.files.cards import CARD, CardValue, parse_cards
 
 BLOCK = 2880
@@ -113,9 +114,14 @@ def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
     Returns
     -------
     FileIdentity
+
+    Raises
+    ------
+    UsageError, SourceUnavailableError
+        Where there is no such file, or it cannot be read.
     """
     path = Path(path)
-    with path.open("rb") as stream:
+    with _open(path) as stream:
         digest = hashlib.file_digest(stream, "sha256")
         return FileIdentity(path, stream.tell(), digest.hexdigest())
 
@@ -140,11 +146,11 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[FitsFile]:
     ------
     BadInputError
         EMPTY_FILE, NOT_FITS, TRUNCATED, TOO_LARGE or CHECKSUM (of the gzip stream).
+    UsageError, SourceUnavailableError
+        Where there is no such file, or it cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BadInputError("NO_FILE", f"{path} is not a file", "Check the path.")
-    with path.open("rb") as stream:
+    with _open(path) as stream:
         magic = stream.read(2)
         stream.seek(0)
         if not magic:
@@ -155,6 +161,18 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[FitsFile]:
         with tempfile.TemporaryFile() as unpacked:
             _unpack(path, stream, unpacked)
             yield FitsFile(path, unpacked, _read_hdus(path, unpacked))
+
+
+def _open(path: Path) -> BufferedReader:
+    """Open a file, or say why it cannot be."""
+    try:
+        return path.open("rb")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
+        raise UsageError(f"{path} is not a file", "Check the path.") from exc
+    except OSError as exc:
+        raise SourceUnavailableError(
+            f"{path} cannot be read ({exc.strerror})", "Check its permissions and its disk."
+        ) from exc
 
 
 def _unpack(path: Path, packed: BinaryIO, out: BinaryIO) -> None:

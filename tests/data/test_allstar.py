@@ -183,3 +183,36 @@ def test_a_spectrum_is_no_allstar(kit_dr14: Path) -> None:
     path = next(kit_dr14.rglob("spec-*.fits"))
     with pytest.raises(BadInputError, match="MISSING_COLUMN"), open_allstar(path, "dr14"):
         pass
+
+
+def rows_of_schema(schema: Path) -> np.ndarray:
+    """Three rows with every column of a documented layout, text and numbers in place."""
+    codes = {"float32": ">f4", "float64": ">f8", "int16": ">i2", "int32": ">i4", "int64": ">i8"}
+    fields: list[tuple] = []
+    for column in json.loads(schema.read_text())["hdus"]["hdu1"]:
+        base, _, size = column["type"].rstrip("]").partition("[")
+        kind = f"S{size}" if base == "char" else codes[base]
+        shape = (int(size),) if size and base != "char" else ()
+        fields.append((column["name"], kind, shape))
+    rows = np.zeros(3, fields)
+    for name in ("APSTAR_ID", "APOGEE_ID"):
+        rows[name] = [f"{name[:4]}{i}".encode() for i in range(3)]
+    rows["TEFF"], rows["LOGG"], rows["FE_H"] = 4800, [2.5, -9999, np.nan], -0.5
+    return rows
+
+
+@pytest.mark.parametrize("release", ["DR14", "DR16", "DR17"])
+def test_the_documented_layouts_are_read(kit: Path, tmp_path: Path, release: str) -> None:
+    rows = rows_of_schema(kit / "schemas" / f"allStar_{release}.json")
+    gaia = {"DR16": "GAIA", "DR17": "GAIAEDR3"}.get(release)
+    for axis, value in (("PMRA", [3.5, 0, -9999]), ("PMDEC", [-1, 0, -9999])):
+        rows[f"{gaia}_{axis}" if gaia else axis] = value
+    fits.BinTableHDU(rows).writeto(tmp_path / "a.fits")
+    columns = read_all(tmp_path / "a.fits", release).columns
+    assert columns["has_labels"].tolist() == [True, False, False]
+    # Exactly zero is a proper motion in DR14, and a missing one in releases with Gaia's.
+    expected = [3.5, np.nan if gaia else 0.0, np.nan]
+    np.testing.assert_array_equal(columns["pmra"], expected)
+    elements = {name[:-3].lower() for name in rows.dtype.names if name.endswith("_FE")}
+    assert {n.removesuffix("_fe") for n in columns if n.endswith("_fe")} == elements
+    assert len(elements) >= 20

@@ -12,7 +12,7 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, SourceUnavailableError, UsageError
 from catalog.files.checksum import verify_checksums
 from catalog.files.fits import BLOCK, file_identity, open_fits
 from catalog.files.fitstable import native, open_table
@@ -153,8 +153,20 @@ def test_an_image_is_no_table(tmp_path: Path) -> None:
     assert code_of(path) == "NO_TABLE_HDU"
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    assert code_of(tmp_path / "nothing.fits") == "NO_FILE"
+@pytest.mark.parametrize("name", ["nothing.fits", "."])
+def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(UsageError, match="is not a file"), open_fits(path):
+        pass
+    with pytest.raises(UsageError, match="is not a file"):
+        file_identity(path)
+
+
+def test_a_file_that_the_disk_refuses_is_unavailable(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.fits"
+    loop.symlink_to(loop)
+    with pytest.raises(SourceUnavailableError, match="cannot be read"), open_fits(loop):
+        pass
 
 
 def test_rows_and_columns_must_agree(table_path: Path) -> None:
