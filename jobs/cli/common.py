@@ -59,9 +59,12 @@ def database(*, at_head: bool = True) -> Iterator[Database]:
 
     with translated_errors():
         db = connect(settings())
-        if at_head:
-            require_schema_at_head(db)
-        yield db
+        try:
+            if at_head:
+                require_schema_at_head(db)
+            yield db
+        finally:
+            db.engine.dispose()
 
 
 def say(text: str, *, quiet: bool = False) -> None:

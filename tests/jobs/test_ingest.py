@@ -1,0 +1,211 @@
+"""Ingest through the command line: real formats, bad inputs, second runs, changed files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from astropy.io import fits
+from sqlalchemy.engine import URL
+
+from catalog.files.simulate import write_survey
+from catalog.store.db import Database
+from jobs.cli import main
+from tests.conftest import libpq_url
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(db_url: URL, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run the command line in this process: (exit code, standard output, standard error)."""
+
+    def run(*args: object) -> tuple[int, str, str]:
+        argv = ["crosslabel", "--database-url", libpq_url(db_url), *(str(a) for a in args)]
+        monkeypatch.setattr(sys, "argv", argv)
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
+
+
+def count(db: Database, table: str, where: str = "true") -> int:
+    with db.reader() as conn:
+        return conn.scalar(sa.text(f"SELECT count(*) FROM {table} WHERE {where}")) or 0
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    folder = tmp_path_factory.mktemp("survey")
+    return folder, write_survey(folder, n_matched=30, n_apogee=120, n_sspp=100, seed=3)
+
+
+def ingest_all(cli: Cli, folder: Path) -> None:
+    assert cli("ingest", "apogee", folder / "allStar-l31c.2.fits", "--release", "dr14")[0] == 0
+    assert cli("ingest", "sspp", folder / "ssppOut-dr12.fits", "--release", "dr12")[0] == 0
+    assert cli("ingest", "spectra", folder / "spectra")[0] == 0
+
+
+def test_simulated_survey_and_second_run(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]]
+) -> None:
+    folder, _ = survey
+    ingest_all(cli, folder)
+    with fits.open(folder / "allStar-l31c.2.fits") as hdus:
+        rows = hdus[1].data
+        labelled = np.all([rows[c] > -9000 for c in ("TEFF", "LOGG", "FE_H")], axis=0)
+        duplicates = (rows["EXTRATARG"] & 16) != 0
+        n_rows = len(rows)
+    assert count(db, "apogee_star") == n_rows
+    assert count(db, "apogee_star", "NOT is_primary") == duplicates.sum() > 0
+    with db.reader() as conn:
+        n = conn.scalar(sa.text("SELECT n_rows FROM current_label_set WHERE name = 'aspcap/dr14'"))
+    assert n == labelled.sum() < n_rows
+    n_files = len(list((folder / "spectra").rglob("spec-*.fits")))
+    assert count(db, "spectrum_blob") == n_files
+    assert count(db, "sdss_spectrum", "in_sspp") == 100
+    before = {t: count(db, t) for t in ("source", "star", "stellar_label", "quarantine")}
+    for words in (
+        ("apogee", folder / "allStar-l31c.2.fits", "--release", "dr14"),
+        ("sspp", folder / "ssppOut-dr12.fits", "--release", "dr12"),
+        ("spectra", folder / "spectra"),
+    ):
+        code, out, _ = cli("ingest", *words)
+        assert code == 0
+        assert "nothing to do, 0 rows written" in out
+    assert before == {t: count(db, t) for t in before}
+
+
+def test_changed_file_publishes_an_edition(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    file = tmp_path / "allStar-l31c.2.fits"
+    shutil.copy(survey[0] / file.name, file)
+    assert cli("ingest", "apogee", file, "--release", "dr14")[0] == 0
+    with fits.open(file, mode="update") as hdus:
+        good = np.flatnonzero(hdus[1].data["TEFF"] > 0)[0]
+        hdus[1].data["TEFF"][good] += 10
+        key = hdus[1].data["APSTAR_ID"][good].strip()
+    code, out, _ = cli("ingest", "apogee", file, "--release", "dr14")
+    assert code == 0
+    assert "nothing to do" not in out
+    assert count(db, "label_set", "name = 'aspcap/dr14' AND status = 'complete'") == 2
+    query = (
+        "SELECT l.teff FROM stellar_label l JOIN label_set s USING (label_set_id) "
+        "JOIN apogee_star a USING (source_id) WHERE a.apstar_id = :key ORDER BY s.edition"
+    )
+    with db.reader() as conn:
+        old, new = conn.scalars(sa.text(query), {"key": key}).all()
+    assert new == pytest.approx(old + 10)
+
+
+def test_dry_run_quiet_and_json(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]]
+) -> None:
+    words = ("ingest", "apogee", survey[0] / "allStar-l31c.2.fits", "--release", "dr14")
+    code, out, _ = cli(*words, "--dry-run")
+    assert (code, count(db, "source"), count(db, "job_run")) == (0, 0, 0)
+    assert "1 chunks to do" in out
+    code, out, err = cli(*words, "--quiet")
+    assert (code, out, err) == (0, "", "")
+    code, out, _ = cli(*words, "--json")
+    assert json.loads(out)["state"] == "idle"
+    code, out, _ = cli("status", "--json")
+    assert json.loads(out)["kind"] == "ingest apogee"
+
+
+def test_real_files(cli: Cli, db: Database, kit: Path) -> None:
+    """The genuine DR12 table, SDSS, BOSS and LAMOST spectra of the survey kit."""
+    file = kit / "data" / "apogee" / "allStar-v603-Hipparcos.fits.gz"
+    assert cli("ingest", "apogee", file, "--release", "dr12")[0] == 0
+    assert count(db, "apogee_star") == 3244
+    native = kit / "data" / "lamost" / "native"
+    assert cli("ingest", "spectra", kit / "data" / "sdss", native)[0] == 0
+    assert count(db, "spectrum_blob", "spectrum_state = 'ok'") == 17 + 6
+    assert count(db, "source", "survey = 'lamost'") == 6
+    assert count(db, "spectrum_blob", "instrument = 'BOSS'") == 8
+
+
+def test_position_of_the_catalog_stays(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]]
+) -> None:
+    """Spectra before or after SSPP: the sources come out the same."""
+    folder, _ = survey
+    assert cli("ingest", "spectra", folder / "spectra")[0] == 0
+    assert cli("ingest", "sspp", folder / "ssppOut-dr12.fits", "--release", "dr12")[0] == 0
+    with fits.open(folder / "ssppOut-dr12.fits") as hdus:
+        rows = hdus[1].data
+        expected = {
+            f"{r['PLATE']}-{r['MJD']}-{r['FIBER']}-{r['RUN2D'].strip()}": r["PLUG_RA"] for r in rows
+        }
+    with db.reader() as conn:
+        query = "SELECT survey_key, ra FROM source JOIN sdss_spectrum USING (source_id)"
+        found = dict(conn.execute(sa.text(f"{query} WHERE in_sspp")).all())
+    assert found == expected
+
+
+def test_bad_inputs_of_the_kit(kit: Path, db: Database, cli: Cli, tmp_path: Path) -> None:
+    """Every malformed input ends in its reason code and exit code; the good ones go in."""
+    folder = tmp_path / "bad"
+    subprocess.run(
+        [sys.executable, kit / "tools" / "make_survey.py", "--bad", folder],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert len(manifest) == 56
+    wrong = []
+    for case in manifest:
+        truncate(db)
+        path = folder / case["file"]
+        words = {
+            "allstar": ("apogee", path, "--release", "dr14"),
+            "sspp": ("sspp", path, "--release", "dr12"),
+            "spectrum": ("spectra", path),
+        }[case["kind"]]
+        code, out, err = cli("ingest", *words)
+        problem = judge(db, case, code, out + err)
+        if problem:
+            wrong.append(f"{case['file']} ({case['expected']}): {problem}\n{out}{err}")
+    assert not wrong, "\n".join(wrong)
+
+
+def truncate(db: Database) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text("TRUNCATE input_file, star, source, job_run, label_set CASCADE"))
+
+
+def judge(db: Database, case: dict, code: int, text: str) -> str:
+    """What is wrong with the outcome of one case; empty if nothing is."""
+    allowed = {case["expected"], *case["also"]}
+    with db.reader() as conn:
+        found = conn.execute(sa.text("SELECT item_key, reason_code FROM quarantine")).all()
+        labels = conn.scalar(sa.text("SELECT count(*) FROM stellar_label"))
+        blobs = conn.scalar(sa.text("SELECT count(*) FROM spectrum_blob WHERE flux IS NOT NULL"))
+        published = conn.scalar(sa.text("SELECT count(*) FROM label_set"))
+    if "Traceback" in text:
+        return "traceback"
+    if case["expected"] == "OK":
+        ok = code == 0 and not found and (labels or blobs)
+        return "" if ok else f"refused: exit {code}, {found}"
+    codes = {row.reason_code for row in found}
+    if case["scope"] == "row":
+        rows = {int(row.item_key.split()[1]) for row in found}
+        if not codes <= allowed or not rows <= set(case["rows"]):
+            return f"quarantine {found}"
+        if case["rows"] and rows != set(case["rows"]) and "OK" not in allowed:
+            return f"rows {rows}"
+        return "" if code == 0 and published == 1 and labels else f"exit {code}, {labels} labels"
+    if code != 65:
+        return f"exit {code}"
+    if not codes or not codes <= allowed or not any(c in text for c in codes):
+        return f"quarantine {found}"
+    return f"partial rows: {labels} labels, {blobs} spectra" if labels or blobs or published else ""
