@@ -13,17 +13,17 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from catalog.errors import ConfigurationError, SourceUnavailableError
-from catalog.store.place import OWNER, Place, find_place
+from catalog.store.place import OWNER, Place, find_place, run_as_account, run_program
 
 START_SECONDS = 120.0  # crash recovery of a busy catalog takes tens of seconds
-MAX_STARTS = 15  # how often a server that ends at once is started again
+MAX_STARTS = 15  # how often a server is started again while a crashed one's children linger
 
 SERVER_CONF = """\
 # Written by crosslabel when the cluster was made.
@@ -84,7 +84,9 @@ def stop(home: Path) -> bool:
         pid = _postmaster_pid(place)
         if pid is None:
             return False
-        done = _run(place, "pg_ctl", "-D", place.data, "-m", "fast", "-w", "-t", "60", "stop")
+        done = run_program(
+            place, "pg_ctl", "-D", place.data, "-m", "fast", "-w", "-t", "60", "stop"
+        )
         if done.returncode != 0 and _postmaster_pid(place) is not None:
             raise SourceUnavailableError(
                 f"the embedded PostgreSQL (pid {pid}) did not stop: {done.stderr.strip()}",
@@ -119,31 +121,6 @@ def _locked(place: Place) -> Iterator[None]:
         yield
 
 
-def _run(place: Place, program: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """Run one of the server's programs as its account."""
-    return _as_account(place, [str(place.binaries / program), *(str(a) for a in args)])
-
-
-def _as_account(place: Place, command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command as the server's account, in a session of its own, without our environment."""
-    who: dict[str, object] = {}
-    if place.account:
-        who = {"user": place.account.pw_uid, "group": place.account.pw_gid, "extra_groups": []}
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"},
-        umask=0o077,
-        start_new_session=True,  # a Ctrl-C in our terminal must not reach the server
-        check=False,
-        **who,  # type: ignore[call-overload]
-    )
-
-
 def _initialise(place: Place) -> None:
     """Make the cluster beside its place, then move it there: a half-made one is never seen."""
     partial = place.data.with_name("pgdata.part")
@@ -156,7 +133,7 @@ def _initialise(place: Place) -> None:
     partial.mkdir(mode=0o700)
     if place.account:
         os.chown(partial, place.account.pw_uid, place.account.pw_gid)
-    done = _run(
+    done = run_program(
         place, "initdb", "-D", partial, "-U", OWNER, "--auth=trust", "--encoding=UTF8",
         "--locale=C.UTF-8", "--data-checksums",
     )  # fmt: skip
@@ -172,7 +149,7 @@ def _initialise(place: Place) -> None:
 def _check_version(place: Place) -> None:
     """Refuse a data folder of another major version, which the server would not open."""
     found = (place.data / "PG_VERSION").read_text().strip()
-    ours = _run(place, "postgres", "--version").stdout.split()[-1].split(".")[0]
+    ours = run_program(place, "postgres", "--version").stdout.split()[-1].split(".")[0]
     if found != ours:
         raise ConfigurationError(
             f"{place.data} was made by PostgreSQL {found}, this installation brings {ours}",
@@ -187,9 +164,8 @@ def _launch(place: Place) -> Server:
     starts, pid = 0, _postmaster_pid(place)
     while time.monotonic() < deadline:
         if pid is None or not _is_server(pid, place):
-            if starts == MAX_STARTS:
+            if starts >= MAX_STARTS or (starts and "still in use" not in _log_tail(place)):
                 break
-            # After a crash the old server's children may hold its memory for a moment.
             time.sleep(min(0.2 * starts, 1.0))
             starts += 1
             pid = _spawn(place)
@@ -197,34 +173,45 @@ def _launch(place: Place) -> Server:
         if (server := _ask(place)) is not None:
             return server
         time.sleep(0.1)
-    tail = place.log.read_text(errors="replace").splitlines()[-3:] if place.log.exists() else []
     raise SourceUnavailableError(
-        f"the embedded PostgreSQL in {place.data} does not answer: {' | '.join(tail)}",
+        f"the embedded PostgreSQL in {place.data} does not answer: {_log_tail(place)}",
         f"Its log is {place.log}",
     )
 
 
 def _spawn(place: Place) -> int | None:
     """Start a server that outlives us; its pid. No path is ever part of a shell's text."""
-    _forget_foreign_pid(place)
-    place.log.touch()
-    if place.account:
-        os.chown(place.log, place.account.pw_uid, place.account.pw_gid)
+    _forget_foreign_pids(place)
+    with suppress(FileExistsError):
+        log = os.open(place.log, os.O_CREAT | os.O_EXCL, 0o600)
+        if place.account:
+            os.fchown(log, place.account.pw_uid, place.account.pw_gid)
+        os.close(log)
     command = [str(place.binaries / "postgres"), "-D", str(place.data), "-k", str(place.sockets)]
     script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
-    done = _as_account(place, ["/bin/sh", "-c", script, "sh", str(place.log), *command])
+    done = run_as_account(place, ["/bin/sh", "-c", script, "sh", str(place.log), *command])
     return int(done.stdout) if done.stdout.strip().isdigit() else None
 
 
-def _forget_foreign_pid(place: Place) -> None:
-    """Remove a pid file that names a living process which is not this server.
+def _log_tail(place: Place) -> str:
+    """The last lines of the server's log."""
+    if not place.log.exists():
+        return "it has no log"
+    with place.log.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
+        return " | ".join(log.read().decode(errors="replace").splitlines()[-3:])
+
+
+def _forget_foreign_pids(place: Place) -> None:
+    """Remove pid files that name a living process which is not this server, or nothing at all.
 
     PostgreSQL itself copes with one whose process is dead (and then looks for orphans of the
-    crashed server, so that file must stay), but it refuses to start over a reused pid.
+    crashed server, so that file must stay), but it refuses to start over the two others.
     """
-    pid = _noted_pid(place)
-    if pid is not None and _alive(pid) and not _is_server(pid, place):
-        (place.data / "postmaster.pid").unlink(missing_ok=True)
+    for file in (place.data / "postmaster.pid", place.sockets / ".s.PGSQL.5432.lock"):
+        pid = _noted_pid(file)
+        if pid is None or (_alive(pid) and not _is_server(pid, place)):
+            file.unlink(missing_ok=True)
 
 
 def _make_database(place: Place) -> None:
@@ -259,14 +246,14 @@ def _ask(place: Place) -> Server | None:
 
 def _postmaster_pid(place: Place) -> int | None:
     """The pid of a live postgres that owns this data folder; None for a stale or foreign pid."""
-    pid = _noted_pid(place)
+    pid = _noted_pid(place.data / "postmaster.pid")
     return pid if pid is not None and _is_server(pid, place) else None
 
 
-def _noted_pid(place: Place) -> int | None:
-    """What the server's pid file says."""
+def _noted_pid(file: Path) -> int | None:
+    """The pid in one of the server's lock files."""
     try:
-        return int((place.data / "postmaster.pid").read_text().splitlines()[0])
+        return int(file.read_text().splitlines()[0])
     except (FileNotFoundError, PermissionError, IndexError, ValueError):
         return None
 

@@ -185,3 +185,28 @@ def _binaries(root: Path, account: pwd.struct_passwd | None, *, create: bool) ->
             entry.chmod(0o755)
         partial.rename(copy)
     return copy / package.name / "pginstall" / "bin"
+
+
+def run_program(place: Place, program: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run one of the server's programs as its account."""
+    return run_as_account(place, [str(place.binaries / program), *(str(a) for a in args)])
+
+
+def run_as_account(place: Place, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command as the server's account, in a session of its own, without our environment."""
+    who: dict[str, object] = {}
+    if place.account:
+        who = {"user": place.account.pw_uid, "group": place.account.pw_gid, "extra_groups": []}
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        umask=0o077,
+        start_new_session=True,  # a Ctrl-C in our terminal must not reach the server
+        check=False,
+        **who,  # type: ignore[call-overload]
+    )
