@@ -11,6 +11,7 @@ from jobs.sample_pairs import LABELS, Candidates, nearest_of_left
 from jobs.sample_rules import REASONS
 
 ROBUST = 1.482602218505602  # sigma of a normal distribution over its median absolute deviation
+STATISTICS = ("median", "sigma_mad", "mean", "mean_abs_dev")
 
 
 def count_pairs(reason: NDArray[np.str_], order: tuple[str, ...]) -> dict[str, int]:
@@ -53,7 +54,7 @@ def count_rows(
         DUPLICATE, NO_LABELS, NO_CANDIDATE (nothing within the radius), the other reasons in the
         order of the rules, and accepted.
     """
-    codes = list(dict.fromkeys(("DUPLICATE", "NO_LABELS", "NO_CANDIDATE", *order, "accepted")))
+    codes = _row_codes(order)
     rank = {code: i for i, code in enumerate(codes)} | {"": len(codes) - 1}
     reached = np.full(left_id.size, rank["NO_CANDIDATE"])
     sorter = np.argsort(left_id)
@@ -124,29 +125,46 @@ def summarise(
     }
 
 
-def counts_as_text(counts: dict[str, Any]) -> str:
-    """Lay out the counts of `summarise` as tables for people."""
+def counts_as_text(counts: dict[str, Any], order: tuple[str, ...]) -> str:
+    """Lay out the counts of a sample as tables for people.
+
+    Parameters
+    ----------
+    counts : dict
+        As `summarise` makes it, with the names of the label sets.
+    order : tuple of str
+        The reasons in the order of the rules: the database keeps no order.
+    """
+    codes = ("QUARANTINED", *_row_codes(order))
     lines = []
     for part, title in (("rows", "rows of the left catalog"), ("pairs", "candidate pairs")):
-        lines += ["", f"{title:26}{counts[part]['total']:>10,}"]
-        for code, n in counts[part].items():
-            if n and code != "total":
-                lines.append(f"  {code:24}{n:>10,}  {REASONS.get(code, '')}".rstrip())
-    names = counts["labels"]
-    lines += ["", f"{names['compared']} minus {names['reference']}"]
-    lines += [f"{'':16}{'pairs':>8}{'median':>10}{'sigma_mad':>11}{'mean':>10}{'mean_abs_dev':>14}"]
+        lines.append(f"{title:26}{counts[part]['total']:>10,}")
+        for code in codes:
+            if counts[part].get(code):
+                line = f"  {code:24}{counts[part][code]:>10,}  {REASONS.get(code, '')}"
+                lines.append(line.rstrip())
+        lines.append("")
+    lines.insert(-1, f"  {counts['expected_chance_pairs']:g} pairs expected by chance alone")
+    names, sets = counts["labels"], counts["differences"]
+    if names["compared"] is None:
+        return "\n".join(lines[:-1])
+    lines.append(
+        f"{names['compared']} minus {names['reference']}, before: the nearest usable spectrum of "
+        f"each labelled star ({sets['before']['pairs']:,}), after: accepted pairs "
+        f"({sets['after']['pairs']:,})"
+    )
+    lines.append(f"{'':16}{'n':>8}" + "".join(f"{key:>14}" for key in STATISTICS))
     for stage in ("before", "after"):
         for label in LABELS:
-            row = counts["differences"][stage][label]
-            cells = [
-                "-" if row[key] is None else f"{row[key]:.4g}"
-                for key in ("median", "sigma_mad", "mean", "mean_abs_dev")
-            ]
-            lines.append(
-                f"  {stage:7}{label:7}{row['n']:>8,}"
-                f"{cells[0]:>10}{cells[1]:>11}{cells[2]:>10}{cells[3]:>14}"
-            )
-    return "\n".join(lines[1:])
+            row = sets[stage][label]
+            cells = ["-" if row[k] is None else f"{row[k]:.4g}" for k in STATISTICS]
+            lines.append(f"  {stage:7}{label:7}{row['n']:>8,}" + "".join(f"{c:>14}" for c in cells))
+    return "\n".join(lines)
+
+
+def _row_codes(order: tuple[str, ...]) -> list[str]:
+    """List where a row may end, in the order of the funnel."""
+    return list(dict.fromkeys(("DUPLICATE", "NO_LABELS", "NO_CANDIDATE", *order, "accepted")))
 
 
 def _n(mask: NDArray[np.bool_]) -> int:
@@ -156,9 +174,8 @@ def _n(mask: NDArray[np.bool_]) -> int:
 
 def _statistics(delta: NDArray[np.float64]) -> dict[str, float | int | None]:
     """Robust and plain location and scatter of differences."""
-    names = ("median", "sigma_mad", "mean", "mean_abs_dev")
     if delta.size == 0:
-        return {"n": 0, **dict.fromkeys(names)}
+        return {"n": 0, **dict.fromkeys(STATISTICS)}
     median, mean = np.median(delta), np.mean(delta)
     values = (
         median,
@@ -167,4 +184,7 @@ def _statistics(delta: NDArray[np.float64]) -> dict[str, float | int | None]:
         np.mean(np.abs(delta - mean)),
     )
     # Rounded as far as float32 labels carry: the stored text must not change with the last bit.
-    return {"n": delta.size, **{k: float(f"{v:.6g}") for k, v in zip(names, values, strict=True)}}
+    return {
+        "n": delta.size,
+        **{k: float(f"{v:.6g}") for k, v in zip(STATISTICS, values, strict=True)},
+    }

@@ -8,10 +8,14 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from catalog.sky.vectors import offset_position
+from catalog.sky.xmatch import crossmatch
 from catalog.store.bulk import fetch_arrays
-from jobs.match_pixels import split_spec
+from jobs.match_pixels import load_catalog, split_spec
+from jobs.match_sources import CrossmatchParams
 from jobs.sample_pairs import LABELS, Candidates
 
+SHIFT = 60.0  # arcsec
 _LEFT = np.dtype([("left_id", "i8"), ("is_main", "?"), ("labelled", "?")])
 
 # Of the rows of one star (by its APOGEE_ID) one stands for it: a primary one, of the newest
@@ -132,3 +136,35 @@ def count_refused_rows(conn: sa.Connection, reference: int) -> int:
         JOIN quarantine q USING (input_file_id)
         WHERE l.label_set_id = :reference AND q.item_key <> ''"""
     return int(conn.scalar(sa.text(query), {"reference": reference}) or 0)
+
+
+def expected_chance_pairs(
+    conn: sa.Connection, params: CrossmatchParams, chosen: NDArray[np.int64]
+) -> float:
+    """Estimate how many pairs are chance neighbours, by moving the left catalog away.
+
+    Moved by more than any star moves or any fibre is misplaced, what still falls within the
+    radius is chance; the density of the sky stays what it is.
+
+    Parameters
+    ----------
+    params : CrossmatchParams
+        The crossmatch.
+    chosen : ndarray of int64, shape (n,)
+        Left sources that count.
+
+    Returns
+    -------
+    float
+        Mean number of pairs over four directions.
+    """
+    left, right = load_catalog(conn, params.left), load_catalog(conn, params.right)
+    mine = np.isin(left.source_id, chosen)
+    found = 0
+    for east, north in ((SHIFT, 0.0), (-SHIFT, 0.0), (0.0, SHIFT), (0.0, -SHIFT)):
+        moved = offset_position(left.ra[mine], left.dec[mine], east, north)
+        pairs = crossmatch(
+            *moved, right.ra, right.dec, params.radius_arcsec, right_index29=right.healpix29
+        )
+        found += pairs.left.size
+    return found / 4

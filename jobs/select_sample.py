@@ -26,7 +26,12 @@ from jobs.match_pixels import split_spec
 from jobs.match_sources import CrossmatchParams, find_crossmatch
 from jobs.sample_counts import counts_as_text, summarise
 from jobs.sample_pairs import Candidates
-from jobs.sample_query import count_refused_rows, read_candidates, read_left_rows
+from jobs.sample_query import (
+    count_refused_rows,
+    expected_chance_pairs,
+    read_candidates,
+    read_left_rows,
+)
 from jobs.sample_rules import PRESETS, Rules, SeedRules, Verdict
 
 KIND = "sample"
@@ -136,6 +141,7 @@ def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:
         None if compared is None else compared.label_set_id,
         left,
     )
+    chance = expected_chance_pairs(conn, params.crossmatch, left.left_id[left.is_main])
     verdict = params.rules.judge(pairs)
     counts = summarise(
         left,
@@ -144,6 +150,7 @@ def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:
         verdict.reason,
         params.rules.reasons,
     )
+    counts["expected_chance_pairs"] = chance
     counts["labels"] = {
         "reference": reference.full_name,
         "compared": None if compared is None else compared.full_name,
@@ -175,7 +182,7 @@ def sample_report(conn: sa.Connection, name: str) -> tuple[dict[str, Any], str]:
         f"sample {name} (preset {row.preset}): {row.params['left']} x {row.params['right']} "
         f"within {row.params['radius_arcsec']:g} arcsec"
     )
-    return row.counts, f"{title}\n{counts_as_text(row.counts)}"
+    return row.counts, f"{title}\n\n{counts_as_text(row.counts, PRESETS[row.preset].reasons)}"
 
 
 def _label_sets(conn: sa.Connection, params: SampleParams) -> tuple[LabelSet, LabelSet | None]:
