@@ -1,0 +1,205 @@
+"""Models in the database: begun with a run, written chunk by chunk, complete with its last one."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.errors import ChunkFailed, UsageError
+from catalog.store.bulk import upsert, upsert_arrays
+from catalog.store.schema import label_set, model, training_checkpoint, training_history
+from catalog.store.schema import training_member as member
+from jobs.engine.ledger import Run
+from models.records import HistoryRow
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.+/-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A complete model, without its artifact."""
+
+    model_id: int
+    name: str
+    edition: int
+    params_hash: str
+    labels: list[str]
+    recipe: str
+    recipe_version: int
+    sha256: str
+
+    @property
+    def full_name(self) -> str:
+        """``name@edition``."""
+        return f"{self.name}@{self.edition}"
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that could not be used in commands and queries.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a {what}",
+            "Use letters, digits and the signs . _ + - /",
+        )
+
+
+def check_label_set_kind(conn: sa.Connection, name: str, kind: str) -> None:
+    """Refuse to add an edition to a label set of another kind.
+
+    Raises
+    ------
+    UsageError
+    """
+    taken = conn.scalar(
+        sa.select(label_set.c.kind).where(label_set.c.name == name, label_set.c.kind != kind)
+    )
+    if taken is not None:
+        raise UsageError(
+            f"the label set {name} exists and is of the kind {taken}, not {kind}",
+            "Choose another name",
+        )
+
+
+def complete_models(conn: sa.Connection, name: str) -> list[TrainedModel]:
+    """The complete editions of a model, the newest first."""
+    fields = [model.c[f] for f in TrainedModel.__dataclass_fields__]
+    query = sa.select(*fields).where(model.c.name == name, model.c.status == "complete")
+    return [TrainedModel(*row) for row in conn.execute(query.order_by(model.c.edition.desc()))]
+
+
+def find_model(conn: sa.Connection, name: str) -> TrainedModel:
+    """The complete model that ``name`` (its newest edition) or ``name@edition`` means.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the message lists those there are.
+    """
+    base, _, edition = name.partition("@")
+    for found in complete_models(conn, base):
+        if edition in ("", str(found.edition)):
+            return found
+    query = "SELECT DISTINCT name FROM model WHERE status = 'complete' ORDER BY name"
+    names = conn.scalars(sa.text(query)).all()
+    raise UsageError(
+        f"there is no model {name}",
+        f"Complete models: {', '.join(names)}" if names else "Run: crosslabel train",
+    )
+
+
+def read_artifact(conn: sa.Connection, model_id: int) -> bytes:
+    """The bytes of a complete model."""
+    query = sa.select(model.c.artifact).where(model.c.model_id == model_id)
+    return bytes(conn.execute(query).scalar_one())
+
+
+def begin_model(conn: sa.Connection, run: Run, name: str, values: Mapping[str, Any]) -> int:
+    """Enter the next edition of a model as building, owned by a run; its id."""
+    last = conn.scalar(sa.select(sa.func.max(model.c.edition)).where(model.c.name == name))
+    return conn.execute(
+        model.insert()
+        .values(
+            name=name, edition=(last or 0) + 1, status="building", run_id=run.run_id,
+            params=run.params, params_hash=run.params_hash, **values,
+        )
+        .returning(model.c.model_id)
+    ).scalar_one()  # fmt: skip
+
+
+def building_model(conn: sa.Connection, name: str) -> int:
+    """The id of the edition that is being built; the lock on the name lets there be one only."""
+    query = sa.select(model.c.model_id).where(model.c.name == name, model.c.status == "building")
+    return conn.execute(query).scalar_one()
+
+
+def discard_building_model(conn: sa.Connection, run_id: int) -> int:
+    """Delete the unfinished model of a run, with its curves, members and checkpoint."""
+    return conn.execute(
+        model.delete().where(model.c.run_id == run_id, model.c.status == "building")
+    ).rowcount
+
+
+def complete_model(conn: sa.Connection, model_id: int) -> None:
+    """Turn a building model into a complete one; its checkpoint has served."""
+    conn.execute(training_checkpoint.delete().where(training_checkpoint.c.model_id == model_id))
+    conn.execute(model.update().where(model.c.model_id == model_id).values(status="complete"))
+
+
+def read_checkpoint(conn: sa.Connection, model_id: int, chunk_key: str) -> bytes:
+    """The state that a chunk left.
+
+    Raises
+    ------
+    ChunkFailed
+        If that is not where the training stands.
+    """
+    query = sa.select(training_checkpoint.c.state_bytes).where(
+        training_checkpoint.c.model_id == model_id, training_checkpoint.c.chunk_key == chunk_key
+    )
+    state = conn.scalar(query)
+    if state is None:
+        raise ChunkFailed(f"the training has no saved state after {chunk_key}", "Train again")
+    return bytes(state)
+
+
+def write_checkpoint(conn: sa.Connection, model_id: int, chunk_key: str, state: bytes) -> None:
+    """Replace the saved state of a training; not counted as rows, for it goes at the end."""
+    values = {"model_id": model_id, "chunk_key": chunk_key, "state_bytes": state}
+    columns = {name: f":{name}" for name in values}
+    upsert(conn, training_checkpoint, columns, "(SELECT) AS one_row", params=values)
+
+
+def write_history(conn: sa.Connection, model_id: int, history: Sequence[HistoryRow]) -> int:
+    """Write loss curves; epochs, from 0 in the models, count from 1 in the database."""
+    n = len(history)
+    return upsert_arrays(
+        conn,
+        training_history,
+        {
+            "model_id": np.full(n, model_id, np.int64),
+            "network": np.array([h.network for h in history], "S"),
+            "fold": np.array([h.fold for h in history], np.int32),
+            "training_epoch": np.array([h.epoch + 1 for h in history], np.int32),
+            "loss": np.array([h.loss for h in history], float),
+            "val_loss": np.array([h.val_loss for h in history], float),
+        },
+    )
+
+
+def write_members(
+    conn: sa.Connection, model_id: int, source_id: np.ndarray, star_id: np.ndarray, fold: np.ndarray
+) -> int:
+    """Write what a model is trained on; arrays of shape (n,)."""
+    columns = {
+        "model_id": np.full(len(source_id), model_id, np.int64),
+        "source_id": source_id,
+        "star_id": star_id,
+        "fold": fold.astype(np.int32),
+    }
+    return upsert_arrays(conn, member, columns)
+
+
+def write_metrics(conn: sa.Connection, model_id: int, metrics: Mapping[str, float]) -> None:
+    """Write the out-of-fold scores; JSON has no NaN, so it becomes null."""
+    honest = {name: x if math.isfinite(x) else None for name, x in metrics.items()}
+    conn.execute(model.update().where(model.c.model_id == model_id).values(metrics=honest))
+
+
+def write_artifact(conn: sa.Connection, model_id: int, artifact: bytes) -> None:
+    """Write the finished model with its checksum."""
+    sha256 = hashlib.sha256(artifact).hexdigest()
+    conn.execute(
+        model.update().where(model.c.model_id == model_id).values(artifact=artifact, sha256=sha256)
+    )

@@ -1,0 +1,61 @@
+"""Write what a model says of spectra: label rows, and beside them what only networks know."""
+
+from __future__ import annotations
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.store.bulk import stage, upsert
+from catalog.store.columns import error_of
+from catalog.store.schema import prediction_detail, stellar_label
+from models.records import Predictions
+
+_DETAILS = ("raw_sigma", "ensemble_std")  # one number per label
+
+
+def write_predictions(
+    conn: sa.Connection,
+    label_set_id: int,
+    source_id: np.ndarray,
+    labels: tuple[str, ...],
+    predictions: Predictions,
+) -> int:
+    """Write the predictions for some sources into a building edition.
+
+    Parameters
+    ----------
+    source_id : ndarray of int64, shape (n,)
+        What was predicted for.
+    labels : tuple of str
+        Names of the k labels, in the order of the columns of ``predictions``.
+    predictions : Predictions
+        NaN becomes NULL: a preset without an error head has NULL errors.
+
+    Returns
+    -------
+    int
+        Rows inserted or changed, of both tables.
+    """
+    if len(source_id) == 0:
+        return 0
+    columns = {"source_id": source_id, "flags": predictions.flags}
+    for name in ("chi2", "distance"):
+        columns[name] = getattr(predictions, name).astype(np.float32)
+    for j, label in enumerate(labels):
+        columns[label] = predictions.values[:, j].astype(np.float32)
+        columns[error_of(label)] = predictions.sigma[:, j].astype(np.float32)
+        for detail in _DETAILS:
+            columns[f"{detail}_{j}"] = getattr(predictions, detail)[:, j].astype(np.float32)
+    stage(conn, "stage_predictions", columns)
+    params = {"label_set_id": label_set_id}
+    head = {"label_set_id": ":label_set_id", "source_id": "s.source_id"}
+    own = [name for label in labels for name in (label, error_of(label))]
+    label_columns = head | {c: f"s.{c}" for c in ("flags", *own)}
+    rows = upsert(conn, stellar_label, label_columns, "stage_predictions s", params=params)
+    detail_columns = head | {c: f"s.{c}" for c in ("chi2", "distance")}
+    for detail in _DETAILS:
+        numbers = ", ".join(f"s.{detail}_{j}" for j in range(len(labels)))
+        detail_columns[detail] = f"CASE WHEN num_nonnulls({numbers}) > 0 THEN ARRAY[{numbers}] END"
+    return rows + upsert(
+        conn, prediction_detail, detail_columns, "stage_predictions s", params=params
+    )

@@ -1,0 +1,281 @@
+"""Train a network on a sample and publish what it says of each of its stars without knowing it.
+
+A chunk is a few seconds of epochs of all folds. The state after it is saved in the transaction of
+its mark, and the next chunk begins from the saved one, so a training that is stopped anywhere ends
+with the same model as one that is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.errors import ChunkFailed, UsageError
+from catalog.store.db import Database
+from catalog.store.labels import (
+    begin_edition,
+    building_edition,
+    discard_building,
+    find_label_set,
+    publish,
+    register_flags,
+)
+from jobs.engine.ledger import Run, code_version
+from jobs.engine.params import params_hash
+from jobs.engine.runner import Job
+from jobs.model_rows import (
+    begin_model,
+    building_model,
+    check_label_set_kind,
+    check_name,
+    complete_model,
+    complete_models,
+    discard_building_model,
+    read_checkpoint,
+    write_artifact,
+    write_checkpoint,
+    write_history,
+    write_members,
+    write_metrics,
+)
+from jobs.normalized_rows import find_recipe, find_sample
+from jobs.prediction_rows import write_predictions
+from jobs.training_rows import TrainingRows, check_labels, read_training_data, read_training_rows
+from models.continuum import Recipe
+from models.records import Step, TrainingData, TrainSpec
+
+KIND = "train"
+LIBRARIES = ("numpy", "jax", "flax", "optax")
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """What is trained, on what.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model; its out-of-fold label set is ``NAME/oof``.
+    preset : str
+        ``seed-2018`` or ``default``.
+    sample : str
+        The accepted pairs of this sample are trained on.
+    target : str
+        Label set to learn: ``name``, or ``name@edition``, which `train_job` makes of it.
+    recipe : str, optional
+        Normalization of the spectra; that of the preset's name if not given.
+    labels : tuple of str
+        Labels to learn.
+    folds, epochs, reverse_epochs, rounds, validation, seed, members
+        As in `models.records.TrainSpec`.
+    inputs : str
+        Digest of keys, labels and spectra trained on; `train_job` fills it in.
+    """
+
+    name: str
+    preset: str
+    sample: str
+    target: str = "aspcap/dr14"
+    recipe: str | None = None
+    labels: tuple[str, ...] = ("teff", "logg", "fe_h")
+    folds: int = 10
+    epochs: int | None = None
+    reverse_epochs: int | None = None
+    rounds: int = 2
+    validation: float = 0.0
+    seed: int = 0
+    members: int = 5
+    inputs: str = ""
+
+    @property
+    def out_of_fold_set(self) -> str:
+        """Name of the out-of-fold label set."""
+        return f"{self.name}/oof"
+
+
+class Batch(NamedTuple):
+    """What a chunk of training leaves, and on which rows."""
+
+    key: str
+    step: Step
+    rows: TrainingRows
+
+
+def train_job(params: TrainParams, db: Database) -> Job:
+    """Make the job that trains a model.
+
+    Parameters
+    ----------
+    params : TrainParams
+        Those of a run of the ledger name exactly what it was started with; in new ones the label
+        set's edition and the digest of the inputs are filled in here.
+    db : Database
+        Where to look these up.
+
+    Raises
+    ------
+    UsageError
+        If the parameters make no sense, name what is not there, or spectra are not normalized.
+    """
+    from models import trainer  # JAX loads when a training needs it
+    from models.predict import FLAG_BITS
+
+    params = dataclasses.replace(params, recipe=params.recipe or params.preset)
+    spec = make_spec(params)
+    recipe = find_recipe(spec.recipe)
+    check_name(params.name, "model")
+    with db.reader() as conn:
+        check_label_set_kind(conn, params.out_of_fold_set, "out_of_fold")
+        if not params.inputs:
+            target = find_label_set(conn, params.target).full_name
+            params = dataclasses.replace(params, target=target)
+            params = dataclasses.replace(params, inputs=_read_rows(conn, params, recipe).inputs)
+    versions = library_versions()
+
+    loaded: list[tuple[TrainingRows, TrainingData]] = []  # read once per process
+
+    def load(conn: sa.Connection) -> tuple[TrainingRows, TrainingData]:
+        if not loaded:
+            rows = _read_rows(conn, params, recipe)
+            if rows.inputs != params.inputs:
+                raise ChunkFailed(
+                    "the labels or spectra that this training began with have changed",
+                    "Train again; the unfinished run is then abandoned",
+                )
+            loaded.append((rows, read_training_data(conn, rows, spec.labels, recipe)))
+        return loaded[0]
+
+    def plan(conn: sa.Connection) -> Sequence[str]:
+        done = complete_models(conn, params.name)
+        if done and done[0].params_hash == params_hash(params):
+            return []
+        rows = _read_rows(conn, params, recipe)
+        _check_rows(rows, spec)
+        return trainer.plan(spec, len(rows.source_id))
+
+    def begin(conn: sa.Connection, run: Run) -> int:
+        label_set_id = find_label_set(conn, params.target).label_set_id
+        model_id = begin_model(
+            conn, run, params.name,
+            {
+                "preset": spec.preset, "seed": spec.seed, "labels": list(spec.labels),
+                "label_set_id": label_set_id, "sample_id": find_sample(conn, params.sample),
+                "recipe": recipe.name, "recipe_version": recipe.version,
+                "first_index": recipe.first_index, "n_pixels": recipe.n_pixels,
+                "versions": versions,
+            },
+        )  # fmt: skip
+        begin_edition(
+            conn, params.out_of_fold_set, "out_of_fold", run_id=run.run_id, model_id=model_id,
+            inputs_hash=run.params_hash, params=run.params,
+            description=f"Labels of the training stars of model {params.name}, each by a network "
+            "that never saw the star",
+        )  # fmt: skip
+        register_flags(conn, params.out_of_fold_set, dict(FLAG_BITS))
+        return 0
+
+    def compute(conn: sa.Connection, key: str) -> Batch:
+        rows, data = load(conn)
+        keys = trainer.plan(spec, len(rows.source_id))
+        before = keys.index(key) - 1
+        state = None
+        if before >= 0:
+            state = read_checkpoint(conn, building_model(conn, params.name), keys[before])
+        try:
+            step = trainer.run_chunk(spec, data, key, state, versions=versions)
+        except ValueError as exc:  # models says in a sentence what it cannot work with
+            raise ChunkFailed(str(exc)) from exc
+        return Batch(key, step, rows)
+
+    def finish(conn: sa.Connection, run: Run) -> int:
+        publish(conn, building_edition(conn, run.run_id))
+        complete_model(conn, building_model(conn, params.name))
+        return 0
+
+    def abandon(conn: sa.Connection, run: Run) -> int:
+        return discard_building(conn, run.run_id) + discard_building_model(conn, run.run_id)
+
+    return Job(
+        KIND, f"model {params.name}", params, plan, compute,
+        write=lambda conn, run, batch: _write(conn, run, params, batch),
+        begin=begin, finish=finish, abandon=abandon, ordered=True,
+    )  # fmt: skip
+
+
+def make_spec(params: TrainParams) -> TrainSpec:
+    """What `models.trainer` is asked for.
+
+    Raises
+    ------
+    UsageError
+        If it makes no sense.
+    """
+    check_labels(params.labels)
+    shared = {f.name for f in dataclasses.fields(TrainSpec)} & {
+        f.name for f in dataclasses.fields(params)
+    }
+    values = {name: getattr(params, name) for name in shared}
+    try:
+        return TrainSpec(**values | {"recipe": params.recipe or params.preset})
+    except ValueError as exc:
+        raise UsageError(str(exc).rstrip(".")) from exc
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what the numbers of a model depend on."""
+    return {
+        "crosslabel": code_version(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def _read_rows(conn: sa.Connection, params: TrainParams, recipe: Recipe) -> TrainingRows:
+    """Read what the parameters say to train on."""
+    sample_id = find_sample(conn, params.sample)
+    target = find_label_set(conn, params.target)
+    return read_training_rows(conn, params.sample, sample_id, target, params.labels, recipe)
+
+
+def _check_rows(rows: TrainingRows, spec: TrainSpec) -> None:
+    """Refuse what cannot be trained on before anything is written."""
+    n_stars = len(np.unique(rows.group))
+    if n_stars < spec.folds:
+        raise UsageError(
+            f"{spec.folds} folds need as many stars, but the sample has {n_stars} with labels",
+            "Use fewer folds or a larger sample",
+        )
+    constant = [
+        name
+        for name, values in zip(spec.labels, rows.labels.T, strict=True)
+        if len(np.unique(values[np.isfinite(values)])) < 2
+    ]
+    if constant:
+        raise UsageError(
+            f"{', '.join(constant)} has fewer than two different values in the sample",
+            "Leave it out of --labels, or choose a larger sample",
+        )
+
+
+def _write(conn: sa.Connection, run: Run, params: TrainParams, batch: Batch) -> int:
+    """Write what a chunk brought; returns the rows that changed."""
+    model_id = building_model(conn, params.name)
+    step, rows = batch.step, batch.rows
+    write_checkpoint(conn, model_id, batch.key, step.state)
+    written = write_history(conn, model_id, step.history)
+    if step.fold_of_row is not None:
+        written += write_members(conn, model_id, rows.source_id, rows.star_id, step.fold_of_row)
+    if step.out_of_fold is not None:
+        edition = building_edition(conn, run.run_id)
+        written += write_predictions(conn, edition, rows.source_id, params.labels, step.out_of_fold)
+        write_metrics(conn, model_id, step.metrics)
+    if step.artifact is not None:
+        write_artifact(conn, model_id, step.artifact)
+    return written
