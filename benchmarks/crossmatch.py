@@ -4,33 +4,29 @@ Three ways on one server: the job `crosslabel crossmatch` runs; one SQL join on 
 and astropy between the same bulk reads and writes. All must give the pairs of the job before any
 time is printed.
 
-Usage: ``python benchmarks/crossmatch.py FOLDER`` with an allStar and an ssppOut file in it, such as
-the survey kit writes with ``--no-spectra --slim --apogee 160000 --sspp 500000``. A server is
-started in a temporary folder unless CROSSLABEL_DATABASE_URL names an empty database.
+Usage: python -m benchmarks.crossmatch [FOLDER with an allStar and an ssppOut file]
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
-from alembic import command
 from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
-from catalog.config import make_settings
+from benchmarks.common import fresh_database, kit_survey, print_ratios
 from catalog.files.allstar import open_allstar
 from catalog.files.sspp import open_sspp
 from catalog.sky.healpix import healpix29
-from catalog.store import embedded, schema
+from catalog.store import schema
 from catalog.store.bulk import copy_in, fetch_arrays
-from catalog.store.db import Database, alembic_config, connect
+from catalog.store.db import Database
 from jobs.engine.runner import run_job
 from jobs.match_pixels import load_catalog
 from jobs.match_sources import CrossmatchParams, crossmatch_job
@@ -164,31 +160,18 @@ def compare(db: Database) -> None:
             if not np.array_equal(found, ours):
                 sys.exit(f"{name}: {found.size} pairs, not the {ours.size} of crosslabel")
     print(f"{ours.size:,} pairs within {RADIUS} arcsec, the same in all; best of {RUNS} runs")
-    print(f"{'':28}{'seconds':>9}{'ratio':>8}")
     best = {name: min(values) for name, values in seconds.items()}
-    for name, value in best.items():
-        print(f"{name:28}{value:9.2f}{value / best['crosslabel crossmatch']:8.1f}")
-    print(f"{'crosslabel, nothing new':28}{again:9.2f}")
+    print_ratios(best | {"crosslabel, nothing new": again}, "crosslabel crossmatch")
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    given = os.environ.get("CROSSLABEL_DATABASE_URL")
-    with tempfile.TemporaryDirectory(prefix="crosslabel-bench-") as folder:
-        home = Path(folder)
-        home.chmod(0o755)  # the server may run under an account of its own
-        try:
-            db = connect(make_settings({}, home=home, database_url=given))
-            with db.engine.begin() as conn:
-                command.upgrade(alembic_config(conn), "head")
-                if conn.scalar(sa.text("SELECT count(*) FROM source")):
-                    sys.exit("This database holds a catalog; name an empty one")
-            fill(db, Path(sys.argv[1]))
-            compare(db)
-        finally:
-            if not given:
-                embedded.stop(home)
+    """Fill a fresh database from the survey kit, or from a folder, and compare."""
+    given = [Path(folder) for folder in sys.argv[1:]]
+    size = ("--seed", "2", "--no-spectra", "--slim", "--apogee", "160000", "--sspp", "500000")
+    survey = nullcontext(given[0]) if given else kit_survey(*size)
+    with survey as folder, fresh_database() as db:
+        fill(db, folder)
+        compare(db)
 
 
 if __name__ == "__main__":

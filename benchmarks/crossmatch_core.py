@@ -1,7 +1,9 @@
 """Match 160,000 with 500,000 positions in memory: ours, astropy's and SciPy's k-d tree.
 
 The pairs are compared first; then each is timed as the best of several runs after a first one
-that does not count. Usage: ``python benchmarks/crossmatch_core.py [N_LEFT N_RIGHT]``.
+that does not count.
+
+Usage: python -m benchmarks.crossmatch_core [N_LEFT N_RIGHT]
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from scipy.spatial import cKDTree
 
+from benchmarks.common import print_ratios
 from catalog.sky.vectors import ARCSEC_PER_RADIAN, offset_position, unit_vectors
 from catalog.sky.xmatch import crossmatch
 
@@ -80,9 +83,7 @@ def main() -> None:
             sys.exit(f"{name}: {odd} of {keys.size} pairs differ")
     print(f"{sizes[0]:,} x {sizes[1]:,}, {RADIUS} arcsec: {keys.size:,} pairs, the same in all")
     seconds = {name: best_time(match, skies) for name, match in rivals.items()}
-    print(f"{'':28}{'seconds':>9}{'ratio':>8}")
-    for name, value in seconds.items():
-        print(f"{name:28}{value:9.2f}{value / seconds['crosslabel']:8.1f}")
+    print_ratios(seconds, "crosslabel")
 
 
 if __name__ == "__main__":
