@@ -70,7 +70,7 @@ def test_all_pairs_are_found_and_a_second_run_has_nothing_to_do(filled, sky):
     assert stored_pairs(filled) == expected
     assert len(expected) > 60
     assert first.state == "succeeded"
-    assert first.rows_written == len(expected)
+    assert first.rows_written == 1 + len(expected)  # the configuration, and its pairs
     second = match(filled)
     assert (second.state, second.rows_written, second.run_id) == ("idle", 0, None)
 
