@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catalog.config import Settings, make_settings
-
 if TYPE_CHECKING:
+    from catalog.config import Settings
     from catalog.store.db import Database
     from jobs.engine.runner import Job, Progress, RunSummary
 
@@ -49,6 +48,8 @@ def remember(home: Path | None, database_url: str | None) -> None:
 
 def settings() -> Settings:
     """Where the catalog is: options, then environment, then defaults."""
+    from catalog.config import make_settings
+
     return make_settings(os.environ, home=_Given.home, database_url=_Given.database_url)
 
 

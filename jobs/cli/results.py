@@ -60,8 +60,8 @@ def compare(
 ) -> None:  # fmt: skip
     """Compare label sets on the stars that all of them label."""
     from catalog.errors import UsageError
-    from jobs.compare_labels import as_csv, as_json, as_table
     from jobs.compare_labels import compare as compare_sets
+    from jobs.comparison_text import as_csv, as_json, as_table
 
     renderers = {"table": as_table, "csv": as_csv, "json": as_json}
     if form not in renderers:
@@ -80,5 +80,5 @@ def export(
     from jobs.export_catalog import export as export_to
 
     with database() as db, db.reader() as conn:
-        n = export_to(conn, what, to)
+        n = export_to(conn, what, to).n_rows
     say(f"{n:,} rows of {what} in {to}", quiet=quiet)

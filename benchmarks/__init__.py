@@ -1,0 +1,1 @@
+"""Benchmarks: each checks its answer first, then prints a table of ratios from one run."""

@@ -1,0 +1,48 @@
+"""How long the command line takes to answer, and that it does so without JAX.
+
+Usage: python -m benchmarks.startup
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from benchmarks.common import print_ratios
+
+HEAVY = ("jax", "flax", "optax", "sklearn", "pandas", "astropy")
+RUNS = 5
+
+
+def best(*command: str) -> float:
+    """The shortest of some runs."""
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def main() -> None:
+    help_command = "import sys; sys.argv = ['crosslabel', '--help']; from jobs.cli import main\n"
+    check = help_command + (
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"loaded = [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "sys.exit(f'loaded: {loaded}' if loaded else 0)"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, stdout=subprocess.DEVNULL)
+    print(f"crosslabel --help loads none of {', '.join(HEAVY)}; best of {RUNS} runs")
+    print_ratios(
+        {
+            "crosslabel --help": best("-c", help_command + "main()"),
+            "python -c pass": best("-c", "pass"),
+            "python -c 'import jax'": best("-c", "import jax"),
+        },
+        "crosslabel --help",
+    )
+
+
+if __name__ == "__main__":
+    main()
