@@ -1,0 +1,97 @@
+"""Settings: what wins over what, and passwords that nobody gets to see."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
+import pytest
+
+from catalog.config import default_home, make_settings, parse_url
+from catalog.errors import ConfigurationError, CrosslabelError, ExitCode, SourceUnavailableError
+from catalog.store.db import open_database
+
+SECRET = "hunter2Xq"
+URL = f"postgresql://amy:{SECRET}@db.example.org:5433/stars"
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    environ = {"CROSSLABEL_DATABASE_URL": URL, "CROSSLABEL_HOME": "/from/environment"}
+    assert make_settings(environ).database_url.host == "db.example.org"
+    assert make_settings(environ).home == Path("/from/environment")
+    assert make_settings(environ, database_url="postgresql://other/x").database_url.host == "other"
+    assert make_settings(environ, home=Path("/option")).home == Path("/option")
+
+
+def test_a_home_given_as_option_wins_over_a_url_of_the_environment() -> None:
+    assert make_settings({"CROSSLABEL_DATABASE_URL": URL}, home=Path("/h")).database_url is None
+    both = make_settings({}, home=Path("/h"), database_url=URL)
+    assert both.database_url is not None
+
+
+@pytest.mark.parametrize("empty", [{}, {"CROSSLABEL_DATABASE_URL": "", "CROSSLABEL_HOME": ""}])
+def test_defaults(empty: dict[str, str]) -> None:
+    settings = make_settings(empty)
+    assert settings.database_url is None
+    assert settings.home == default_home(empty)
+    assert settings.home.is_absolute()
+
+
+def test_the_home_of_a_user_and_of_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert default_home({"XDG_DATA_HOME": "/data"}) == Path("/data/crosslabel")
+    assert default_home({}) == Path.home() / ".local" / "share" / "crosslabel"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert default_home({"XDG_DATA_HOME": "/root/data"}) == Path("/var/lib/crosslabel")
+
+
+def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert make_settings({}, home=Path("here")).home == tmp_path / "here"
+    assert make_settings({"CROSSLABEL_HOME": "~/x"}).home == Path.home() / "x"
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_schemes_that_people_write(scheme: str) -> None:
+    assert parse_url(f"{scheme}://amy@h/d").drivername == "postgresql+psycopg"
+
+
+def test_a_password_is_never_printed() -> None:
+    for text in (URL, f"postgresql://amy@db.example.org/stars?password={SECRET}"):
+        settings = make_settings({"CROSSLABEL_DATABASE_URL": text})
+        assert settings.database_url.password == SECRET
+        assert SECRET not in f"{settings} {settings!r} {settings.database_url}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"amy:{SECRET}@h/d", f"postgresql://amy:{SECRET}@h:port/d", f"mysql://amy:{SECRET}@h/d",
+     f"postgresql://amy:x:{SECRET}@h:1:2/d", SECRET],
+)  # fmt: skip
+def test_an_unusable_url_is_refused_without_its_password(text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make_settings({}, database_url=text)
+    assert caught.value.exit_code == ExitCode.CONFIG
+    assert SECRET not in shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        (f"postgresql://amy:{SECRET}@127.0.0.1:1/stars?connect_timeout=2", SourceUnavailableError),
+        (f"postgresql://amy:{SECRET}@/stars?host=/nowhere", SourceUnavailableError),
+        (f"postgresql://amy:{SECRET}@127.0.0.1:1/stars?colour=red", ConfigurationError),
+    ],
+)
+def test_a_server_that_does_not_answer(url: str, kind: type[CrosslabelError]) -> None:
+    with pytest.raises(kind) as caught:
+        open_database(parse_url(url))
+    assert "amy:***@" in str(caught.value)
+    assert SECRET not in shown(caught.value)
+
+
+def shown(error: BaseException) -> str:
+    """Everything that a traceback prints of an error, save the lines of this file."""
+    lines = traceback.format_exception(error)
+    return "".join([*lines, repr(error)])
