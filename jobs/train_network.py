@@ -73,7 +73,7 @@ class TrainParams:
         Normalization of the spectra; that of the preset's name if not given.
     labels : tuple of str
         Labels to learn.
-    folds, epochs, reverse_epochs, rounds, validation, seed, members
+    folds, epochs, reverse_epochs, rounds, validation, seed, members, components
         As in `models.records.TrainSpec`.
     inputs : str
         Digest of keys, labels and spectra trained on; `train_job` fills it in.
@@ -92,6 +92,7 @@ class TrainParams:
     validation: float = 0.0
     seed: int = 0
     members: int = 5
+    components: int = 64
     inputs: str = ""
 
     @property

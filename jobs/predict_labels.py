@@ -1,0 +1,227 @@
+"""Label spectra with a trained model, and publish the labels as a label set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.errors import ChunkFailed, UsageError
+from catalog.store.db import Database
+from catalog.store.labels import (
+    begin_edition,
+    building_edition,
+    discard_building,
+    publish,
+    register_flags,
+)
+from catalog.store.schema import label_set
+from catalog.store.spectra import read_normalized
+from jobs.engine.ledger import Run
+from jobs.engine.params import NOT_HASHED, digest
+from jobs.engine.runner import Job
+from jobs.model_rows import (
+    TrainedModel,
+    check_label_set_kind,
+    check_name,
+    find_model,
+    read_artifact,
+)
+from jobs.normalized_rows import (
+    SpectrumKey,
+    batch_keys,
+    batch_range,
+    find_recipe,
+    find_sample,
+    normalize_command,
+    normalized_keys,
+    stale_ids,
+)
+from jobs.prediction_rows import write_predictions
+from models.continuum import Recipe
+from models.records import Predictions
+
+if TYPE_CHECKING:
+    from models.predict import Model
+
+KIND = "predict"
+SPECTRA_PER_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class PredictParams:
+    """Which spectra are labelled, by which model, as which label set.
+
+    Attributes
+    ----------
+    model : str
+        Model: ``name``, or ``name@edition``, which `predict_job` makes of it.
+    name : str
+        Name of the label set.
+    sample : str, optional
+        Only the spectra of the accepted pairs of this sample; all if not given.
+    inputs : str
+        Digest of model and spectra; `predict_job` fills it in.
+    batch : int
+        Spectra that commit together.
+    """
+
+    model: str
+    name: str
+    sample: str | None = None
+    inputs: str = ""
+    batch: int = field(default=SPECTRA_PER_CHUNK, metadata=NOT_HASHED)
+
+
+class Batch(NamedTuple):
+    """Predictions for some sources."""
+
+    source_id: np.ndarray
+    predictions: Predictions
+
+
+def predict_job(params: PredictParams, db: Database) -> Job:
+    """Make the job that labels all normalized spectra of a model's recipe.
+
+    Spectra that are not normalized yet are left out (`prediction_report` counts them); once they
+    are, the same command publishes a new edition.
+
+    Parameters
+    ----------
+    params : PredictParams
+        Those of a run of the ledger name exactly what it was started with; in new ones the model's
+        edition and the digest of the inputs are filled in here.
+    db : Database
+        Where to look these up.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model or sample, the name is taken by labels of another kind, or no
+        spectrum is normalized as the model needs it.
+    """
+    from models import predict  # JAX loads when a prediction needs it
+
+    check_name(params.name, "label set")
+    with db.reader() as conn:
+        check_label_set_kind(conn, params.name, "prediction")
+        trained = find_model(conn, params.model)
+        _check_recipe(trained)
+        if not params.inputs:
+            inputs = _digest(trained, _spectra(conn, trained, params.sample))
+            params = dataclasses.replace(params, model=trained.full_name, inputs=inputs)
+    labels = tuple(trained.labels)
+    expected: dict[int, SpectrumKey] = {}  # what the run is about, read once per process
+    loaded: list[Model] = []
+
+    def read_expected(conn: sa.Connection) -> dict[int, SpectrumKey]:
+        if not expected:
+            keys = _spectra(conn, trained, params.sample)
+            if _digest(trained, keys) != params.inputs:
+                raise ChunkFailed(*_CHANGED)
+            expected.update((key.source_id, key) for key in keys)
+        return expected
+
+    def plan(conn: sa.Connection) -> Sequence[str]:
+        query = sa.select(label_set.c.inputs_hash).where(
+            label_set.c.name == params.name, label_set.c.status == "complete"
+        )
+        if conn.scalar(query.order_by(label_set.c.edition.desc()).limit(1)) == params.inputs:
+            return []
+        return batch_keys(list(read_expected(conn)), params.batch)
+
+    def begin(conn: sa.Connection, run: Run) -> int:
+        register_flags(conn, params.name, dict(predict.FLAG_BITS))
+        begin_edition(
+            conn, params.name, "prediction", run_id=run.run_id, inputs_hash=params.inputs,
+            model_id=trained.model_id, params=run.params,
+            description=f"Labels of spectra by model {trained.full_name}",
+        )  # fmt: skip
+        return 0
+
+    def compute(conn: sa.Connection, key: str) -> Batch:
+        first, last = batch_range(key)
+        wanted = [k for i, k in read_expected(conn).items() if first <= i <= last]
+        sample_id = find_sample(conn, params.sample)
+        if wanted != normalized_keys(conn, _check_recipe(trained), sample_id, (first, last)):
+            raise ChunkFailed(*_CHANGED)
+        if not loaded:
+            loaded.append(predict.load(read_artifact(conn, trained.model_id)))
+        spectra = read_normalized(
+            conn, trained.recipe, trained.recipe_version, [k.source_id for k in wanted],
+            loaded[0].n_pixels,
+        )  # fmt: skip
+        found = loaded[0].predict(spectra.flux, spectra.ivar, spectra.continuum)
+        return Batch(spectra.source_id, found)
+
+    def write(conn: sa.Connection, run: Run, batch: Batch) -> int:
+        edition = building_edition(conn, run.run_id)
+        return write_predictions(conn, edition, batch.source_id, labels, batch.predictions)
+
+    def finish(conn: sa.Connection, run: Run) -> int:
+        publish(conn, building_edition(conn, run.run_id))
+        return 0
+
+    return Job(
+        KIND, f"label set {params.name}", params, plan, compute, write, begin=begin,
+        finish=finish, abandon=lambda conn, run: discard_building(conn, run.run_id),
+    )  # fmt: skip
+
+
+_CHANGED = (
+    "the normalized spectra are no longer those that this prediction began with",
+    "Predict again; the unfinished run is then abandoned",
+)
+
+
+def prediction_report(conn: sa.Connection, model: str, sample: str | None = None) -> str:
+    """Say how many spectra a model can label now, and how many wait to be normalized.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model or sample.
+    """
+    trained = find_model(conn, model)
+    recipe, sample_id = _check_recipe(trained), find_sample(conn, sample)
+    n_ready = len(normalized_keys(conn, recipe, sample_id))
+    n_waiting = len(stale_ids(conn, recipe, sample_id))
+    text = f"{n_ready:,} spectra normalized by {recipe.name}, as {trained.full_name} needs them"
+    if n_waiting:
+        text += f"\n{n_waiting:,} more are not normalized yet. "
+        text += normalize_command(recipe.name, sample) + ", then predict again"
+    return text
+
+
+def _check_recipe(trained: TrainedModel) -> Recipe:
+    """The recipe of a model, as it is now; refuses a model of another version of it."""
+    recipe = find_recipe(trained.recipe)
+    if recipe.version != trained.recipe_version:
+        raise UsageError(
+            f"the model {trained.full_name} was trained on version {trained.recipe_version} of the "
+            f"recipe {recipe.name}, which is now at version {recipe.version}",
+            "Train the model again",
+        )
+    return recipe
+
+
+def _spectra(conn: sa.Connection, trained: TrainedModel, sample: str | None) -> list[SpectrumKey]:
+    """All spectra that a model can label now."""
+    keys = normalized_keys(conn, _check_recipe(trained), find_sample(conn, sample))
+    if not keys:
+        of_sample = f" of sample {sample}" if sample else ""
+        raise UsageError(
+            f"no spectrum{of_sample} is normalized by the recipe {trained.recipe}",
+            normalize_command(trained.recipe, sample),
+        )
+    return keys
+
+
+def _digest(trained: TrainedModel, keys: list[SpectrumKey]) -> str:
+    """Digest of model and spectra, by natural keys: the same in any database."""
+    natural = sorted([k.survey, k.survey_key, k.sha256, repr(k.z)] for k in keys)
+    return digest([trained.sha256, natural])
