@@ -61,8 +61,8 @@ def label_sensitivity(
 def choose_pixels(sensitivity: NDArray[np.float64], first_index: int) -> NDArray[np.bool_]:
     """Choose the continuum pixels.
 
-    In an arm with fewer than `MIN_PER_ARM` windows below the threshold, the least sensitive windows
-    are taken until there are that many: the fit would not hold otherwise.
+    In an arm with fewer than `MIN_PER_ARM` windows below the threshold, the least sensitive pixel
+    of each of that many equal stretches is taken too: the fit would not hold otherwise.
 
     Parameters
     ----------
@@ -75,16 +75,22 @@ def choose_pixels(sensitivity: NDArray[np.float64], first_index: int) -> NDArray
     -------
     ndarray of bool, shape (p,)
     """
-    windows = np.array_split(np.arange(sensitivity.size), min(N_WINDOWS, sensitivity.size))
-    best = np.array([window[np.argmin(sensitivity[window])] for window in windows])
+    best = _least(sensitivity, 0, sensitivity.size, N_WINDOWS)
     chosen = np.zeros(sensitivity.size, dtype=bool)
     chosen[best[sensitivity[best] < THRESHOLD]] = True
     chosen[-1] = True
     for arm in polynomial.make_arms(grid_wavelength(first_index, sensitivity.size), SPLIT):
-        inside = best[(best >= arm.pixels.start) & (best < arm.pixels.stop)]
         if chosen[arm.pixels].sum() < MIN_PER_ARM:
-            chosen[inside[np.argsort(sensitivity[inside], kind="stable")][:MIN_PER_ARM]] = True
+            chosen[_least(sensitivity, arm.pixels.start, arm.pixels.stop, MIN_PER_ARM)] = True
     return chosen
+
+
+def _least(
+    sensitivity: NDArray[np.float64], start: int, stop: int, n_windows: int
+) -> NDArray[np.int64]:
+    """Least sensitive pixel of each of `n_windows` equal windows of ``start .. stop - 1``."""
+    windows = np.array_split(np.arange(start, stop), min(n_windows, stop - start))
+    return np.array([window[np.argmin(sensitivity[window])] for window in windows])
 
 
 def refit(

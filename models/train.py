@@ -9,6 +9,7 @@ that is cut between two calls and resumed gives the same bits as one that was no
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -115,16 +116,28 @@ def make_rows(splits: tuple[Split, ...], *, members: int = 1, with_test: bool = 
 
 def network_keys(seed: int, stage: str, splits: tuple[Split, ...], members: int = 1) -> jax.Array:
     """Random keys of the networks, shape (s,), from seed, name of the stage, fold and member."""
-    root = jax.random.key(seed)
-    for letter in stage.encode():
-        root = jax.random.fold_in(root, letter)
+    root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()))
     # Folds count from 0; the validation run (-1) and the final fit (-2) become 1 and 0.
-    folds = [jax.random.fold_in(root, split.fold + 2) for split in splits]
-    return jnp.stack([jax.random.fold_in(key, i) for key in folds for i in range(members)])
+    folds = jnp.array([split.fold + 2 for split in splits for _ in range(members)], jnp.uint32)
+    member = jnp.array([i for _ in splits for i in range(members)], jnp.uint32)
+    return _network_keys(root, folds, member)
+
+
+@jax.jit
+def _network_keys(root: jax.Array, folds: jax.Array, members: jax.Array) -> jax.Array:
+    """Compiled part of `network_keys`."""
+    fold_in = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    return jax.vmap(jax.random.fold_in)(fold_in(root, folds), members)
 
 
 def start(task: Task, keys: jax.Array) -> Carry:
     """Draw starting parameters, with a fresh optimiser for each network."""
+    return _start(task, keys)
+
+
+@partial(jax.jit, static_argnames="task")
+def _start(task: Task, keys: jax.Array) -> Carry:
+    """Compiled `start`."""
     params = jax.vmap(lambda key: initialise(task.arch, key))(keys)
     return Carry(params, jax.vmap(task.optimiser.build().init)(params))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from models import trainer
-from models.records import TrainingData
+from models.records import TrainingData, TrainSpec
 
 FIRST_INDEX = 2974  # puts 6507 Angstrom, where the arms meet, in the middle of the window
 N_PIXELS = 320
 NAMES = ("teff", "logg", "fe_h")
+SEED = TrainSpec("seed-2018", NAMES, "seed-2018", folds=3, epochs=30, reverse_epochs=30)
+DEFAULT = TrainSpec("default", NAMES, "default", folds=3, epochs=150, members=2, components=8)
 
 
 def simulate(n_stars=60, repeats=6, seed=0, noise=0.01):

@@ -18,6 +18,7 @@ from models.optimisers import Optimiser, keras_amsgrad
 from models.records import TrainSpec
 from models.scaling import LabelScaler
 
+pytestmark = pytest.mark.usefixtures("_strict_types")
 SPEC = TrainSpec("seed-2018", ("teff", "logg"), "seed-2018", folds=3, epochs=4)
 
 
