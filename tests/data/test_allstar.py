@@ -198,6 +198,7 @@ def rows_of_schema(schema: Path) -> np.ndarray:
     for name in ("APSTAR_ID", "APOGEE_ID"):
         rows[name] = [f"{name[:4]}{i}".encode() for i in range(3)]
     rows["TEFF"], rows["LOGG"], rows["FE_H"] = 4800, [2.5, -9999, np.nan], -0.5
+    rows["J"], rows["VHELIO_AVG"] = [99.999, -9999, 12.5], [999_999, -9999, -30]
     return rows
 
 
@@ -213,6 +214,8 @@ def test_the_documented_layouts_are_read(kit: Path, tmp_path: Path, release: str
     # Exactly zero is a proper motion in DR14, and a missing one in releases with Gaia's.
     expected = [3.5, np.nan if gaia else 0.0, np.nan]
     np.testing.assert_array_equal(columns["pmra"], expected)
+    np.testing.assert_array_equal(columns["j"], [np.nan, np.nan, 12.5])
+    np.testing.assert_array_equal(columns["vhelio_avg"], [np.nan, np.nan, -30])
     elements = {name[:-3].lower() for name in rows.dtype.names if name.endswith("_FE")}
     assert {n.removesuffix("_fe") for n in columns if n.endswith("_fe")} == elements
     assert len(elements) >= 20

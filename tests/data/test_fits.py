@@ -93,6 +93,11 @@ def test_a_short_file_is_truncated(table_path: Path, missing: int) -> None:
     assert code_of(table_path) == "TRUNCATED"
 
 
+def test_a_rest_that_is_no_block_is_not_accepted(table_path: Path) -> None:
+    table_path.write_bytes(table_path.read_bytes() + b"x" * 100)
+    assert code_of(table_path) == "TRUNCATED"
+
+
 @settings(max_examples=40, deadline=None)
 @given(where=st.integers(0, 3 * 67 - 1), bit=st.integers(0, 7))
 def test_any_flipped_bit_of_the_data_is_seen(

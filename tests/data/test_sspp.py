@@ -152,3 +152,16 @@ def test_one_key_with_two_answers_is_refused(tmp_path: Path) -> None:
         (row, "DUP_CONFLICT") for row in range(3)
     ]
     assert block.n_good == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("PLATE", 2345), ("MJD", 53741), ("FIBERID", 359), ("RUN2D", b"104")]
+)
+def test_every_part_of_the_key_must_agree_with_the_id(
+    tmp_path: Path, column: str, value: object
+) -> None:
+    rows = cas_rows()
+    rows[column][0] = value
+    path = tmp_path / "sppParams.fits"
+    fits.BinTableHDU(rows).writeto(path)
+    assert [(item.row, item.reason_code) for item in read_all(path).bad] == [(0, "BAD_ID")]
