@@ -1,0 +1,79 @@
+"""A small simulated survey in the database, made once a session and cloned for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from learning import TRAININGS, normalize, train
+from sqlalchemy.engine import URL
+
+from catalog.files.simulate import NAMES, write_survey
+from catalog.store.db import Database, open_database
+from jobs.engine.runner import run_job
+from jobs.ingest_catalog import ingest_catalog
+from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
+from jobs.match_sources import CrossmatchParams, crossmatch_job
+from jobs.select_sample import SampleParams, sample_job
+
+
+@contextmanager
+def cloned(server_url: URL, admin: sa.Engine, template: str) -> Iterator[Database]:
+    """A copy of a database, dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as conn:
+        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    db = open_database(server_url.set(database=name))
+    try:
+        yield db
+    finally:
+        db.engine.dispose()
+        with admin.connect() as conn:
+            conn.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture(scope="session")
+def survey_template(
+    server_url: URL, admin: sa.Engine, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A simulated survey: ingested, matched, sampled and normalized, each in both ways."""
+    folder = tmp_path_factory.mktemp("survey")
+    write_survey(folder, n_matched=70, n_apogee=160, n_sspp=120)
+    with cloned(server_url, admin, template) as db:
+        ingest_catalog(db, "apogee", [folder / NAMES["dr14"]], "dr14")
+        ingest_catalog(db, "sspp", [folder / "ssppOut-dr12.fits"], "dr12")
+        run_job(ingest_spectra_job(SpectraParams((str(folder / "spectra"),))), db)
+        run_job(crossmatch_job(CrossmatchParams(), db), db)
+        for preset in ("clean", "seed-2018"):
+            run_job(sample_job(SampleParams(preset, preset), db), db)
+        for recipe in ("default", "seed-2018"):
+            normalize(db, recipe)
+        db.engine.dispose()
+        yield str(db.engine.url.database)
+
+
+@pytest.fixture
+def survey(server_url: URL, admin: sa.Engine, survey_template: str) -> Iterator[Database]:
+    """A database with the simulated survey, with the samples ``clean`` and ``seed-2018``."""
+    with cloned(server_url, admin, survey_template) as db:
+        yield db
+
+
+@pytest.fixture(scope="session")
+def trained_template(server_url: URL, admin: sa.Engine, survey_template: str) -> Iterator[str]:
+    """The simulated survey with a small model of each preset."""
+    with cloned(server_url, admin, survey_template) as db:
+        for params in TRAININGS.values():
+            train(db, params)
+        db.engine.dispose()
+        yield str(db.engine.url.database)
+
+
+@pytest.fixture
+def trained(server_url: URL, admin: sa.Engine, trained_template: str) -> Iterator[Database]:
+    """A database with the simulated survey and the models of `learning.TRAININGS`."""
+    with cloned(server_url, admin, trained_template) as db:
+        yield db
