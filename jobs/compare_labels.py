@@ -31,7 +31,7 @@ class ComparisonRow:
     n, n_stars : int
         Spectra compared, and different stars among them.
     bias, bias_err : float
-        Median difference and its error.
+        Median difference and its error; errors are None without bootstrap samples.
     sigma_mad, sigma_mad_err : float
         1.4826 times the median absolute deviation, and its error.
     seed_bias, seed_scatter : float
@@ -49,9 +49,9 @@ class ComparisonRow:
     n: int
     n_stars: int
     bias: float
-    bias_err: float
+    bias_err: float | None
     sigma_mad: float
-    sigma_mad_err: float
+    sigma_mad_err: float | None
     seed_bias: float
     seed_scatter: float
     mae: float
@@ -108,7 +108,7 @@ def compare(
     sample : str, optional
         Use the pairs of this sample; all mutual nearest pairs if not given.
     bootstrap, seed : int
-        Number and seed of the bootstrap samples of stars.
+        Number and seed of the bootstrap samples of stars; 0 gives no errors.
 
     Raises
     ------
@@ -122,8 +122,8 @@ def compare(
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise UsageError(f"{twice} is named twice", "A label set always agrees with itself")
-    if bootstrap < 2:
-        raise UsageError(f"{bootstrap} bootstrap samples give no error", "Take 2 or more")
+    if bootstrap < 0 or bootstrap == 1:
+        raise UsageError(f"{bootstrap} bootstrap samples give no error", "Take 2 or more, or 0")
     sample_id = None if sample is None else find_sample(conn, sample).sample_id
     arguments = {"ref": names[0], "tests": names[1:], "sample": sample}
     numbers = conn.execute(
@@ -150,7 +150,7 @@ def compare(
 
 def _errors(
     conn: sa.Connection, arguments: dict[str, Any], draws: int, seed: int
-) -> dict[tuple[str, str], tuple[float, float]]:
+) -> dict[tuple[str, str], tuple[float | None, float | None]]:
     """Bootstrap errors of bias and sigma_mad by label and test set."""
     rows = conn.execute(
         sa.text(
@@ -161,8 +161,11 @@ def _errors(
         ),
         arguments,
     )
-    errors = {}
+    errors: dict[tuple[str, str], tuple[float | None, float | None]] = {}
     for label, test_set, delta, star in rows:
+        if draws == 0:
+            errors[label, test_set] = (None, None)
+            continue
         of_bias, of_sigma = (
             metrics.bootstrap_error(delta, star, statistic, seed=seed, draws=draws)
             for statistic in (metrics.bias, metrics.sigma_mad)

@@ -33,8 +33,8 @@ def as_table(comparison: Comparison) -> str:
         )  # fmt: skip
         cells.append(
             [row.label, row.unit, row.test_set, str(row.n), str(row.n_stars)]
-            + [f"{x:.{digits}f}" for x in numbers]
-            + ["-" if row.pull_sigma is None else f"{row.pull_sigma:.2f}"]
+            + [_number(x, digits) for x in numbers]
+            + [_number(row.pull_sigma, 2)]
         )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -48,6 +48,11 @@ def as_table(comparison: Comparison) -> str:
     head = f"Reference {comparison.ref_set}, on {where}, where all sets have the label"
     legend = _LEGEND.format(draws=comparison.bootstrap, seed=comparison.seed)
     return "\n".join([head, *lines, *comparison.notes, legend])
+
+
+def _number(value: float | None, digits: int) -> str:
+    """A number for people."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def as_csv(comparison: Comparison) -> str:
