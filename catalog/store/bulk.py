@@ -109,7 +109,6 @@ def stage(conn: sa.Connection, name: str, columns: Mapping[str, np.ndarray]) -> 
     conn.execute(sa.text(f'DROP TABLE IF EXISTS pg_temp."{name}"'))
     conn.execute(sa.text(f'CREATE TEMPORARY TABLE "{name}" ({spec}) ON COMMIT DROP'))
     copy_in(conn, name, columns)
-    conn.execute(sa.text(f'ANALYZE "{name}"'))
 
 
 def upsert(
@@ -221,7 +220,7 @@ def fetch_arrays(
 def _require_types(cursor: Any, query: str, dtype: np.dtype[Any]) -> None:
     """Stop unless a query has the types of ``dtype``: the wire format itself names none."""
     cursor.execute(f"SELECT * FROM ({query}) AS query LIMIT 0")
-    found = [psycopg.adapters.types[c.type_code].regtype for c in cursor.description]
-    wanted = [_TYPES.get(dtype[name].str[1:], dtype[name].str) for name in dtype.names or ()]
-    if found != wanted:
+    wanted = [_TYPES[dtype[name].str[1:]] for name in dtype.names or ()]
+    if [c.type_code for c in cursor.description] != [psycopg.adapters.types[t].oid for t in wanted]:
+        found = [c.type_display for c in cursor.description]
         raise TypeError(f"the query's columns are {found}, not {wanted}")

@@ -71,7 +71,12 @@ def open_database(url: sa.URL) -> Database:
         url,
         pool_pre_ping=True,
         pool_size=4,
-        connect_args={"options": "-c timezone=UTC", "application_name": "crosslabel"},
+        connect_args={
+            "options": "-c timezone=UTC",
+            "application_name": "crosslabel",
+            # A staging table may have other types under the same query text.
+            "prepare_threshold": None,
+        },
     )
     try:
         with engine.connect() as conn:
