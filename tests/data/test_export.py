@@ -16,16 +16,20 @@ from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 
-from catalog.errors import UsageError
+from catalog.errors import BadInputError, UsageError
+from catalog.files.checksum import verify_checksums
 from catalog.files.export import replace_files
+from catalog.files.fits import open_fits
 from catalog.store import labels, spectra
 from catalog.store.bulk import upsert_arrays
 from catalog.store.columns import LABELS, VOCABULARY
 from catalog.store.schema import (
     apogee_star,
     normalized_spectrum,
+    prediction_detail,
     sdss_spectrum,
     spectrum_blob,
+    stellar_label,
 )
 from jobs.export_catalog import export
 from jobs.export_selections import TABLES, VIEW_KEYS, select_for_export
@@ -152,6 +156,36 @@ def test_logicals_in_fits_tell_null_from_false(db, survey, tmp_path):
     with fits.open(raw) as file:
         codes = file[1].data.view(np.ndarray)["is_primary"].view("u1").tolist()
     assert codes == [ord("T"), ord("F"), 0, ord("T")]
+
+
+def test_our_own_reader_trusts_the_file(db, survey, tmp_path):
+    path = written(db, "sdss_spectrum", tmp_path / "x.fits")
+    with open_fits(path) as file:
+        for hdu in file.hdus:
+            verify_checksums(file, hdu)
+    damaged = bytearray(path.read_bytes())
+    damaged[-2880] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(BadInputError, match="CHECKSUM"), open_fits(path) as file:
+        verify_checksums(file, file.hdus[1])
+
+
+def test_what_only_networks_know_is_exported_with_their_labels(db, survey, tmp_path):
+    with db.begin() as conn:
+        model = factories.add_model(conn, "net", survey["right"][:1], [1])
+        run_id = factories.add_run(conn)
+        edition = labels.begin_edition(conn, "net/all", "prediction", run_id=run_id, model_id=model)
+        for table, columns in (
+            (stellar_label, {"teff": np.float32([1, 2, 3, 4])}),
+            (prediction_detail, {"chi2": np.float32([0.5, np.nan, 1, 2])}),
+        ):
+            ids = {"label_set_id": np.full(N, edition), "source_id": survey["right"]}
+            upsert_arrays(conn, table, ids | columns)
+        labels.publish(conn, edition)
+    table = Table.read(written(db, "net/all", tmp_path / "x.fits"))
+    assert table["chi2"].filled(-1).tolist() == [0.5, -1.0, 1.0, 2.0]
+    assert "distance" not in table.colnames
+    assert json.loads(table.meta["PROV"])["model"] == "net@1"
 
 
 def test_all_units_can_be_written():
