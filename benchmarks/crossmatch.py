@@ -90,7 +90,7 @@ def enter(conn: sa.Connection) -> int:
 
 
 def by_crosslabel(db: Database) -> None:
-    run_job(crossmatch_job(CrossmatchParams("apogee/dr14", "sdss", RADIUS)), db)
+    run_job(crossmatch_job(CrossmatchParams("apogee/dr14", "sdss", RADIUS), db), db)
 
 
 def by_sql(db: Database) -> None:

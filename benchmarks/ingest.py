@@ -28,6 +28,8 @@ from jobs.engine import ledger
 from jobs.ingest_catalog import ingest_catalog
 
 N_ROWS = 100_000
+RUNS = 3
+OURS = "crosslabel ingest apogee"
 TABLES = (star, source, apogee_star, stellar_label)
 
 
@@ -42,7 +44,11 @@ def empty(db: Database) -> None:
 
 def stored(db: Database) -> dict[str, tuple[int, float]]:
     """Number of rows and a sum over each table: what all ways must agree on."""
-    sums = {"source": "sum(ra + dec)", "apogee_star": "sum(snr::float8)", "stellar_label": "sum(teff::float8)"}
+    sums = {
+        "source": "sum(ra + dec)",
+        "apogee_star": "sum(snr::float8)",
+        "stellar_label": "sum(teff::float8)",
+    }
     with db.reader() as conn:
         return {
             table: (row[0], round(float(row[1])))
@@ -115,39 +121,45 @@ def main() -> None:
     options = ["--no-spectra", "--slim", "--apogee", str(N_ROWS), "--sspp", "1000", "--seed", "2"]
     with kit_survey(*options) as folder, fresh_database() as db:
         file = next(folder.glob("allStar*.fits"))
-        seconds = {}
-        for _ in range(2):  # the first warms the caches
-            empty(db)
-            start = time.perf_counter()
-            summary = ingest_catalog(db, "apogee", [file], "dr14")
-            seconds["crosslabel ingest apogee"] = time.perf_counter() - start
-            ours = stored(db)
-        start = time.perf_counter()
-        again = ingest_catalog(db, "apogee", [file], "dr14")
-        idle = time.perf_counter() - start
-        if again.rows_written:
-            sys.exit(f"the second run wrote {again.rows_written} rows")
+        seconds: dict[str, float] = {}
         rivals: dict[str, tuple[Any, Any]] = {
             "bare binary COPY, write_row": (copy_rows, python_rows),
             "bare binary COPY, packed beforehand": (copy_bytes, pack_copy),
         }
-        for name, (copy, prepare) in rivals.items():
+        for _ in range(RUNS):  # in turn, so that what else the machine does hits all alike
             empty(db)
-            with db.begin() as conn:
-                owner = ledger.start_run(conn, "bench", name, {}, "", [])
-                label_set_id = begin_edition(conn, "aspcap/dr14", "survey", run_id=owner.run_id)
-            tables = ready_made(file, label_set_id)
-            ready = {table: prepare(columns) for table, columns in tables.items()}
             start = time.perf_counter()
-            copy(db, tables, ready)
-            seconds[name] = time.perf_counter() - start
-            if stored(db) != ours:
-                sys.exit(f"{name}: {stored(db)}, not the {ours} of crosslabel")
+            summary = ingest_catalog(db, "apogee", [file], "dr14")
+            keep_best(seconds, OURS, time.perf_counter() - start)
+            ours = stored(db)
+            start = time.perf_counter()
+            again = ingest_catalog(db, "apogee", [file], "dr14")
+            idle = time.perf_counter() - start
+            if again.rows_written:
+                sys.exit(f"the second run wrote {again.rows_written} rows")
+            for name, (copy, prepare) in rivals.items():
+                empty(db)
+                with db.begin() as conn:
+                    owner = ledger.start_run(conn, "bench", name, {}, "", [])
+                    label_set_id = begin_edition(conn, "aspcap/dr14", "survey", run_id=owner.run_id)
+                tables = ready_made(file, label_set_id)
+                ready = {table: prepare(columns) for table, columns in tables.items()}
+                start = time.perf_counter()
+                copy(db, tables, ready)
+                keep_best(seconds, name, time.perf_counter() - start)
+                if stored(db) != ours:
+                    sys.exit(f"{name}: {stored(db)}, not the {ours} of crosslabel")
         print(
-            f"{N_ROWS:,} rows of allStar, {summary.rows_written:,} rows in 4 tables, all the same"
+            f"{N_ROWS:,} rows of allStar, {summary.rows_written:,} rows in 4 tables, all the same;"
         )
-        print_ratios(seconds, "crosslabel ingest apogee")
+        print(f"best of {RUNS} runs in turn")
+        print_ratios(seconds, OURS)
         print(f"second run: nothing to do, {idle:.2f} s")
+
+
+def keep_best(seconds: dict[str, float], name: str, value: float) -> None:
+    """Keep the shortest time of a way."""
+    seconds[name] = min(value, seconds.get(name, value))
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def ingest_catalog(
         tuple(str(i.path) for i in identities), max_bad, rows_per_chunk,
     )  # fmt: skip
     extra = {} if progress is None else {"progress": progress}
-    return run_job(ingest_job(params), db, dry_run=dry_run, **extra)  # type: ignore[arg-type]
+    return run_job(ingest_job(params, db), db, dry_run=dry_run, **extra)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,8 @@ class _Batch:
     n_rows: int
 
 
-def ingest_job(params: CatalogParams) -> Job:
-    """The ingest of one release as a job."""
+def ingest_job(params: CatalogParams, db: Database) -> Job:
+    """The ingest of one release as a job (``db``: see `jobs.registry`)."""
     fmt = FORMATS[params.format]
     name = f"{fmt.label_set}/{params.release}"
     inputs = digest([params.format, params.release, sorted(params.digests)])

@@ -23,6 +23,7 @@ from catalog.files.specfile import read_spectrum
 from catalog.files.spectrum import SpectrumFile, bad_fraction
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
+from catalog.store.db import Database
 from catalog.store.inputs import known_files, quarantine_items, register_file
 from catalog.store.schema import sdss_spectrum, source, spectrum_blob
 from catalog.store.spectra import LOGLAM_STEP, checksum, encode
@@ -74,8 +75,8 @@ def read_any(path: Path) -> SpectrumFile:
     return read_lamost(path) if sniff(path) == "lamost" else read_spectrum(path)
 
 
-def ingest_spectra_job(params: SpectraParams) -> Job:
-    """The ingest of all spectra below some paths as a job."""
+def ingest_spectra_job(params: SpectraParams, db: Database) -> Job:
+    """The ingest of all spectra below some paths as a job (``db``: see `jobs.registry`)."""
 
     def new_files(conn: sa.Connection, files: Sequence[Path]) -> list[FileIdentity]:
         known = known_files(conn, KIND)

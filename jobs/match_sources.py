@@ -71,7 +71,7 @@ class Batch(NamedTuple):
     pairs: PixelPairs
 
 
-def crossmatch_job(params: CrossmatchParams, db: Database | None = None) -> Job:
+def crossmatch_job(params: CrossmatchParams, db: Database) -> Job:
     """Make the job that brings a crossmatch up to date; it needs no ``db`` of its own.
 
     Raises

@@ -1,4 +1,8 @@
-"""Which job a run of the ledger belongs to, so that `resume` and `retry` can go on with it."""
+"""Which job a run of the ledger belongs to, so that `resume` and `retry` can go on with it.
+
+Every factory takes the parameters and the database, in which it may look up names; a run of the
+ledger holds everything else.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from catalog.errors import UsageError
+from catalog.store.db import Database
 from jobs.engine.ledger import Run
 from jobs.engine.params import from_dict
 from jobs.engine.runner import Job
@@ -24,7 +29,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def job_of(run: Run) -> Job:
+def job_of(run: Run, db: Database) -> Job:
     """The job of a run, with the parameters it was started with.
 
     Raises
@@ -42,4 +47,4 @@ def job_of(run: Run) -> Job:
     module = import_module(module_name)
     factory: Callable[..., Job] = getattr(module, factory_name)
     params: Any = from_dict(getattr(module, params_name), run.params)
-    return factory(params)
+    return factory(params, db)

@@ -105,7 +105,7 @@ class Selection(NamedTuple):
     counts: dict[str, Any]
 
 
-def sample_job(params: SampleParams, db: Database | None = None) -> Job:
+def sample_job(params: SampleParams, db: Database) -> Job:
     """Make the job that selects a sample; it needs no ``db`` of its own."""
 
     def plan(conn: sa.Connection) -> Sequence[str]:

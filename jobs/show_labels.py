@@ -84,4 +84,4 @@ def describe_label_set(conn: sa.Connection, name: str) -> Description:
         n = conn.scalar(count, given | {"bit": bit}) or 0
         if n:
             flags[flag] = (n, meaning)
-    return Description(found, labels, flags)  # type: ignore[arg-type]
+    return Description(found, labels, flags)

@@ -84,7 +84,7 @@ def spectra(
 
     absolute = tuple(str(p.absolute()) for p in paths)
     with database() as db:
-        job = ingest_spectra_job(SpectraParams(absolute, max_bad))
+        job = ingest_spectra_job(SpectraParams(absolute, max_bad), db)
         summary = run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if summary.rows_written and not quiet and not as_json:
             with db.reader() as conn:
@@ -106,7 +106,7 @@ def sample_create(
 
     with database() as db:
         params = SampleParams(name, preset, left, right, radius)
-        run_and_report(sample_job(params), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        run_and_report(sample_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if not quiet and not dry_run:
             with db.reader() as conn:
                 counts, text = sample_report(conn, name)
@@ -129,7 +129,7 @@ def crossmatch(
     from jobs.match_sources import CrossmatchParams, crossmatch_job
 
     with database() as db:
-        job = crossmatch_job(CrossmatchParams(left, right, radius))
+        job = crossmatch_job(CrossmatchParams(left, right, radius), db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
 
 

@@ -27,7 +27,7 @@ def normalize(
     from jobs.normalize_spectra import NormalizeParams, normalize_job, normalize_report
 
     with database() as db:
-        job = normalize_job(NormalizeParams(recipe, sample))
+        job = normalize_job(NormalizeParams(recipe, sample), db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if not (quiet or as_json or dry_run):
             with db.reader() as conn:
@@ -59,7 +59,7 @@ def train(
         validation=validation, seed=seed,
     )  # fmt: skip
     with database() as db:
-        run_and_report(train_job(params), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        run_and_report(train_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
 
 
 def predict(
@@ -72,5 +72,5 @@ def predict(
     from jobs.predict_labels import PredictParams, predict_job
 
     with database() as db:
-        job = predict_job(PredictParams(model=model, name=name, sample=sample))
+        job = predict_job(PredictParams(model=model, name=name, sample=sample), db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)

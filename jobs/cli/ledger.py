@@ -61,6 +61,8 @@ def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:
         with db.reader() as conn:
             runs = open_runs(conn)
         for run in runs:
-            run_and_report(job_of(run), db, quiet=quiet, as_json=as_json, retry_failed=retry_failed)
+            run_and_report(
+                job_of(run, db), db, quiet=quiet, as_json=as_json, retry_failed=retry_failed
+            )
         if not runs:
             say("nothing to resume, 0 rows written", quiet=quiet or as_json)

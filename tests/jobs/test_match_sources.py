@@ -25,7 +25,7 @@ N_LEFT, N_RIGHT = 60, 120
 
 
 def match(db: Database, **changes: object) -> RunSummary:
-    return run_job(crossmatch_job(replace(PARAMS, **changes)), db)
+    return run_job(crossmatch_job(replace(PARAMS, **changes), db), db)
 
 
 def left_keys(n: int = N_LEFT) -> list[str]:
@@ -153,7 +153,7 @@ def test_an_interrupted_run_is_resumed_where_it_stopped(filled, sky, done_before
     class Killed(BaseException):
         """Stands for the end of the process."""
 
-    job = crossmatch_job(PARAMS)
+    job = crossmatch_job(PARAMS, filled)
     calls: list[str] = []
 
     def compute(conn, key):

@@ -35,12 +35,12 @@ def load(db: Database, folder: Path) -> None:
 
 
 def match(db: Database) -> RunSummary:
-    return run_job(crossmatch_job(CrossmatchParams()), db)
+    return run_job(crossmatch_job(CrossmatchParams(), db), db)
 
 
 def select(db: Database, preset: str, **changes: object) -> RunSummary:
     params = SampleParams(**({"name": preset, "preset": preset} | changes))
-    return run_job(sample_job(params), db)
+    return run_job(sample_job(params, db), db)
 
 
 def members(db: Database, name: str) -> list[sa.Row]:
