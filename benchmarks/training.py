@@ -1,0 +1,111 @@
+"""Train the notebook's forward network in ten folds: ours and one compiled step per batch.
+
+Both get the same starting weights and the same batches, and must end with the same weights; then
+each is timed as the best of several runs after a first one that does not count.
+
+Usage: python -m benchmarks.training [N_EPOCHS]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.baselines import step_per_batch
+from benchmarks.common import print_ratios
+from models import train
+from models.crossval import assign_folds, fold_splits
+from models.networks import Architecture
+from models.optimisers import Optimiser
+
+N_SPECTRA, N_PIXELS, N_FOLDS, BATCH = 393, 3577, 10, 16
+RUNS = 5
+
+
+def random_rows() -> train.Tables:
+    """Spectra that depend on three labels, as in the notebook in number and size."""
+    rng = np.random.default_rng(42)
+    labels = rng.standard_normal((N_SPECTRA, 3))
+    flux = 1.0 + 0.05 * labels @ rng.standard_normal((3, N_PIXELS))
+    flux += 0.02 * rng.standard_normal(flux.shape)
+    return train.Tables(
+        jnp.asarray(flux[None], jnp.float32),
+        jnp.asarray(labels[None], jnp.float32),
+        jnp.ones((1, N_SPECTRA, 3), jnp.float32),
+    )
+
+
+def same_batches(rows: train.Rows, keys: jax.Array, n_epochs: int) -> list[list[jax.Array]]:
+    """Row numbers of all batches of all folds, in the order that our training draws."""
+    folds = []
+    for fold in range(N_FOLDS):
+        train_rows = rows.train[fold][rows.valid[fold]]
+        batches = []
+        for epoch in range(n_epochs):
+            key = jax.random.fold_in(keys[fold], epoch)
+            draw = np.asarray(jax.random.uniform(key, (rows.train.shape[1],)))
+            order = np.argsort(np.where(rows.valid[fold], draw, 2.0), kind="stable")
+            shuffled = train_rows[order[: train_rows.size]]
+            batches += [
+                jnp.asarray(shuffled[i : i + BATCH]) for i in range(0, train_rows.size, BATCH)
+            ]
+        folds.append(batches)
+    return folds
+
+
+def best_times(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Shortest of several runs of each; the runs alternate, so all meet the same other load."""
+    seconds = dict.fromkeys(ways, float("inf"))
+    for _ in range(RUNS):
+        for name, work in ways.items():
+            start = time.perf_counter()
+            work()
+            seconds[name] = min(seconds[name], time.perf_counter() - start)
+    return seconds
+
+
+def main() -> None:
+    n_epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    tables = random_rows()
+    splits = fold_splits(assign_folds(np.arange(N_SPECTRA), N_FOLDS, 0))
+    rows = train.make_rows(splits)
+    arch = Architecture("seed-forward", N_PIXELS, 3)
+    task = train.Task(arch, "mae", Optimiser("keras_amsgrad", 1e-4), BATCH, n_epochs)
+    keys = train.network_keys(0, "benchmark", splits)
+    start = train.start(task, keys)
+    batches = same_batches(rows, keys, n_epochs)
+    each = [jax.tree.map(lambda a, i=i: a[i], start.params) for i in range(N_FOLDS)]
+
+    def ours() -> train.Carry:
+        return train.train(task, start, tables, rows, keys, 0, n_epochs)[0]
+
+    def plain() -> list:
+        return step_per_batch.train_folds(each, tables.inputs[0], tables.targets[0], batches)[0]
+
+    trained = jax.tree.map(lambda *leaves: np.stack(leaves), *plain())
+    worst = max(
+        float(np.abs(a - b).max())
+        for a, b in zip(jax.tree.leaves(ours().params), jax.tree.leaves(trained), strict=True)
+    )
+    moved = max(
+        float(np.abs(a - b).max())
+        for a, b in zip(jax.tree.leaves(start.params), jax.tree.leaves(trained), strict=True)
+    )
+    if not worst < 0.05 * moved:
+        sys.exit(f"the weights differ by up to {worst:.1e} after moving by {moved:.1e}")
+    steps = sum(len(fold) for fold in batches)
+    print(
+        f"{N_FOLDS} folds, {n_epochs} epochs, {steps:,} steps of {BATCH}: weights moved by up to "
+        f"{moved:.1e} and differ by up to {worst:.1e}"
+    )
+    seconds = best_times({"crosslabel, one program": ours, "JAX, one step per batch": plain})
+    print_ratios(seconds, "crosslabel, one program")
+
+
+if __name__ == "__main__":
+    main()
