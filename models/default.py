@@ -135,7 +135,6 @@ def _project(
         "projection/scale": np.asarray(scale),
         "scores": (scores.values / scale).astype(np.float32),
         "noise": (scores.noise / scale).astype(np.float32),
-        "chi2": scores.chi2,
     }
     return {
         name: np.concatenate([state[name], a[None]]) if chunk.start else a[None]
@@ -183,8 +182,6 @@ def fitted(
             "scale": scaler.scale,
             "distance_mean": mean,
             "distance_whiten": whiten,
-            "distance_limit": np.array(np.percentile(mahalanobis(scores, mean, whiten), 99.0)),
-            "chi2_limit": np.array(np.percentile(state["chi2"][i, split.train], 99.0)),
         }
         models.append(model)
     return models

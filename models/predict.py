@@ -18,12 +18,15 @@ from models.records import Predictions, TrainSpec
 FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
         0: ("OUT_OF_RANGE", "a label lies outside the range of the training labels"),
-        1: ("FAR_FROM_TRAINING", "farther from the training spectra than 99% of themselves"),
+        1: (
+            "FAR_FROM_TRAINING",
+            "farther from the training spectra than 99% of those, when left out",
+        ),
         2: ("LOW_SNR", "median signal-to-noise ratio per pixel below 20"),
         3: ("MASKED", "less than 80% of the pixels are good"),
         4: ("MISSING_ARM", "less than a tenth of the blue or of the red half is good"),
         5: ("NO_INFORMATION", "no good pixel: labels are missing"),
-        6: ("HIGH_CHI2", "the model reproduces the spectrum worse than 99% of the training ones"),
+        6: ("HIGH_CHI2", "reproduced worse than 99% of the training spectra, when left out"),
     }
 )
 """Bit number -> (name, meaning) of `Predictions.flags`."""
@@ -91,9 +94,10 @@ class Model:
             numbers[blind] = np.nan
         answer.chi2[blind] = answer.distance[blind] = np.nan
         snr = median_snr(ivar)
+        where = uncertainty.regime(self.spec.labels, answer.values, answer.distance)
         return Predictions(
             values=answer.values,
-            sigma=uncertainty.calibrate(self.arrays, answer.sigma, snr, answer.distance),
+            sigma=uncertainty.calibrate(self.arrays, answer.sigma, snr, where),
             raw_sigma=answer.sigma,
             ensemble_std=answer.ensemble_std,
             chi2=answer.chi2,
@@ -111,17 +115,32 @@ class Model:
         low, high = self.arrays["range_low"], self.arrays["range_high"]
         hits = (
             ((answer.values < low) | (answer.values > high)).any(axis=1),
-            answer.distance > self.arrays["distance_limit"],
             snr < MIN_SNR,
             good.mean(axis=1) < MIN_GOOD,
             arms < ARM_FRACTION,
             ~good.any(axis=1),
-            answer.chi2 > self.arrays.get("chi2_limit", np.inf),
         )
-        flags = np.zeros(good.shape[0], dtype=np.int64)
-        for bit, hit in enumerate(hits):
+        flags = limit_flags(self.arrays, answer.distance, answer.chi2)
+        for bit, hit in zip((0, 2, 3, 4, 5), hits, strict=True):
             flags |= hit.astype(np.int64) << bit
         return flags
+
+
+def limit_flags(
+    model: Mapping[str, NDArray[Any]], distance: NDArray[np.float64], chi2: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Bits FAR_FROM_TRAINING and HIGH_CHI2, by the limits that a model holds.
+
+    Parameters
+    ----------
+    model : mapping of str to ndarray
+        Arrays of a model, with those of `models.uncertainty.fit_limits`.
+    distance, chi2 : ndarray, shape (n,)
+        As in `models.records.Predictions`; NaN is within every limit.
+    """
+    far = distance > model.get("calibration/distance_limit", np.inf)
+    high = chi2 > model.get("calibration/chi2_limit", np.inf)
+    return (far.astype(np.int64) << 1) | (high.astype(np.int64) << 6)
 
 
 def median_snr(ivar: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -165,12 +165,7 @@ def fitted(
         part = (data.flux[split.train], data.ivar[split.train], data.continuum[split.train])
         hidden = _first_layer(model, _spectra(model, *part, data.first_index))
         mean, whiten = whitening(hidden)
-        distance = mahalanobis(hidden, mean, whiten)
-        model |= {
-            "distance_mean": mean,
-            "distance_whiten": whiten,
-            "distance_limit": np.array(np.percentile(distance, 99.0)),
-        }
+        model |= {"distance_mean": mean, "distance_whiten": whiten}
         models.append(model)
     return models
 

@@ -18,7 +18,7 @@ from models import artifact, crossval, default, metrics, seed2018, uncertainty
 from models.arrays import Arrays, pack, unpack
 from models.continuum import RECIPES
 from models.crossval import Split
-from models.predict import Model, median_snr
+from models.predict import Model, limit_flags, median_snr
 from models.records import (
     FINAL_FOLD,
     VALIDATION_FOLD,
@@ -215,34 +215,41 @@ def _models(
 def _out_of_fold(
     data: TrainingData, splits: tuple[Split, ...], models: list[Model]
 ) -> tuple[Predictions, Arrays]:
-    """Predict each row by the model that never saw its star; calibrate the errors likewise.
+    """Predict each row by the model that never saw its star; calibrate errors and limits likewise.
 
-    The errors of a fold are calibrated on the predictions of the other folds. The calibration on
+    What concerns a fold is calibrated on the predictions of the other folds. The calibration on
     all folds is returned for the final model.
     """
     result = Predictions.empty(*data.labels.shape)
     for split, model in zip(splits, models, strict=True):
         test = split.test
         result.put(test, model.predict(data.flux[test], data.ivar[test], data.continuum[test]))
-    if not np.isfinite(result.raw_sigma).any():
-        return result, {}
-    delta, snr = result.values - data.labels, median_snr(data.ivar)
-
-    def calibration(rows: NDArray[np.int64]) -> Arrays:
-        return uncertainty.fit_calibration(
-            delta[rows],
-            result.raw_sigma[rows],
-            data.label_errors[rows],
-            snr[rows],
-            result.distance[rows],
-        )
-
     for split in splits:
-        factors = calibration(split.train)
-        result.sigma[split.test] = uncertainty.calibrate(
-            factors, result.raw_sigma[split.test], snr[split.test], result.distance[split.test]
+        test, calibration = split.test, _calibration(data, result, split.train)
+        distance, chi2 = result.distance[test], result.chi2[test]
+        where = uncertainty.regime(data.names, result.values[test], distance)
+        result.sigma[test] = uncertainty.calibrate(
+            calibration, result.raw_sigma[test], median_snr(data.ivar[test]), where
         )
-    return result, calibration(np.arange(delta.shape[0]))
+        result.flags[test] |= limit_flags(calibration, distance, chi2)
+    return result, _calibration(data, result, np.arange(data.group.size))
+
+
+def _calibration(data: TrainingData, result: Predictions, rows: NDArray[np.int64]) -> Arrays:
+    """Factors on the errors (where the preset has errors) and limits, from some rows."""
+    limits = uncertainty.fit_limits(result.distance[rows], result.chi2[rows])
+    if not np.isfinite(result.raw_sigma).any():
+        return limits
+    values, distance = result.values[rows], result.distance[rows]
+    factors = uncertainty.fit_calibration(
+        data.names,
+        values - data.labels[rows],
+        result.raw_sigma[rows],
+        data.label_errors[rows],
+        median_snr(data.ivar[rows]),
+        uncertainty.regime(data.names, values, distance),
+    )
+    return {**limits, **factors}
 
 
 def _metrics(data: TrainingData, out_of_fold: Predictions) -> dict[str, float]:

@@ -1,9 +1,10 @@
-"""Make predicted errors mean what they say: factors that give 68% coverage out of fold.
+"""Make predicted errors and limits mean what they say, from out-of-fold predictions.
 
 Neither an error head nor an ensemble is calibrated by itself. The raw errors are multiplied by
 factors, one per label and cell, chosen such that 68.27% of the out-of-fold differences lie within
-the combined error (split-conformal scaling). A cell is a range of signal-to-noise ratio and a range
-of distance to the training spectra; thinly filled cells use the factor of all spectra.
+the combined error (split-conformal scaling). A cell is a range of signal-to-noise ratio for giants
+or for dwarfs, by predicted log g; without that label, for a range of distance to the training
+spectra. Thinly filled cells use the factor of their regime, or else of all spectra.
 """
 
 from __future__ import annotations
@@ -15,59 +16,100 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.6827  # central fraction of a Gaussian within one sigma
-MIN_CELL = 60  # differences that a cell needs for a factor of its own
+MIN_CELL = 40  # differences that a cell needs for a factor of its own
 SNR_QUANTILES = (1 / 3, 2 / 3)
 DISTANCE_QUANTILES = (0.5, 0.85)
+GIANT_LOGG = 3.5  # giants lie below [dex]
 MIN_FACTOR = 0.1
+LIMIT_PERCENTILE = 99.0
 
 FloatArray = NDArray[np.float64]
 
 
+def regime(names: tuple[str, ...], values: FloatArray, distance: FloatArray) -> FloatArray:
+    """Quantity that tells giants from dwarfs, or near from far, shape (n,).
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the k labels.
+    values : ndarray, shape (n, k) [units of the labels]
+        Predicted labels.
+    distance : ndarray, shape (n,)
+        Distance to the training spectra.
+    """
+    return values[:, names.index("logg")] if "logg" in names else distance
+
+
+def fit_limits(distance: FloatArray, chi2: FloatArray) -> dict[str, FloatArray]:
+    """Fit the limits beyond which a spectrum is flagged.
+
+    Parameters
+    ----------
+    distance, chi2 : ndarray, shape (n,)
+        Of the training spectra, each as seen by a model that was not fitted to it: a basis follows
+        its own training spectra so closely that their own numbers would say nothing.
+
+    Returns
+    -------
+    dict of str to ndarray
+        `calibration/distance_limit` and, where there is any chi-square, `calibration/chi2_limit`.
+    """
+    limits = {}
+    for name, numbers in (("distance", distance), ("chi2", chi2)):
+        known = numbers[np.isfinite(numbers)]
+        if known.size:
+            limits[f"calibration/{name}_limit"] = np.array(np.percentile(known, LIMIT_PERCENTILE))
+    return limits
+
+
 def fit_calibration(
+    names: tuple[str, ...],
     delta: FloatArray,
     sigma: FloatArray,
     label_error: FloatArray,
     snr: FloatArray,
-    distance: FloatArray,
+    where: FloatArray,
 ) -> dict[str, FloatArray]:
     """Fit the factors on out-of-fold predictions.
 
     Parameters
     ----------
+    names : tuple of str
+        Names of the k labels.
     delta : ndarray, shape (n, k) [units of the labels]
         Predicted minus known labels; NaN where unknown.
     sigma : ndarray, shape (n, k) [units of the labels]
         Raw predicted errors.
     label_error : ndarray, shape (n, k) [units of the labels]
         Errors of the known labels; NaN counts as zero.
-    snr, distance : ndarray, shape (n,)
-        Signal-to-noise ratio per pixel, and distance to the training spectra.
+    snr, where : ndarray, shape (n,)
+        Signal-to-noise ratio per pixel, and what `regime` returns.
 
     Returns
     -------
     dict of str to ndarray
-        `calibration/snr` and `calibration/distance`, the edges between cells, and
-        `calibration/factor`, shape (k, n_snr, n_distance).
+        `calibration/snr` and `calibration/regime`, the edges between cells, and
+        `calibration/factor`, shape (k, n_snr, n_regimes).
     """
-    seen = np.isfinite(distance)
+    seen = np.isfinite(where)
     edges = {
         "calibration/snr": np.quantile(snr[seen], SNR_QUANTILES),
-        "calibration/distance": np.quantile(distance[seen], DISTANCE_QUANTILES),
+        "calibration/regime": np.array([GIANT_LOGG])
+        if "logg" in names
+        else np.quantile(where[seen], DISTANCE_QUANTILES),
     }
-    row, column = _cell(edges, snr, distance)
-    k = delta.shape[1]
-    factor = np.ones((k, len(SNR_QUANTILES) + 1, len(DISTANCE_QUANTILES) + 1))
+    row, column = _cell(edges, snr, where)
+    shape = (edges["calibration/snr"].size + 1, edges["calibration/regime"].size + 1)
+    factor = np.ones((delta.shape[1], *shape))
     excess = delta**2 - np.nan_to_num(label_error) ** 2
     ratio = np.divide(excess, sigma**2, out=np.full(delta.shape, np.nan), where=sigma > 0.0)
-    for j in range(k):
+    for j, (r, c) in ((j, cell) for j in range(delta.shape[1]) for cell in np.ndindex(*shape)):
         usable = np.isfinite(ratio[:, j])
-        if not usable.any():
-            continue
-        factor[j] = _factor(ratio[usable, j])
-        for r, c in np.ndindex(*factor.shape[1:]):
-            cell = usable & (row == r) & (column == c)
-            if cell.sum() >= MIN_CELL:
-                factor[j, r, c] = _factor(ratio[cell, j])
+        for chosen in (usable & (column == c) & (row == r), usable & (column == c), usable):
+            if chosen.sum() >= MIN_CELL or (chosen is usable and usable.any()):
+                factor[j, r, c] = _factor(ratio[chosen, j])
+                break
     return {**edges, "calibration/factor": factor}
 
 
@@ -78,15 +120,15 @@ def _factor(squared_ratio: FloatArray) -> float:
 
 
 def _cell(
-    edges: Mapping[str, NDArray[Any]], snr: FloatArray, distance: FloatArray
+    edges: Mapping[str, NDArray[Any]], snr: FloatArray, where: FloatArray
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Cell of each spectrum; unknown distances sort last."""
+    """Cell of each spectrum; unknown ones sort last."""
     row = np.searchsorted(edges["calibration/snr"], snr, side="right")
-    return row, np.searchsorted(edges["calibration/distance"], distance, side="right")
+    return row, np.searchsorted(edges["calibration/regime"], where, side="right")
 
 
 def calibrate(
-    model: Mapping[str, NDArray[Any]], sigma: FloatArray, snr: FloatArray, distance: FloatArray
+    model: Mapping[str, NDArray[Any]], sigma: FloatArray, snr: FloatArray, where: FloatArray
 ) -> FloatArray:
     """Multiply raw errors by the model's factors; unchanged for a model without any.
 
@@ -96,7 +138,7 @@ def calibrate(
         Arrays of a model, with those of `fit_calibration`.
     sigma : ndarray, shape (n, k) [units of the labels]
         Raw errors.
-    snr, distance : ndarray, shape (n,)
+    snr, where : ndarray, shape (n,)
         As in `fit_calibration`.
 
     Returns
@@ -105,5 +147,5 @@ def calibrate(
     """
     if "calibration/factor" not in model:
         return sigma.copy()
-    row, column = _cell(model, snr, distance)
+    row, column = _cell(model, snr, where)
     return sigma * model["calibration/factor"][:, row, column].T

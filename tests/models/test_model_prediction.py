@@ -191,18 +191,46 @@ def test_the_label_grid_spans_the_middle_of_the_labels():
     np.testing.assert_allclose(grid.max(axis=0), [840, 1.68, 0.84], rtol=0.1)
 
 
-def test_calibration_gives_the_coverage_it_promises():
+@pytest.mark.parametrize(
+    ("names", "edge"), [(("teff", "logg"), 3.5), (("teff", "fe_h"), 2.5)], ids=["logg", "distance"]
+)
+def test_calibration_gives_the_coverage_it_promises(names, edge):
     rng = np.random.default_rng(0)
     n = 4000
-    snr, distance = rng.uniform(20, 200, n), rng.uniform(0, 5, n)
+    snr, where = rng.uniform(20, 200, n), rng.uniform(0, 5, n)
     sigma = rng.uniform(0.5, 2.0, (n, 2))
     error = np.full((n, 2), 0.3)
-    true_factor = np.where(snr < 80, 3.0, 1.5)[:, None]
+    true_factor = np.where(snr < 80, 3.0, 1.5)[:, None] * np.where(where < edge, 2.0, 1.0)[:, None]
     delta = np.hypot(true_factor * sigma, error) * rng.standard_normal((n, 2))
     delta[::7, 1] = np.nan
-    half = slice(0, n // 2), slice(n // 2, n)
-    fit = uncertainty.fit_calibration(*(a[half[0]] for a in (delta, sigma, error, snr, distance)))
-    new = uncertainty.calibrate(fit, *(a[half[1]] for a in (sigma, snr, distance)))
-    pulls = np.abs(delta[half[1]]) / np.hypot(new, error[half[1]])
-    for cut in (snr[half[1]] < 80, snr[half[1]] > 80):
-        assert np.nanmean(pulls[cut, 0] < 1) == pytest.approx(0.683, abs=0.06)
+    old, new = slice(0, n // 2), slice(n // 2, n)
+    fit = uncertainty.fit_calibration(names, *(a[old] for a in (delta, sigma, error, snr, where)))
+    calibrated = uncertainty.calibrate(fit, *(a[new] for a in (sigma, snr, where)))
+    pulls = np.abs(delta[new]) / np.hypot(calibrated, error[new])
+    for cut in (snr[new] < 80, snr[new] > 80, where[new] < edge, where[new] > edge):
+        assert np.nanmean(pulls[cut] < 1) == pytest.approx(0.683, abs=0.06)
+
+
+def test_a_thin_cell_borrows_from_its_regime_and_then_from_all():
+    n = 300
+    rng = np.random.default_rng(0)
+    snr, logg = rng.uniform(20, 200, n), np.where(np.arange(n) < 60, 2.0, 4.5)
+    sigma = np.ones((n, 1))
+    delta = np.where(logg < 3.5, 3.0, 1.0)[:, None] * rng.standard_normal((n, 1))
+    fit = uncertainty.fit_calibration(("logg",), delta, sigma, sigma * np.nan, snr, logg)
+    factor = fit["calibration/factor"][0]
+    assert len(set(factor[:, 0])) == 1  # 60 giants fill no cell, but all together they do
+    assert len(set(factor[:, 1])) == 3
+    assert factor[0, 0] > 2.0 > 1.5 > factor[:, 1].max()
+    few = uncertainty.fit_calibration(
+        ("logg",), delta[40:], sigma[40:], sigma[40:] * np.nan, snr[40:], logg[40:]
+    )
+    assert len(set(few["calibration/factor"][0, :, 0])) == 1
+    assert few["calibration/factor"][0, 0, 0] < 1.5
+
+
+def test_limits_are_those_of_spectra_that_were_left_out():
+    limits = uncertainty.fit_limits(np.arange(101.0), np.full(101, np.nan))
+    assert limits == {"calibration/distance_limit": 99.0}
+    flags = predict.limit_flags(limits, np.array([98.0, 100.0, np.nan]), np.full(3, 1e9))
+    assert flags.tolist() == [0, 2, 0]
