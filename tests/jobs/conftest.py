@@ -45,7 +45,7 @@ def survey_template(
     with cloned(server_url, admin, template) as db:
         ingest_catalog(db, "apogee", [folder / NAMES["dr14"]], "dr14")
         ingest_catalog(db, "sspp", [folder / "ssppOut-dr12.fits"], "dr12")
-        run_job(ingest_spectra_job(SpectraParams((str(folder / "spectra"),))), db)
+        run_job(ingest_spectra_job(SpectraParams((str(folder / "spectra"),)), db), db)
         run_job(crossmatch_job(CrossmatchParams(), db), db)
         for preset in ("clean", "seed-2018"):
             run_job(sample_job(SampleParams(preset, preset), db), db)

@@ -16,7 +16,7 @@ from jobs.train_network import TrainParams, train_job
 #: Few folds and epochs: enough to learn something, and to have every kind of chunk.
 TRAININGS = {
     "default": TrainParams(
-        "small", "default", "clean", folds=3, epochs=60, members=2, components=8, validation=0.3
+        "small", "default", "clean", folds=3, epochs=60, members=2, components=8
     ),
     "seed-2018": TrainParams(
         "seed", "seed-2018", "seed-2018", folds=3, epochs=30, reverse_epochs=20, validation=0.3
