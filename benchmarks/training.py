@@ -20,6 +20,7 @@ from benchmarks.baselines import step_per_batch
 from benchmarks.common import print_ratios
 from models import train
 from models.crossval import assign_folds, fold_splits
+from models.losses import Tables
 from models.networks import Architecture
 from models.optimisers import Optimiser
 
@@ -27,13 +28,13 @@ N_SPECTRA, N_PIXELS, N_FOLDS, BATCH = 393, 3577, 10, 16
 RUNS = 5
 
 
-def random_rows() -> train.Tables:
+def random_rows() -> Tables:
     """Spectra that depend on three labels, as in the notebook in number and size."""
     rng = np.random.default_rng(42)
     labels = rng.standard_normal((N_SPECTRA, 3))
     flux = 1.0 + 0.05 * labels @ rng.standard_normal((3, N_PIXELS))
     flux += 0.02 * rng.standard_normal(flux.shape)
-    return train.Tables(
+    return Tables(
         jnp.asarray(flux[None], jnp.float32),
         jnp.asarray(labels[None], jnp.float32),
         jnp.ones((1, N_SPECTRA, 3), jnp.float32),

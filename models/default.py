@@ -16,6 +16,7 @@ from models import train
 from models.answers import Answer, apply_blocks, mahalanobis, whitening
 from models.arrays import Arrays
 from models.crossval import Split
+from models.losses import LOG_SIGMA_RANGE, Tables
 from models.networks import Architecture
 from models.optimisers import Optimiser
 from models.projection import Projection, fit_projection
@@ -144,17 +145,18 @@ def _project(
 
 def _tables(
     spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
-) -> train.Tables:
+) -> Tables:
     """Scores and scaled labels, one table per split."""
     labels, errors = [], []
-    known = np.isfinite(data.labels)
+    # A blank spectrum teaches nothing.
+    known = np.isfinite(data.labels) & (data.ivar > 0.0).any(axis=1, keepdims=True)
     # A missing error counts as the floor.
     label_errors = np.fmax(data.label_errors, spec.floors)
     for split in splits:
         scaler = LabelScaler.from_data(data.labels[split.train], data.names)
         labels.append(np.where(known, scaler.transform(data.labels), 0.0))
         errors.append(scaler.transform_errors(label_errors))
-    return train.Tables(
+    return Tables(
         state["scores"],
         np.stack(labels).astype(np.float32),
         known[None].astype(np.float32),
@@ -222,7 +224,7 @@ def answer(
         [apply_blocks(arch, model, f"member-{i}", inputs) for i in range(spec.members)]
     )
     means, log_sigmas = np.split(outputs, 2, axis=2)
-    variance = np.exp(2.0 * np.clip(log_sigmas, *train.LOG_SIGMA_RANGE)).mean(axis=0)
+    variance = np.exp(2.0 * np.clip(log_sigmas, *LOG_SIGMA_RANGE)).mean(axis=0)
     spread = means.std(axis=0)
     scaler = LabelScaler(model["center"], model["scale"])
     return Answer(

@@ -17,6 +17,7 @@ from models import pixels, train
 from models.answers import Answer, apply_blocks, mahalanobis, whitening
 from models.arrays import Arrays
 from models.crossval import Split
+from models.losses import Tables
 from models.networks import Architecture, template
 from models.optimisers import Optimiser
 from models.records import TrainingData, TrainSpec
@@ -59,7 +60,7 @@ def _scalers(data: TrainingData, splits: tuple[Split, ...]) -> list[LabelScaler]
 
 def _tables(
     stage: Stage, data: TrainingData, scalers: list[LabelScaler], chosen: NDArray[np.bool_] | None
-) -> train.Tables:
+) -> Tables:
     """Inputs and targets of a stage, one table per split."""
     labels = np.stack([scaler.transform(data.labels) for scaler in scalers]).astype(np.float32)
     known = np.isfinite(labels)
@@ -68,7 +69,7 @@ def _tables(
     flux = np.where(good, data.flux, np.float32(1.0))
     if stage.name == "reverse":
         complete = np.isfinite(data.labels).all(axis=1, keepdims=True)
-        return train.Tables(labels, flux[None], (good & complete).astype(np.float32)[None])
+        return Tables(labels, flux[None], (good & complete).astype(np.float32)[None])
     if chosen is None:
         spectra = flux[None]
     else:
@@ -78,7 +79,8 @@ def _tables(
                 for choice in chosen
             ]
         )
-    return train.Tables(spectra, labels, known.astype(np.float32))
+    seen = good.any(axis=1, keepdims=True)  # a blank spectrum teaches nothing
+    return Tables(spectra, labels, (known & seen).astype(np.float32))
 
 
 def advance(

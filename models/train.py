@@ -22,13 +22,9 @@ from jax import lax
 from numpy.typing import NDArray
 
 from models.crossval import Split
-from models.networks import Architecture, Params, apply, initialise, template
+from models.losses import LossName, Tables, batch_loss
+from models.networks import Architecture, initialise, template
 from models.optimisers import Optimiser
-
-BETA = 0.5  # exponent of the variance that weights the likelihood (Seitzer et al. 2022, beta-NLL)
-HUBER = 4.0  # residuals beyond this many sigma count linearly: a wrong label pulls no harder
-MAX_AUGMENTATION = 1.7  # largest amplitude of added noise, in units of the spectrum's own
-LOG_SIGMA_RANGE = (-6.0, 3.0)  # of a scaled label
 
 
 @dataclass(frozen=True)
@@ -50,25 +46,10 @@ class Task:
     """
 
     arch: Architecture
-    loss: Literal["mae", "robust_nll"]
+    loss: LossName
     optimiser: Optimiser
     batch: int
     capacity: int
-
-
-class Tables(NamedTuple):
-    """Training rows, one table for each fold or one that all networks share.
-
-    Shapes are (t, n, a) for `inputs` and `noise`, (t, n, b) for the others, with t = 1 for a shared
-    one; float32. `weights` is 0 where a target is missing. `errors` are target errors and `noise`
-    the noise of the inputs, both used by ``robust_nll`` only and None otherwise.
-    """
-
-    inputs: Any
-    targets: Any
-    weights: Any
-    errors: Any = None
-    noise: Any = None
 
 
 class Rows(NamedTuple):
@@ -217,7 +198,9 @@ def run_epochs(
             own, loss = _run_epoch(task, ragged, own, tables, own_rows, epoch_key)
             losses = losses.at[i].set(loss)
             if own_rows.test.shape[0]:
-                loss, _ = _loss(task, own.params, tables, own_rows.table, own_rows.test)
+                loss, _ = batch_loss(
+                    task.arch, task.loss, own.params, tables, own_rows.table, own_rows.test
+                )
                 test_losses = test_losses.at[i].set(loss)
             return own, losses, test_losses
 
@@ -249,7 +232,9 @@ def _run_epoch(
         index, present, step = batch
         step_key = jax.random.fold_in(key, step + 1)
         (loss, total), gradients = jax.value_and_grad(
-            lambda params: _loss(task, params, tables, rows.table, index, present, step_key),
+            lambda params: batch_loss(
+                task.arch, task.loss, params, tables, rows.table, index, present, step_key
+            ),
             has_aux=True,
         )(own.params)
         updates, state = optimiser.update(gradients, own.optimiser, own.params)
@@ -263,46 +248,3 @@ def _run_epoch(
 
     carry, (losses, totals) = lax.scan(step, carry, batches)
     return carry, jnp.sum(losses * totals) / jnp.maximum(jnp.sum(totals), 1e-30)
-
-
-def _loss(
-    task: Task,
-    params: Params,
-    tables: Tables,
-    table: jax.Array,
-    index: jax.Array,
-    present: jax.Array | None = None,
-    key: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """Weighted mean loss of some rows and the sum of the weights; noise is added with a key."""
-    inputs = _take(tables.inputs, table, index)
-    weights = _take(tables.weights, table, index)
-    if present is not None:
-        weights = weights * present.astype(weights.dtype)[:, None]
-    if tables.noise is not None and key is not None:
-        key_size, key_noise = jax.random.split(key)
-        size = MAX_AUGMENTATION * jax.random.uniform(key_size, (inputs.shape[0], 1))
-        noise = jax.random.normal(key_noise, inputs.shape) * _take(tables.noise, table, index)
-        inputs = inputs + size * noise
-    predicted = apply(task.arch, params, inputs)
-    if task.loss == "mae":
-        terms = jnp.abs(predicted - _take(tables.targets, table, index))
-    else:
-        errors = _take(tables.errors, table, index)
-        terms = _robust_nll(predicted, _take(tables.targets, table, index), errors)
-    total = jnp.sum(weights)
-    return jnp.sum(terms * weights) / jnp.maximum(total, 1e-30), total
-
-
-def _take(field: jax.Array, table: jax.Array, index: jax.Array) -> jax.Array:
-    """Rows of a network's own table, or of the one that all share."""
-    return field[table, index] if field.shape[0] > 1 else field[0, index]
-
-
-def _robust_nll(predicted: jax.Array, target: jax.Array, error: jax.Array) -> jax.Array:
-    """Negative log-likelihood per label, variance = predicted variance + squared label error."""
-    mean, log_sigma = jnp.split(predicted, 2, axis=-1)
-    variance = jnp.exp(2.0 * jnp.clip(log_sigma, *LOG_SIGMA_RANGE)) + error**2
-    pull = (target - mean) / jnp.sqrt(variance)
-    terms = 0.5 * jnp.log(variance) + optax.losses.huber_loss(pull, delta=HUBER)
-    return lax.stop_gradient(variance) ** BETA * terms

@@ -15,6 +15,7 @@ from simulated import DEFAULT, NAMES, SEED, run_all, simulate
 
 from models import arrays, metrics, predict, seed2018, train, trainer
 from models.crossval import Split
+from models.losses import Tables
 from models.networks import Architecture
 from models.optimisers import Optimiser
 from models.trainer import TrainSpec
@@ -188,7 +189,7 @@ def test_a_network_can_learn_eight_spectra_by_heart(data):
         Architecture("seed-forward", 320, 3), "mae", Optimiser("keras_amsgrad", 2e-3), 8, 600
     )
     labels = (data.labels - data.labels.mean(axis=0)) / data.labels.std(axis=0)
-    tables = train.Tables(
+    tables = Tables(
         data.flux[None] - np.float32(1.0),
         labels[None].astype(np.float32),
         np.ones((1, 66, 3), np.float32),
@@ -206,7 +207,7 @@ def test_networks_in_turn_and_side_by_side_do_the_same(data):
     task = train.Task(
         Architecture("seed-forward", 320, 3), "mae", Optimiser("keras_amsgrad", 1e-3), 16, 5
     )
-    tables = train.Tables(
+    tables = Tables(
         data.flux[None], data.labels[None].astype(np.float32), np.ones((1, 66, 3), np.float32)
     )
     rows = np.arange(66)
@@ -249,6 +250,18 @@ def test_missing_labels_are_skipped(data):
         assert step.metrics["logg.n"] == np.isfinite(labels[:, 1]).sum()
     first, second = out_of_fold(DEFAULT, gaps), out_of_fold(DEFAULT, other)
     np.testing.assert_array_equal(first.values, second.values)
+
+
+@pytest.mark.parametrize(
+    "spec", [DEFAULT, dataclasses.replace(SEED, rounds=1)], ids=["default", "seed"]
+)
+def test_a_blank_spectrum_teaches_nothing_and_gets_no_labels(spec, data):
+    blank = data.group == data.group[10]
+    ivar = np.where(blank[:, None], np.float32(0.0), data.ivar)
+    result = out_of_fold(spec, dataclasses.replace(data, ivar=ivar))
+    assert np.isnan(result.values[blank]).all()
+    assert np.isfinite(result.values[~blank]).all()
+    assert (result.flags[blank] >> 5 & 1).all()
 
 
 def test_large_label_errors_loosen_their_hold(data):
