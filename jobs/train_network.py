@@ -1,8 +1,8 @@
 """Train a network on a sample and publish what it says of each of its stars without knowing it.
 
 A chunk is a few seconds of epochs of all folds. The state after it is saved in the transaction of
-its mark, and the next chunk begins from the saved one, so a training that is stopped anywhere ends
-with the same model as one that is not.
+its mark. A process that goes on with a training begins from the saved one, and nothing else, so a
+training that is stopped anywhere ends with the same model as one that is not.
 """
 
 from __future__ import annotations
@@ -141,6 +141,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
     versions = library_versions()
 
     loaded: list[tuple[TrainingRows, TrainingData]] = []  # read once per process
+    last: dict[str, bytes] = {}  # the state after the last chunk, if this process computed it
 
     def load(conn: sa.Connection) -> tuple[TrainingRows, TrainingData]:
         if not loaded:
@@ -185,14 +186,23 @@ def train_job(params: TrainParams, db: Database) -> Job:
     def compute(conn: sa.Connection, key: str) -> Batch:
         rows, data = load(conn)
         keys = trainer.plan(spec, len(rows.source_id))
-        before = keys.index(key) - 1
+        if key not in keys:
+            raise ChunkFailed(
+                f"this version of crosslabel has no chunk {key} in such a training",
+                "Use the version that began it, or train under another name",
+            )
         state = None
-        if before >= 0:
-            state = read_checkpoint(conn, building_model(conn, params.name), keys[before])
+        if key != keys[0]:
+            before = keys[keys.index(key) - 1]
+            state = last.get(before) or read_checkpoint(
+                conn, building_model(conn, params.name), before
+            )
         try:
             step = trainer.run_chunk(spec, data, key, state, versions=versions)
         except ValueError as exc:  # models says in a sentence what it cannot work with
             raise ChunkFailed(str(exc)) from exc
+        last.clear()
+        last[key] = step.state
         return Batch(key, step, rows)
 
     def finish(conn: sa.Connection, run: Run) -> int:

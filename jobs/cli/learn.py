@@ -69,8 +69,11 @@ def predict(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Label spectra with a trained model and publish them as a label set."""
-    from jobs.predict_labels import PredictParams, predict_job
+    from jobs.predict_labels import PredictParams, predict_job, prediction_report
 
     with database() as db:
         job = predict_job(PredictParams(model=model, name=name, sample=sample), db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if not (quiet or as_json or dry_run):
+            with db.reader() as conn:
+                say(prediction_report(conn, model, sample))
