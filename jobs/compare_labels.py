@@ -247,12 +247,11 @@ def _label_notes(conn: sa.Connection, sets: list[LabelSet], compared: set[str]) 
 
 
 def _simulation_notes(sets: list[LabelSet]) -> list[str]:
-    """Label sets that say of themselves that they are simulated."""
-    simulated = [
-        s.full_name
-        for s in sets
-        if (s.params or {}).get("simulated") or "simulated" in s.description.lower()
+    """What label sets say of themselves: that they are simulated, and their notes."""
+    simulated = [s.full_name for s in sets if (s.params or {}).get("simulated")]
+    notes = [
+        f"{s.full_name}: {s.params['note']}." for s in sets if s.params and s.params.get("note")
     ]
-    return [f"Simulated data, no measurement of real stars: {', '.join(simulated)}."] * bool(
-        simulated
-    )
+    if simulated:
+        notes.append(f"Simulated data, no measurement of real stars: {', '.join(simulated)}.")
+    return notes

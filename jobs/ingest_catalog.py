@@ -49,6 +49,10 @@ class CatalogFile(Protocol):
     def n_rows(self) -> int:
         """Rows in the file, good and bad."""
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the file says that nobody observed this."""
+
     def read(self, start: int, stop: int) -> Block:
         """Read a range of rows."""
 
@@ -103,6 +107,8 @@ class CatalogParams:
         Where the files are now.
     max_bad : float
         Fraction of bad rows above which nothing is published.
+    note : str
+        What a reader of the labels should know; shown with every comparison.
     rows_per_chunk : int
         Rows that commit together.
     """
@@ -112,6 +118,7 @@ class CatalogParams:
     digests: tuple[str, ...]
     paths: tuple[str, ...] = field(metadata=NOT_HASHED)
     max_bad: float = 0.1
+    note: str = field(default="", metadata=NOT_HASHED)
     rows_per_chunk: int = field(default=ROWS_PER_CHUNK, metadata=NOT_HASHED)
 
 
@@ -122,6 +129,7 @@ def ingest_catalog(
     release: str,
     *,
     max_bad: float = 0.1,
+    note: str = "",
     rows_per_chunk: int = ROWS_PER_CHUNK,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -137,7 +145,7 @@ def ingest_catalog(
     identities = [file_identity(path.absolute()) for path in paths]
     params = CatalogParams(
         kind, release.lower(), tuple(i.sha256 for i in identities),
-        tuple(str(i.path) for i in identities), max_bad, rows_per_chunk,
+        tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
     )  # fmt: skip
     extra = {} if progress is None else {"progress": progress}
     return run_job(ingest_job(params, db), db, dry_run=dry_run, **extra)  # type: ignore[arg-type]
@@ -182,7 +190,8 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
             conn, name, "survey", run_id=run.run_id, inputs_hash=inputs,
             description=fmt.description,
             params={"release": params.release, "sha256": list(params.digests),
-                    "files": [Path(p).name for p in params.paths]},
+                    "files": [Path(p).name for p in params.paths], "note": params.note,
+                    "simulated": any(files.get(i).simulated for i in range(len(params.paths)))},
         )  # fmt: skip
         return 0
 

@@ -87,6 +87,11 @@ class AllStar:
         """Rows in the file, good and bad."""
         return self.table.n_rows
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the file says that nobody observed this."""
+        return self.table.file.simulated
+
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).
 

@@ -30,6 +30,8 @@ MAX_HEADER_BYTES = 1 << 23
 MAX_GZIP_RATIO = 100
 MIN_GZIP_LIMIT = 1 << 26
 MAX_UNPACKED_BYTES = 1 << 36
+# By which simulated files say that they are: ours, and other generators'.
+SIMULATION_CARDS = ("SIMULATE", "SIMSURV")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class FitsFile:
     path: Path
     stream: BinaryIO
     hdus: tuple[Hdu, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the primary header says that nobody observed this."""
+        return any(self.hdus[0].header.get(card) is True for card in SIMULATION_CARDS)
 
 
 def padded(n_bytes: int) -> int:

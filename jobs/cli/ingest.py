@@ -24,18 +24,16 @@ app = typer.Typer(help="Read survey files into the catalog.", no_args_is_help=Tr
 sample_app = typer.Typer(help="Select matches.", no_args_is_help=True)
 
 Files = Annotated[list[Path], typer.Argument(help="FITS files, gzip-compressed or not.")]
+Note = Annotated[
+    str, typer.Option(help="What readers of these labels should know; shown with every comparison.")
+]
 Release = Annotated[str, typer.Option(help="Data release, such as dr14.")]
 
 
 def _catalog(
-    kind: str,
-    files: list[Path],
-    release: str,
-    max_bad: float,
-    quiet: bool,
-    as_json: bool,
-    dry: bool,
-) -> None:
+    kind: str, files: list[Path], release: str, max_bad: float, note: str, quiet: bool,
+    as_json: bool, dry: bool,
+) -> None:  # fmt: skip
     """Ingest a catalog and show what became of its rows."""
     from catalog.errors import UsageError
     from jobs.ingest_catalog import ingest_catalog, refused_rows
@@ -46,7 +44,7 @@ def _catalog(
     with database() as db:
         with progress_bar(quiet or as_json) as progress:
             summary = ingest_catalog(
-                db, kind, files, release, max_bad=max_bad, dry_run=dry, progress=progress
+                db, kind, files, release, max_bad=max_bad, note=note, dry_run=dry, progress=progress
             )
         with db.reader() as conn:
             refused = refused_rows(conn, files)
@@ -58,20 +56,20 @@ def _catalog(
 
 @app.command()
 def apogee(
-    files: Files, release: Release, max_bad: MaxBad = 0.1, quiet: Quiet = False,
+    files: Files, release: Release, max_bad: MaxBad = 0.1, note: Note = "", quiet: Quiet = False,
     as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest APOGEE's allStar and publish the label set aspcap/RELEASE."""
-    _catalog("apogee", files, release, max_bad, quiet, as_json, dry_run)
+    _catalog("apogee", files, release, max_bad, note, quiet, as_json, dry_run)
 
 
 @app.command()
 def sspp(
-    files: Files, release: Release, max_bad: MaxBad = 0.1, quiet: Quiet = False,
+    files: Files, release: Release, max_bad: MaxBad = 0.1, note: Note = "", quiet: Quiet = False,
     as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest SEGUE's ssppOut and publish the label set sspp/RELEASE."""
-    _catalog("sspp", files, release, max_bad, quiet, as_json, dry_run)
+    _catalog("sspp", files, release, max_bad, note, quiet, as_json, dry_run)
 
 
 @app.command()

@@ -30,7 +30,7 @@ def load(db: Database, folder: Path) -> None:
     """Ingest a survey and match it."""
     ingest_catalog(db, "apogee", [folder / "allStar-l31c.2.fits"], "dr14")
     ingest_catalog(db, "sspp", [folder / "ssppOut-dr12.fits"], "dr12")
-    run_job(ingest_spectra_job(SpectraParams((str(folder / "spectra"),), max_bad=1.0)), db)
+    run_job(ingest_spectra_job(SpectraParams((str(folder / "spectra"),), max_bad=1.0), db), db)
     match(db)
 
 
