@@ -6,21 +6,16 @@ a range of rows: one COPY into a staging table, then an upsert per table, and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import BadInputError
-from catalog.files.allstar import open_allstar
 from catalog.files.block import BadItem, Block
 from catalog.files.fits import FileIdentity, file_identity
-from catalog.files.sspp import open_sspp
-from catalog.flags import ASPCAPFLAG, SSPP_FLAG, sspp_flag_bits
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.columns import LABELS, error_of
@@ -33,62 +28,15 @@ from catalog.store.labels import (
     publish,
     register_flags,
 )
-from catalog.store.schema import apogee_star, sdss_spectrum, source, star, stellar_label
+from catalog.store.schema import source, star, stellar_label
+from jobs.catalog_formats import FORMATS, CatalogFile, Format
+from jobs.engine.job import Job, Progress, RunSummary
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
-from jobs.engine.runner import Job, Progress, RunSummary, run_job
+from jobs.engine.runner import run_job
 
 ROWS_PER_CHUNK = 10_000
 _LABEL_COLUMNS = [c for label in LABELS for c in (label, error_of(label))]
-
-
-class CatalogFile(Protocol):
-    """An open catalog of any format."""
-
-    @property
-    def n_rows(self) -> int:
-        """Rows in the file, good and bad."""
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the file says that nobody observed this."""
-
-    def read(self, start: int, stop: int) -> Block:
-        """Read a range of rows."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How one survey's catalog enters the database."""
-
-    survey: str
-    label_set: str  # the label set is <label_set>/<release>
-    open: Callable[[Path, str], AbstractContextManager[CatalogFile]]
-    detail: sa.Table
-    detail_columns: tuple[str, ...]
-    flags: Callable[[dict[str, np.ndarray]], np.ndarray]
-    flag_bits: dict[int, tuple[str, str]]
-    description: str
-    with_stars: bool = False
-
-
-def _plain_columns(table: sa.Table, *leave_out: str) -> tuple[str, ...]:
-    """The columns of a detail table that come from the file."""
-    return tuple(c.name for c in table.columns if c.name not in ("source_id", *leave_out))
-
-
-FORMATS = {
-    "apogee": Format(
-        "apogee", "aspcap", open_allstar, apogee_star, _plain_columns(apogee_star),
-        lambda c: np.ma.MaskedArray(c["aspcapflag"]).filled(0).astype(np.int64), ASPCAPFLAG,
-        "ASPCAP labels of APOGEE stars, as published in allStar", with_stars=True,
-    ),
-    "sspp": Format(
-        "sdss", "sspp", open_sspp, sdss_spectrum, _plain_columns(sdss_spectrum),
-        lambda c: sspp_flag_bits(c["sspp_flag"]), SSPP_FLAG,
-        "SSPP labels of SDSS spectra, as published in ssppOut",
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

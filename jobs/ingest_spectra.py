@@ -27,9 +27,9 @@ from catalog.store.db import Database
 from catalog.store.inputs import known_files, quarantine_items, register_file
 from catalog.store.schema import sdss_spectrum, source, spectrum_blob
 from catalog.store.spectra import LOGLAM_STEP, checksum, encode
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
-from jobs.engine.runner import Job
 
 FILES_PER_CHUNK = 50
 KIND = "spectrum"

@@ -21,9 +21,9 @@ from catalog.sky.healpix import order_for_radius
 from catalog.store import schema
 from catalog.store.bulk import upsert, upsert_arrays
 from catalog.store.db import Database
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
-from jobs.engine.runner import Job
 from jobs.match_pixels import (
     Catalog,
     PixelPairs,

@@ -14,9 +14,9 @@ from catalog.store.db import Database
 from catalog.store.labels import register_flags
 from catalog.store.schema import normalized_spectrum
 from catalog.store.spectra import encode, read_spectra
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
-from jobs.engine.runner import Job
 from jobs.normalized_rows import (
     FROM_SPECTRA,
     batch_keys,

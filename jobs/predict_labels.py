@@ -21,9 +21,9 @@ from catalog.store.labels import (
 )
 from catalog.store.schema import label_set
 from catalog.store.spectra import read_normalized
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
-from jobs.engine.runner import Job
 from jobs.model_rows import (
     TrainedModel,
     check_label_set_kind,

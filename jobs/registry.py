@@ -12,9 +12,9 @@ from typing import Any
 
 from catalog.errors import UsageError
 from catalog.store.db import Database
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import from_dict
-from jobs.engine.runner import Job
 
 #: Kind of the ledger -> module, parameter record, factory. By name: heavy parts load when used.
 KINDS: dict[str, tuple[str, str, str]] = {

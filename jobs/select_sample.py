@@ -19,9 +19,9 @@ from catalog.store import schema
 from catalog.store.bulk import upsert, upsert_arrays
 from catalog.store.db import Database
 from catalog.store.labels import LabelSet, find_label_set
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import to_dict
-from jobs.engine.runner import Job
 from jobs.match_pixels import split_spec
 from jobs.match_sources import CrossmatchParams, find_crossmatch
 from jobs.sample_counts import counts_as_text, summarise

@@ -27,9 +27,9 @@ from catalog.store.labels import (
     publish,
     register_flags,
 )
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run, code_version
 from jobs.engine.params import params_hash
-from jobs.engine.runner import Job
 from jobs.model_rows import (
     begin_model,
     building_model,

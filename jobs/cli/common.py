@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from catalog.config import Settings
     from catalog.store.db import Database
-    from jobs.engine.runner import Job, Progress, RunSummary
+    from jobs.engine.job import Job, Progress, RunSummary
 
 Quiet = Annotated[
     bool,

@@ -3,113 +3,23 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from catalog.errors import BadInputError, ChunkFailed, ExitCode, SourceUnavailableError
+from catalog.errors import BadInputError, ChunkFailed, SourceUnavailableError
 from catalog.store.db import Database, advisory_lock, require_schema_at_head
 from jobs.engine import ledger
+from jobs.engine.job import Job, Progress, RunSummary, silent
 from jobs.engine.ledger import Chunk, Run
 from jobs.engine.params import params_hash, to_dict
 from jobs.engine.signals import StopFlag, stop_on_signals
 
 WRITE_ATTEMPTS = 5
 _RETRY_STATES = ("40001", "40P01")  # serialization failure, deadlock
-
-
-def _nothing() -> None:
-    """A job that holds nothing open."""
-
-
-def _no_record(conn: sa.Connection, exc: BadInputError) -> None:
-    """A job whose bad input needs no record beside the ledger's."""
-
-
-def _no_rows(conn: sa.Connection, run: Run) -> int:
-    """A phase of a job that has nothing to write."""
-    return 0
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a job does, as callables; they share what they need through closures.
-
-    Attributes
-    ----------
-    kind, target : str
-        Name of the job, and what it writes: the lock is on the target.
-    params : dataclass
-        Frozen; stored with the run and hashed (see `jobs.engine.params`).
-    plan : callable
-        ``plan(conn) -> chunk keys``, on a read-only connection. Empty: nothing to do.
-    compute : callable
-        ``compute(conn, key) -> batch``: slow, reads only; no write transaction is open.
-    write : callable
-        ``write(conn, run, batch) -> rows written``: fast, in the transaction of the mark.
-    begin, finish : callable
-        ``begin(conn, run)`` in the transaction that opens the run, ``finish(conn, run)`` in the
-        one that closes it as succeeded (publish here); both return rows written. ``finish`` may
-        raise `BadInputError`: the run then ends as failed and nothing is published.
-    abandon : callable
-        ``abandon(conn, run)``: take away what an abandoned run left unpublished.
-    refuse : callable
-        ``refuse(conn, exc)``: record input that ``plan`` or ``compute`` could not use.
-    close : callable
-        ``close()``: give back what the job holds open, such as files; called once, at the end.
-    ordered : bool
-        Whether later chunks build on earlier ones: a failed chunk then ends the run.
-    """
-
-    kind: str
-    target: str
-    params: Any
-    plan: Callable[[sa.Connection], Sequence[str]]
-    compute: Callable[[sa.Connection, str], Any]
-    write: Callable[[sa.Connection, Run, Any], int]
-    begin: Callable[[sa.Connection, Run], int] = _no_rows
-    finish: Callable[[sa.Connection, Run], int] = _no_rows
-    abandon: Callable[[sa.Connection, Run], int] = _no_rows
-    refuse: Callable[[sa.Connection, BadInputError], None] = _no_record
-    close: Callable[[], None] = _nothing
-    ordered: bool = False
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """How a run ended."""
-
-    kind: str
-    target: str
-    run_id: int | None  # None: nothing to do, or a dry run
-    state: str  # succeeded, failed, paused, idle (nothing to do) or planned (dry run)
-    rows_written: int = 0
-    chunks_done: int = 0
-    chunks_failed: int = 0
-    chunks_left: int = 0
-    elapsed_s: float = 0.0
-    stopped_by: int | None = None  # the signal that paused it
-    errors: tuple[str, ...] = ()
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of the command that ran it."""
-        if self.state == "paused":
-            return 128 + (self.stopped_by or signal.SIGTERM)
-        return ExitCode.FAILED if self.state == "failed" else ExitCode.OK
-
-
-Progress = Callable[[str, int, int], None]  # (job, chunks done, chunks in all)
-
-
-def _silent(job: str, done: int, total: int) -> None:
-    """No progress bar."""
 
 
 def lock_name(kind: str, target: str) -> str:
@@ -123,7 +33,7 @@ def run_job(
     *,
     retry_failed: bool = False,
     dry_run: bool = False,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> RunSummary:
     """Do, or go on with, a job; see the module's head and docs/operations.md.
 

@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.store.db import Database
+from jobs.engine.job import Job, RunSummary
 from jobs.engine.params import digest
-from jobs.engine.runner import Job, RunSummary, run_job
+from jobs.engine.runner import run_job
 from jobs.normalize_spectra import NormalizeParams, normalize_job
 from jobs.train_network import TrainParams, train_job
 

@@ -23,9 +23,10 @@ from catalog.store import labels
 from catalog.store.bulk import upsert_arrays
 from catalog.store.db import open_database
 from catalog.store.schema import star
+from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, from_dict
-from jobs.engine.runner import Job, run_job
+from jobs.engine.runner import run_job
 
 
 @dataclass(frozen=True)

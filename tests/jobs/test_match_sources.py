@@ -17,7 +17,8 @@ from catalog.files.allstar import open_allstar
 from catalog.files.sspp import open_sspp
 from catalog.sky.vectors import offset_position, separation_arcsec
 from catalog.store.db import Database
-from jobs.engine.runner import RunSummary, run_job
+from jobs.engine.job import RunSummary
+from jobs.engine.runner import run_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job
 
 PARAMS = CrossmatchParams("apogee/dr14", "sdss", 2.0)

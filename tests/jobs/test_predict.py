@@ -10,7 +10,8 @@ from learning import TRAININGS, Stopped, labels_by_key, normalize, rows, stoppin
 from catalog.errors import UsageError
 from catalog.store.db import Database
 from catalog.store.spectra import encode, read_normalized
-from jobs.engine.runner import RunSummary, run_job
+from jobs.engine.job import RunSummary
+from jobs.engine.runner import run_job
 from jobs.predict_labels import PredictParams, predict_job, prediction_report
 from models.predict import FLAG_BITS, load
 

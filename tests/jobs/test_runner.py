@@ -29,8 +29,9 @@ from catalog.errors import (
 from catalog.store import labels
 from catalog.store.db import Database, advisory_lock, is_locked
 from jobs.engine import ledger
+from jobs.engine.job import Job, RunSummary
 from jobs.engine.params import NOT_HASHED, digest, from_dict, params_hash, to_dict
-from jobs.engine.runner import Job, RunSummary, run_job
+from jobs.engine.runner import run_job
 
 HERE = Path(__file__).resolve().parent
 LOCK = "stars all stars"

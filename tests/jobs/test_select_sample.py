@@ -17,8 +17,9 @@ from catalog.errors import UsageError
 from catalog.files.simulate import write_survey
 from catalog.sky.vectors import offset_position
 from catalog.store.db import Database
+from jobs.engine.job import RunSummary
 from jobs.engine.params import from_dict, params_hash, to_dict
-from jobs.engine.runner import RunSummary, run_job
+from jobs.engine.runner import run_job
 from jobs.ingest_catalog import ingest_catalog
 from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job

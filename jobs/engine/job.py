@@ -1,0 +1,102 @@
+"""What a job is, and what is said when a run of it ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.errors import BadInputError, ExitCode
+from jobs.engine.ledger import Run
+
+
+def _nothing() -> None:
+    """A job that holds nothing open."""
+
+
+def _no_record(conn: sa.Connection, exc: BadInputError) -> None:
+    """A job whose bad input needs no record beside the ledger's."""
+
+
+def _no_rows(conn: sa.Connection, run: Run) -> int:
+    """A phase of a job that has nothing to write."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job does, as callables; they share what they need through closures.
+
+    Attributes
+    ----------
+    kind, target : str
+        Name of the job, and what it writes: the lock is on the target.
+    params : dataclass
+        Frozen; stored with the run and hashed (see `jobs.engine.params`).
+    plan : callable
+        ``plan(conn) -> chunk keys``, on a read-only connection. Empty: nothing to do.
+    compute : callable
+        ``compute(conn, key) -> batch``: slow, reads only; no write transaction is open.
+    write : callable
+        ``write(conn, run, batch) -> rows written``: fast, in the transaction of the mark.
+    begin, finish : callable
+        ``begin(conn, run)`` in the transaction that opens the run, ``finish(conn, run)`` in the
+        one that closes it as succeeded (publish here); both return rows written. ``finish`` may
+        raise `BadInputError`: the run then ends as failed and nothing is published.
+    abandon : callable
+        ``abandon(conn, run)``: take away what an abandoned run left unpublished.
+    refuse : callable
+        ``refuse(conn, exc)``: record input that ``plan`` or ``compute`` could not use.
+    close : callable
+        ``close()``: give back what the job holds open, such as files; called once, at the end.
+    ordered : bool
+        Whether later chunks build on earlier ones: a failed chunk then ends the run.
+    """
+
+    kind: str
+    target: str
+    params: Any
+    plan: Callable[[sa.Connection], Sequence[str]]
+    compute: Callable[[sa.Connection, str], Any]
+    write: Callable[[sa.Connection, Run, Any], int]
+    begin: Callable[[sa.Connection, Run], int] = _no_rows
+    finish: Callable[[sa.Connection, Run], int] = _no_rows
+    abandon: Callable[[sa.Connection, Run], int] = _no_rows
+    refuse: Callable[[sa.Connection, BadInputError], None] = _no_record
+    close: Callable[[], None] = _nothing
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended."""
+
+    kind: str
+    target: str
+    run_id: int | None  # None: nothing to do, or a dry run
+    state: str  # succeeded, failed, paused, idle (nothing to do) or planned (dry run)
+    rows_written: int = 0
+    chunks_done: int = 0
+    chunks_failed: int = 0
+    chunks_left: int = 0
+    elapsed_s: float = 0.0
+    stopped_by: int | None = None  # the signal that paused it
+    errors: tuple[str, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command that ran it."""
+        if self.state == "paused":
+            return 128 + (self.stopped_by or signal.SIGTERM)
+        return ExitCode.FAILED if self.state == "failed" else ExitCode.OK
+
+
+Progress = Callable[[str, int, int], None]  # (job, chunks done, chunks in all)
+
+
+def silent(job: str, done: int, total: int) -> None:
+    """No progress bar."""
