@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 import typer
+from sqlalchemy.dialects import postgresql
 
 from catalog.config import make_settings
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG
@@ -108,7 +109,7 @@ def _column(name: str, type_: str, *, nullable: bool = True) -> tuple[str, ...]:
 
 def _type(type_: sa.types.TypeEngine[Any]) -> str:
     """A type as PostgreSQL writes it, short."""
-    text = type_.compile(dialect=sa.dialects.postgresql.dialect())  # type: ignore[attr-defined]
+    text = type_.compile(dialect=postgresql.dialect())
     text = text.replace("TIMESTAMP WITH TIME ZONE", "timestamptz")
     return re.sub(r"^FLOAT\(53\)|^DOUBLE PRECISION", "double precision", text)
 

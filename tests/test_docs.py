@@ -80,6 +80,14 @@ def pattern(output: str) -> str:
     return "".join(parts)
 
 
+def test_loosened_output_still_tells() -> None:
+    shown = "x: done, 12 rows (0.4 s)\n...\nlast   7\nfile ...name.fits\n"
+    same = "x: done, # rows (# s)\nanything\nat all\nlast #\nfile /tmp/name.fits\n"
+    assert re.fullmatch(pattern(shown), same)
+    for other in (same.replace("done", "failed"), same + "more\n", same.replace("last #\n", "")):
+        assert not re.fullmatch(pattern(shown), other)
+
+
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Any]:
     """Run a line of a page in a folder of its own, with a home of its own."""
