@@ -19,10 +19,15 @@ from catalog.store import embedded
 from catalog.store.db import Database, alembic_config, open_database
 
 ROOT = Path(__file__).resolve().parent.parent
+CACHE = f"crosslabel-test-xla-{os.geteuid()}"
 
 for variable in [v for v in os.environ if v.startswith("CROSSLABEL_")]:
     if variable not in ("CROSSLABEL_TEST_DATABASE_URL", "CROSSLABEL_KIT"):
         del os.environ[variable]
+
+# Compiled programs are kept for the session's other processes: XLA takes most of a small training.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 @pytest.fixture(scope="session")
