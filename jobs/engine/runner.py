@@ -95,7 +95,10 @@ def _run_once(
         return RunSummary(job.kind, job.target, None, "idle")
     with db.reader() as conn:
         todo = ledger.pending(conn, run, include_failed=retry_failed)
-        total = sum(ledger.counts(conn, run).values())
+        state_of = ledger.counts(conn, run)
+    total = sum(state_of.values())
+    if job.ordered and state_of["failed"] and not retry_failed:
+        todo = []  # they build on the one that failed
     errors: list[str] = []
     position = 0
     while position < len(todo) and stop.signal is None:
@@ -183,10 +186,10 @@ def _close(
     refusal: BadInputError | None = None
     with db.reader() as conn:
         state_of = ledger.counts(conn, run)
-    if state_of["failed"]:
-        state = "failed"
-    elif state_of["pending"]:
+    if stop.signal is not None and state_of["pending"]:
         state = "paused"
+    elif state_of["failed"]:
+        state = "failed"
     else:
         state = "succeeded"
     try:

@@ -156,6 +156,8 @@ def test_a_failed_chunk_ends_an_ordered_run(db: Database) -> None:
     summary = run(db, bad=("c1",), ordered=True)
     assert (summary.state, summary.exit_code) == ("failed", ExitCode.FAILED)
     assert (stars(db), chunk_states(db)) == (3, "dfpp")
+    assert run(db, ordered=True).state == "failed", "the others build on the one that failed"
+    assert (stars(db), chunk_states(db)) == (3, "dfpp")
     assert run_job(star_job(StarParams(ordered=True)), db, retry_failed=True).state == "succeeded"
     assert stars(db) == 12
 
@@ -475,6 +477,16 @@ def test_a_signal_pauses_the_run_after_the_open_chunk(
     assert one(db, "SELECT finished_at IS NULL FROM job_run")
     assert run(db).state == "succeeded"
     assert (stars(db), run_states(db)) == (12, ["succeeded"])
+
+
+def test_a_signal_pauses_a_run_with_a_failed_chunk(db: Database, db_url: sa.URL) -> None:
+    with process(db_url, delay_s=0.5, bad=["c0"]) as child:
+        wait_for(child, "compute c1")
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=10) == ExitCode.SIGTERM
+    assert (chunk_states(db), run_states(db)) == ("fdpp", ["paused"])
+    assert run(db).state == "failed"
+    assert chunk_states(db) == "fddd"
 
 
 def test_a_second_signal_ends_the_process_at_once(db: Database, db_url: sa.URL) -> None:
