@@ -1,17 +1,21 @@
 """One compiled program for many epochs of many networks.
 
 A chunk of training is one call of `run_epochs`: a loop over epochs around a scan over batches,
-for all folds and ensemble members together. On a CPU the networks take turns (``lax.map``), which
-keeps one network's optimiser state in the cache; on an accelerator they run side by side
-(``vmap``). Random numbers come from the network's key and the number of the epoch alone, so a run
-that is cut between two calls and resumed gives the same bits as one that was not.
+for all folds and ensemble members together. On a CPU each core takes its share of the networks,
+and on it they take turns (``lax.map``), which keeps one network's optimiser state in the cache; on
+an accelerator all run side by side (``vmap``). Random numbers come from the network's key and the
+number of the epoch alone, so a run that is cut between two calls and resumed gives the same bits
+as one that was not.
 """
 
 from __future__ import annotations
 
+import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -146,11 +150,30 @@ def train(
     """
     mode: Literal["map", "vmap"] = "map" if jax.default_backend() == "cpu" else "vmap"
     steps = np.ceil(rows.valid.sum(axis=1) / task.batch)
-    carry, losses, test_losses = run_epochs(
-        task, mode, bool(steps.min() < steps.max()), carry, tables, rows, keys, first, last - first
-    )
+    ragged = bool(steps.min() < steps.max())
     n = last - first
+
+    def run(part: slice) -> tuple[Carry, jax.Array, jax.Array]:
+        """Train some of the networks."""
+        own, own_rows = jax.tree.map(lambda leaf: leaf[part], (carry, rows))
+        return run_epochs(task, mode, ragged, own, tables, own_rows, keys[part], first, n)
+
+    parts = _parts(len(steps), (os.cpu_count() or 1) if mode == "map" else 1)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        done = list(pool.map(run, parts))
+    carry, losses, test_losses = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *done)
     return carry, np.asarray(losses)[:, :n], np.asarray(test_losses)[:, :n]
+
+
+def _parts(n_networks: int, n_cores: int) -> list[slice]:
+    """Networks for each core: as even as they come, so that one or two programs serve all.
+
+    A single small network keeps one core busy, and networks do not touch each other, so what a
+    network becomes does not depend on the number of cores.
+    """
+    n_parts = min(n_networks, n_cores)
+    ends = [n_networks * i // n_parts for i in range(n_parts + 1)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 @partial(jax.jit, static_argnames=("task", "mode", "ragged"))
