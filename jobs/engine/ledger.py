@@ -17,7 +17,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.errors import CrosslabelError
-from catalog.store.db import Database
 from catalog.store.schema import job_chunk, job_run
 
 OPEN = ("running", "paused", "failed")
@@ -127,6 +126,12 @@ def counts(conn: sa.Connection, run: Run) -> dict[str, int]:
     return {state: found.get(state, 0) for state in ("pending", "done", "failed")}
 
 
+def chunk_keys(conn: sa.Connection, run: Run) -> set[str]:
+    """The keys of all chunks of a run."""
+    query = sa.select(job_chunk.c.chunk_key).where(job_chunk.c.run_id == run.run_id)
+    return set(conn.scalars(query))
+
+
 def append_chunks(conn: sa.Connection, run: Run, keys: Sequence[str]) -> None:
     """Add the chunks of the next phase, in the transaction that ends the one before."""
     last = conn.scalar(
@@ -191,15 +196,3 @@ def _move(conn: sa.Connection, run: Run, legal: tuple[str, ...], **values: Any) 
     )
     if done.rowcount != 1:
         raise CrosslabelError(f"run {run.run_id} is closed and cannot become {values['state']}")
-
-
-def last_success(db: Database, kind: str, target: str, params_hash: str) -> int | None:
-    """The newest succeeded run with these parameters."""
-    query = sa.select(sa.func.max(job_run.c.run_id)).where(
-        job_run.c.kind == kind,
-        job_run.c.target == target,
-        job_run.c.params_hash == params_hash,
-        job_run.c.state == "succeeded",
-    )
-    with db.reader() as conn:
-        return conn.scalar(query)

@@ -124,9 +124,12 @@ def _open_or_resume(job: Job, db: Database) -> Run | None:
     digest = params_hash(job.params)
     with db.begin() as conn:
         found = ledger.open_run(conn, job.kind, job.target)
-        if found is not None and found.params_hash == digest:
-            ledger.take_over(conn, found)
-            return found
+        resumed = found if found is not None and found.params_hash == digest else None
+        if resumed is not None:
+            ledger.take_over(conn, resumed)
+    if resumed is not None:
+        _append_new(job, db, resumed)
+        return resumed
     keys = _plan(job, db)
     with db.begin() as conn:
         if found is not None:
@@ -137,6 +140,20 @@ def _open_or_resume(job: Job, db: Database) -> Run | None:
         run = ledger.start_run(conn, job.kind, job.target, to_dict(job.params), digest, keys)
         ledger.add_rows(conn, run, job.begin(conn, run))
         return run
+
+
+def _append_new(job: Job, db: Database, run: Run) -> None:
+    """Chunks for what came since the run began, so that one that failed does not hold it up."""
+    if job.ordered:
+        return
+    with db.reader() as conn:
+        if ledger.pending(conn, run, include_failed=False):
+            return
+        known = ledger.chunk_keys(conn, run)
+    new = [key for key in _plan(job, db) if key not in known]
+    if new:
+        with db.begin() as conn:
+            ledger.append_chunks(conn, run, new)
 
 
 def _plan(job: Job, db: Database) -> Sequence[str]:

@@ -152,6 +152,16 @@ def test_only_a_retry_does_failed_chunks_again(db: Database) -> None:
     assert one(db, "SELECT count(error) FROM job_chunk") == 0
 
 
+def test_a_failed_chunk_does_not_hold_up_new_work(db: Database) -> None:
+    run(db, bad=("c1",))
+    job = star_job(StarParams())
+    more = changed(job, plan=lambda conn: [*job.plan(conn), "c7"])  # it came meanwhile
+    summary = run(db, more)
+    assert (summary.state, summary.chunks_done, summary.chunks_failed) == ("failed", 4, 1)
+    assert stars(db) == 9 + 3
+    assert run(db, more).chunks_done == 4, "it is appended once"
+
+
 def test_a_failed_chunk_ends_an_ordered_run(db: Database) -> None:
     summary = run(db, bad=("c1",), ordered=True)
     assert (summary.state, summary.exit_code) == ("failed", ExitCode.FAILED)
