@@ -134,12 +134,13 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
 
     def begin(conn: sa.Connection, run: Run) -> int:
         register_flags(conn, name, fmt.flag_bits)
+        simulated = any(files.get(i).simulated for i in range(len(params.paths)))
         begin_edition(
             conn, name, "survey", run_id=run.run_id, inputs_hash=inputs,
-            description=fmt.description,
+            description=fmt.description + "; SIMULATED, not measured" * simulated,
             params={"release": params.release, "sha256": list(params.digests),
                     "files": [Path(p).name for p in params.paths], "note": params.note,
-                    "simulated": any(files.get(i).simulated for i in range(len(params.paths)))},
+                    "simulated": simulated},
         )  # fmt: skip
         return 0
 
