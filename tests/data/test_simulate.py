@@ -13,9 +13,10 @@ from astropy.io import fits
 from catalog.files.allstar import open_allstar
 from catalog.files.archive import list_spectra
 from catalog.files.simulate import NAMES, write_survey
-from catalog.files.simulate_spectra import line_model, model_flux
+from catalog.files.simulate_spectra import LOGLAM, model_flux
 from catalog.files.specfile import read_spectrum
 from catalog.files.sspp import open_sspp
+from catalog.sky.vectors import separation_arcsec
 
 Survey = tuple[Path, dict[str, int]]
 SIZE = {"n_matched": 8, "n_apogee": 60, "n_sspp": 40}
@@ -95,15 +96,73 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert one[NAMES["dr14"]] != content("other", 2)[NAMES["dr14"]]
 
 
-def test_every_file_says_that_it_is_simulated(simulated: Survey) -> None:
+def test_every_file_is_standard_and_says_that_it_is_simulated(simulated: Survey) -> None:
     for path in simulated[0].rglob("*.fits"):
-        assert fits.getheader(path)["SIMULATE"] is True, path
+        assert path.stat().st_size % 2880 == 0
+        with fits.open(path) as hdus:
+            hdus.verify("exception")
+            assert hdus[0].header["SIMULATE"] is True, path
+            for hdu in hdus[1:]:
+                assert all(code[-1] in "AEDJ" for code in hdu.columns.formats)
+
+
+@pytest.mark.parametrize(("release", "motion"), [("dr14", "PMRA"), ("dr17", "GAIAEDR3_PMRA")])
+def test_sentinels_and_padding_are_those_of_the_release(
+    tmp_path: Path, release: str, motion: str
+) -> None:
+    write_survey(tmp_path, **SIZE, release=release)
+    rows = fits.getdata(tmp_path / NAMES[release]).view(np.ndarray)
+    labels = ("TEFF", "TEFF_ERR", "LOGG", "FE_H", "ALPHA_M")
+    gone = np.isnan if release == "dr17" else (lambda values: values == -9999)
+    missing = gone(rows["TEFF"])
+    assert 0 < missing.sum() < len(rows)
+    assert all((gone(rows[name]) == missing).all() for name in labels)
+    assert gone(rows[motion]).any()
+    assert set(rows["TELESCOPE"].tolist()) == {b"apo25m  ", b"apo1m   "}
+
+
+def test_neighbours_lie_within_the_radius_and_are_other_stars(simulated: Survey) -> None:
+    folder, counts = simulated
+    with open_allstar(folder / NAMES["dr14"], "dr14") as catalog:
+        stars = catalog.read(0, catalog.n_rows).columns
+    with open_sspp(folder / "ssppOut-dr12.fits", "dr12") as catalog:
+        optical = catalog.read(0, catalog.n_rows).columns
+    star_of = {key: i for i, key in enumerate(stars["apogee_id"].tolist())}
+    row_of = {key: i for i, key in enumerate(optical["survey_key"].tolist())}
+    with (folder / "truth.csv").open(newline="") as stream:
+        truth = list(csv.DictReader(stream))
+    left = [star_of[row["apogee_id"].encode()] for row in truth]
+    right = [row_of[row["survey_key"].encode()] for row in truth]
+    ra, dec = stars["ra"][left], stars["dec"][left]
+    sep = separation_arcsec(ra, dec, optical["ra"][right], optical["dec"][right])
+    chance = np.array([row["relation"] == "chance" for row in truth])
+    assert sep[~chance].max() < 1
+    assert 0.5 < sep[chance].min() < sep[chance].max() < 2
+    own = {row["teff"] for row in truth if row["relation"] == "true"}
+    assert chance.sum() == counts["chance_neighbours"]
+    assert own.isdisjoint(row["teff"] for row in truth if row["relation"] == "chance")
+    assert own.issuperset(row["teff"] for row in truth if row["relation"] == "repeat")
+
+
+def test_sspp_scatters_as_seen_against_high_resolution(tmp_path: Path) -> None:
+    write_survey(tmp_path, n_matched=400, n_apogee=500, n_sspp=450)
+    with (tmp_path / "truth.csv").open(newline="") as stream:
+        truth = [row for row in csv.DictReader(stream) if row["relation"] == "true"]
+    rows = fits.getdata(tmp_path / "ssppOut-dr12.fits")[: len(truth)]
+    good = rows["TEFF_ADOP"] != -9999
+    scatter = {"teff": ("TEFF_ADOP", 117), "logg": ("LOGG_ADOP", 0.26), "fe_h": ("FEH_ADOP", 0.22)}
+    for label, (column, expected) in scatter.items():
+        delta = rows[column][good] - np.array([float(row[label]) for row in truth])[good]
+        bias = np.median(delta)
+        assert 1.4826 * np.median(np.abs(delta - bias)) == pytest.approx(expected, rel=0.15)
+        assert 0.2 * expected < abs(bias) < 1.2 * expected
+        assert 0 < (np.abs(delta - bias) > 5 * expected).sum() < 0.05 * len(delta)
 
 
 def depth(teff: float, logg: float, fe_h: float, wave: float, half: int) -> float:
     """Mean depth of a line below its surroundings."""
-    flux = model_flux(line_model(), teff, logg, fe_h, 0.0)
-    centre = round((np.log10(wave) - 3.5) / 1e-4) - 798
+    (flux,) = model_flux(*np.array([[teff], [logg], [fe_h], [0.0]]))
+    centre = int(np.argmin(np.abs(LOGLAM - np.log10(wave))))
     line, side = flux[centre - half : centre + half + 1], flux[centre - 60 : centre + 61]
     return float(1 - line.mean() / np.percentile(side, 95))
 
@@ -117,8 +176,7 @@ def test_lines_depend_on_the_labels_in_the_right_sense() -> None:
 
 
 def test_velocity_shifts_the_spectrum() -> None:
-    model = line_model()
-    still, moving = (model_flux(model, 4800, 2.5, 0.0, v) for v in (0.0, 69.05 * 2))
+    still, moving = model_flux(*np.full((3, 2), [[4800], [2.5], [0]]), np.array([0, 69.05 * 2]))
     a, b = still[2900:3100] - still[2900:3100].mean(), moving - moving.mean()
     match = [float(a @ b[2900 + k : 3100 + k]) for k in range(-5, 6)]
     assert int(np.argmax(match)) - 5 == 2
