@@ -127,11 +127,11 @@ def _allstar(rng: Rng, stars: Array, second: Array, missing: Array, release: str
     apstar = [f"apogee.{t}.s.stars.{x}" for t, x in zip(telescope, target, strict=True)]
     no_motion = rng.random(n) < 0.1
     labels: dict[str, Any] = {
-        "TEFF": rng.normal(stars["teff"], 30), "TEFF_ERR": 60.0,
-        "LOGG": rng.normal(stars["logg"], 0.03), "LOGG_ERR": 0.06,
-        "M_H": rng.normal(stars["fe_h"], 0.01), "M_H_ERR": 0.02,
-        "FE_H": rng.normal(stars["fe_h"], 0.01), "FE_H_ERR": 0.02,
-        "ALPHA_M": rng.normal(stars["alpha"], 0.01), "ALPHA_M_ERR": 0.02,
+        "TEFF": rng.normal(stars["teff"], 60), "TEFF_ERR": 60.0,
+        "LOGG": rng.normal(stars["logg"], 0.06), "LOGG_ERR": 0.06,
+        "M_H": rng.normal(stars["fe_h"], 0.02), "M_H_ERR": 0.02,
+        "FE_H": rng.normal(stars["fe_h"], 0.02), "FE_H_ERR": 0.02,
+        "ALPHA_M": rng.normal(stars["alpha"], 0.02), "ALPHA_M_ERR": 0.02,
     }  # fmt: skip
     columns: dict[str, Any] = {
         "APSTAR_ID": np.strings.ljust(apstar, 45), "APOGEE_ID": np.strings.ljust(stars["name"], 18),
@@ -156,12 +156,12 @@ def _sspp(rng: Rng, stars: Array, repeat: Array) -> Array:
     # Seven years of proper motion, and errors of 0.1 arcsec.
     east, north = (rng.normal(7 * stars[x] / 3.6e6, 0.1 / 3600) for x in ("pmra", "pmdec"))
     colour, v_mag = 1.0 - (stars["teff"] - 4800) / 2200, stars["h_mag"] + 2.5
-    # A tenth has no labels; of the others one in fifty is far off. The scatter is what SEGUE found
-    # against high resolution: 117 K, 0.26 and 0.22 dex.
+    # A tenth has no labels; of the others one in fifty is far off. Scatter, with that of ASPCAP, as
+    # SEGUE found it against high resolution: 117 K, 0.26 and 0.22 dex; stated errors are smaller.
     missing, worse = rng.random(n) < 0.1, np.where(rng.random(n) < 0.02, 6, 1)
     labels: dict[str, Any] = {
-        "TEFF_ADOP": rng.normal(stars["teff"] + 110, 117 * worse), "TEFF_ADOP_UNC": 75.0,
-        "LOGG_ADOP": rng.normal(stars["logg"] + 0.15, 0.26 * worse), "LOGG_ADOP_UNC": 0.2,
+        "TEFF_ADOP": rng.normal(stars["teff"] + 110, 101 * worse), "TEFF_ADOP_UNC": 75.0,
+        "LOGG_ADOP": rng.normal(stars["logg"] + 0.15, 0.25 * worse), "LOGG_ADOP_UNC": 0.2,
         "FEH_ADOP": rng.normal(stars["fe_h"] - 0.1, 0.22 * worse), "FEH_ADOP_UNC": 0.1,
         "AFE": rng.normal(stars["alpha"], 0.1 * worse), "AFE_UNC": 0.07,
         "RV_ADOP": rng.normal(stars["rv"], 4 * worse), "RV_ADOP_UNC": 4.0,

@@ -43,10 +43,10 @@ def model_flux(teff: np.ndarray, logg: np.ndarray, fe_h: np.ndarray, rv: np.ndar
         Shape (n, len(LOGLAM)), each row with a median of 1.
     """
     # Weak lines of metals are denser in the blue. The atoms are the same in every survey.
-    rng, weak = np.random.default_rng(5270), np.ones((500, 7))
+    rng, weak = np.random.default_rng(5270), np.ones((400, 7))
     weak[:, 0] = 3850 * (8900 / 3850) ** (rng.random(len(weak)) ** 1.6)
-    weak[:, 1], weak[:, 3] = 0.02 + 0.6 * rng.random(len(weak)) ** 2, 0
-    weak[:, 4:] = rng.normal((-0.5, -0.05, 1.1), (0.6, 0.3, 0.2), (len(weak), 3))
+    weak[:, 1], weak[:, 3] = 0.02 + 0.4 * rng.random(len(weak)) ** 2, 0
+    weak[:, 4:] = rng.normal((-0.5, -0.05, 1.1), (0.4, 0.2, 0.2), (len(weak), 3))
     lines = np.concatenate([LINES, weak])
     wave, tau, width, wings = lines[:, :4].T[:, :, None]
     strength = tau * np.exp(lines[:, 4:] @ np.array([(teff - 4800) / 800, logg - 2.5, fe_h]))

@@ -150,12 +150,12 @@ def test_sspp_scatters_as_seen_against_high_resolution(tmp_path: Path) -> None:
         truth = [row for row in csv.DictReader(stream) if row["relation"] == "true"]
     rows = fits.getdata(tmp_path / "ssppOut-dr12.fits")[: len(truth)]
     good = rows["TEFF_ADOP"] != -9999
-    scatter = {"teff": ("TEFF_ADOP", 117), "logg": ("LOGG_ADOP", 0.26), "fe_h": ("FEH_ADOP", 0.22)}
+    scatter = {"teff": ("TEFF_ADOP", 101), "logg": ("LOGG_ADOP", 0.25), "fe_h": ("FEH_ADOP", 0.22)}
     for label, (column, expected) in scatter.items():
         delta = rows[column][good] - np.array([float(row[label]) for row in truth])[good]
         bias = np.median(delta)
         assert 1.4826 * np.median(np.abs(delta - bias)) == pytest.approx(expected, rel=0.15)
-        assert 0.2 * expected < abs(bias) < 1.2 * expected
+        assert 0.2 * expected < abs(bias) < 1.5 * expected
         assert 0 < (np.abs(delta - bias) > 5 * expected).sum() < 0.05 * len(delta)
 
 
