@@ -141,7 +141,7 @@ apogee_star = Table(
     metadata,
     ref("source_id", "source.source_id", cascade=True, primary_key=True),
     col("apogee_id", Text),
-    col("target_id", Text),
+    opt("target_id", Text),
     col("apstar_id", Text),
     col("data_release", Text),
     opt("telescope", Text),

@@ -798,7 +798,7 @@ def upgrade() -> None:
         sa.Column(
             "target_id",
             sa.Text(),
-            nullable=False,
+            nullable=True,
             comment="TARGET_ID: telescope, field and APOGEE_ID (meta.id)",
         ),
         sa.Column(

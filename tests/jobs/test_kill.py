@@ -52,9 +52,9 @@ CASES = {
     "normalize": Case("normalize", {"batch": 1}, ("normalized_spectrum",)),
     "train": Case(
         "train",
-        {"name": "net", "preset": "default", "sample": "clean", "folds": 4, "epochs": 10,
+        {"name": "net", "preset": "default", "sample": "clean", "folds": 16, "epochs": 10,
          "members": 1, "components": 4},
-        delay_s=0.5,
+        delay_s=0.05,
     ),
 }  # fmt: skip
 
@@ -194,7 +194,7 @@ def kill_in_a_chunk(cat: Catalog) -> str:
 
 def kill_five_times(cat: Catalog, total: int, draw: random.Random) -> list[int]:
     """Kill and go on, five times in a row; the chunks done after each kill."""
-    more = [draw.randint(1, max(1, total // 5)) for _ in range(3)]
+    more = [draw.randint(1, max(1, total // 6)) for _ in range(3)]
     kills: list[Callable[[], str]] = [
         lambda: kill_while_starting(cat, draw),
         lambda: kill_at_random(cat, more[0], draw),
