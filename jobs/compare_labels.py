@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.columns import LABELS
 from catalog.store.labels import LabelSet, find_label_set
-from catalog.store.samples import find_sample
+from catalog.store.samples import sample_id_of
 from models import metrics
 
 
@@ -124,7 +124,7 @@ def compare(
         raise UsageError(f"{twice} is named twice", "A label set always agrees with itself")
     if bootstrap < 0 or bootstrap == 1:
         raise UsageError(f"{bootstrap} bootstrap samples give no error", "Take 2 or more, or 0")
-    sample_id = None if sample is None else find_sample(conn, sample).sample_id
+    sample_id = sample_id_of(conn, sample)
     arguments = {"ref": names[0], "tests": names[1:], "sample": sample}
     numbers = conn.execute(
         sa.text("SELECT * FROM compare_label_sets(:ref, :tests, :sample)"), arguments

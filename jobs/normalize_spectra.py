@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from catalog.store.bulk import upsert_arrays
 from catalog.store.db import Database
 from catalog.store.labels import register_flags
+from catalog.store.samples import sample_id_of
 from catalog.store.schema import normalized_spectrum
 from catalog.store.spectra import encode, read_spectra
 from jobs.engine.job import Job
@@ -22,7 +23,6 @@ from jobs.normalized_rows import (
     batch_keys,
     batch_range,
     find_recipe,
-    find_sample,
     recipe_values,
     stale_ids,
 )
@@ -71,15 +71,15 @@ def normalize_job(params: NormalizeParams, db: Database) -> Job:
     """
     recipe = find_recipe(params.recipe)
     with db.reader() as conn:
-        find_sample(conn, params.sample)
+        sample_id_of(conn, params.sample)
 
     def plan(conn: sa.Connection) -> Sequence[str]:
-        stale = stale_ids(conn, recipe, find_sample(conn, params.sample))
+        stale = stale_ids(conn, recipe, sample_id_of(conn, params.sample))
         return batch_keys(stale, params.batch)
 
     def compute(conn: sa.Connection, key: str) -> Batch | None:
         # What is stale is asked again: a resumed run, or another sample's, may have done a part.
-        sample_id = find_sample(conn, params.sample)
+        sample_id = sample_id_of(conn, params.sample)
         return _normalize(conn, recipe, stale_ids(conn, recipe, sample_id, batch_range(key)))
 
     def begin(conn: sa.Connection, run: Run) -> int:
@@ -183,7 +183,7 @@ def count_normalized(conn: sa.Connection, recipe_name: str, sample: str | None) 
                percentile_cont(0.5) WITHIN GROUP (ORDER BY b.sn_median)
                    FILTER (WHERE n.source_id IS NOT NULL), {bits}
         {FROM_SPECTRA}"""
-    values = recipe_values(recipe, find_sample(conn, sample))
+    values = recipe_values(recipe, sample_id_of(conn, sample))
     n, missing, *numbers = conn.execute(sa.text(query), values).one()
     first, last, sn_min, sn_median = (np.nan if x is None else float(x) for x in numbers[:4])
     names = [name for name, _ in NORMALIZE_FLAGS.values()]

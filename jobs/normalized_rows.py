@@ -49,28 +49,6 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def find_sample(conn: sa.Connection, name: str | None) -> int | None:
-    """The id of a sample; None for None, which means all spectra.
-
-    Raises
-    ------
-    UsageError
-        If there is no sample of that name; the message lists those there are.
-    """
-    if name is None:
-        return None
-    found: int | None = conn.scalar(
-        sa.text("SELECT sample_id FROM sample WHERE name = :name"), {"name": name}
-    )
-    if found is None:
-        names = conn.scalars(sa.text("SELECT name FROM sample ORDER BY name")).all()
-        raise UsageError(
-            f"there is no sample {name}",
-            f"Samples: {', '.join(names)}" if names else "Run: crosslabel sample create NAME",
-        )
-    return found
-
-
 def recipe_values(recipe: Recipe, sample_id: int | None = None) -> dict[str, Any]:
     """The parameters that queries with `JOIN_NORMALIZED` need."""
     return {

@@ -19,6 +19,7 @@ from catalog.store.labels import (
     publish,
     register_flags,
 )
+from catalog.store.samples import sample_id_of
 from catalog.store.schema import label_set
 from catalog.store.spectra import read_normalized
 from jobs.engine.job import Job
@@ -36,7 +37,6 @@ from jobs.normalized_rows import (
     batch_keys,
     batch_range,
     find_recipe,
-    find_sample,
     normalize_command,
     normalized_keys,
     stale_ids,
@@ -146,7 +146,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
     def compute(conn: sa.Connection, key: str) -> Batch:
         first, last = batch_range(key)
         wanted = [k for i, k in read_expected(conn).items() if first <= i <= last]
-        sample_id = find_sample(conn, params.sample)
+        sample_id = sample_id_of(conn, params.sample)
         if wanted != normalized_keys(conn, _check_recipe(trained), sample_id, (first, last)):
             raise ChunkFailed(*_CHANGED)
         if not loaded:
@@ -187,7 +187,7 @@ def prediction_report(conn: sa.Connection, model: str, sample: str | None = None
         If there is no such model or sample.
     """
     trained = find_model(conn, model)
-    recipe, sample_id = _check_recipe(trained), find_sample(conn, sample)
+    recipe, sample_id = _check_recipe(trained), sample_id_of(conn, sample)
     n_ready = len(normalized_keys(conn, recipe, sample_id))
     n_waiting = len(stale_ids(conn, recipe, sample_id))
     text = f"{n_ready:,} spectra normalized by {recipe.name}, as {trained.full_name} needs them"
@@ -211,7 +211,7 @@ def _check_recipe(trained: TrainedModel) -> Recipe:
 
 def _spectra(conn: sa.Connection, trained: TrainedModel, sample: str | None) -> list[SpectrumKey]:
     """All spectra that a model can label now."""
-    keys = normalized_keys(conn, _check_recipe(trained), find_sample(conn, sample))
+    keys = normalized_keys(conn, _check_recipe(trained), sample_id_of(conn, sample))
     if not keys:
         of_sample = f" of sample {sample}" if sample else ""
         raise UsageError(

@@ -27,6 +27,7 @@ from catalog.store.labels import (
     publish,
     register_flags,
 )
+from catalog.store.samples import sample_id_of
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run, code_version
 from jobs.engine.params import params_hash
@@ -45,7 +46,7 @@ from jobs.model_rows import (
     write_members,
     write_metrics,
 )
-from jobs.normalized_rows import find_recipe, find_sample
+from jobs.normalized_rows import find_recipe
 from jobs.prediction_rows import write_predictions
 from jobs.training_rows import TrainingRows, check_labels, read_training_data, read_training_rows
 from models.continuum import Recipe
@@ -168,7 +169,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
             conn, run, params.name,
             {
                 "preset": spec.preset, "seed": spec.seed, "labels": list(spec.labels),
-                "label_set_id": label_set_id, "sample_id": find_sample(conn, params.sample),
+                "label_set_id": label_set_id, "sample_id": sample_id_of(conn, params.sample),
                 "recipe": recipe.name, "recipe_version": recipe.version,
                 "first_index": recipe.first_index, "n_pixels": recipe.n_pixels,
                 "versions": versions,
@@ -250,7 +251,7 @@ def library_versions() -> dict[str, str]:
 
 def _read_rows(conn: sa.Connection, params: TrainParams, recipe: Recipe) -> TrainingRows:
     """Read what the parameters say to train on."""
-    sample_id = find_sample(conn, params.sample)
+    sample_id = sample_id_of(conn, params.sample)
     target = find_label_set(conn, params.target)
     return read_training_rows(conn, params.sample, sample_id, target, params.labels, recipe)
 

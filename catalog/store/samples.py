@@ -44,6 +44,20 @@ def find_sample(conn: sa.Connection, name: str) -> Sample:
     """
     row = conn.execute(sa.select(*_FIELDS).where(sample.c.name == name)).first()
     if row is None:
-        have = ", ".join(s.name for s in list_samples(conn)) or "none yet"
+        have = (
+            ", ".join(s.name for s in list_samples(conn))
+            or "none; run sample create"
+        )
         raise UsageError(f"there is no sample {name}", f"Samples: {have}")
     return Sample(*row)
+
+
+def sample_id_of(conn: sa.Connection, name: str | None) -> int | None:
+    """The id of a sample; None for None, which means everything.
+
+    Raises
+    ------
+    UsageError
+        If there is no sample of that name.
+    """
+    return None if name is None else find_sample(conn, name).sample_id
