@@ -74,11 +74,13 @@ def compare(
 def export(
     what: Annotated[str, typer.Argument(help="A view, table, label set or sample.")],
     to: Annotated[Path, typer.Option(help="FILE.csv, FILE.fits, or FILE.npz of a sample.")],
+    recipe: Annotated[str | None, typer.Option(help="Normalization of the spectra in FILE.npz.")] = None,
+    safe_cells: Annotated[bool, typer.Option(help="In CSV, quote text that a spreadsheet would run as a formula.")] = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Write a catalog file with units, descriptions and provenance."""
     from jobs.export_catalog import export as export_to
 
     with database() as db, db.reader() as conn:
-        n = export_to(conn, what, to).n_rows
+        n = export_to(conn, what, to, recipe=recipe, safe_cells=safe_cells).n_rows
     say(f"{n:,} rows of {what} in {to}", quiet=quiet)
