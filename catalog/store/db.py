@@ -28,6 +28,12 @@ from catalog.store import embedded
 
 MINIMUM_SERVER = 150000  # PostgreSQL 15
 _UPGRADE = "Run: crosslabel db upgrade"
+_TAKEN = (
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
+)
+_FORBIDDEN = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 
 
 @dataclass(frozen=True)
@@ -133,26 +139,55 @@ def require_schema_at_head(db: Database) -> None:
     """
     with db.reader() as conn:
         found = schema_revision(conn)
-    head = head_revision()
     if found is None:
         raise ConfigurationError("the database has no crosslabel schema yet", _UPGRADE)
-    if found != head:
-        known = {s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-        todo = _UPGRADE if found in known else "Update crosslabel: the schema is newer than it"
-        raise ConfigurationError(f"the schema is at {found}, this version needs {head}", todo)
+    if found != head_revision():
+        _require_known(found)
+        raise _not_at_head(found, _UPGRADE)
+
+
+def _require_known(revision: str) -> None:
+    """Refuse a schema that no migration of this installation made."""
+    known = {s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    if revision not in known:
+        raise _not_at_head(revision, "Update crosslabel: the schema is newer than it")
+
+
+def _not_at_head(revision: str, todo: str) -> ConfigurationError:
+    """What is said of a schema that this code was not written for."""
+    return ConfigurationError(
+        f"the schema is at {revision}, this version needs {head_revision()}", todo
+    )
 
 
 def upgrade_schema(db: Database) -> tuple[str | None, str | None]:
-    """Bring the schema to head in one transaction; the revisions before and after."""
-    with db.begin() as conn:
+    """Bring the schema to head in one transaction; the revisions before and after.
+
+    Raises
+    ------
+    ConfigurationError
+        If the database is another program's, or of a newer crosslabel.
+    """
+    with db.begin() as conn:  # the second of two waits for the first, and finds nothing to do
+        conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('crosslabel schema'))"))
         before = schema_revision(conn)
-        command.upgrade(alembic_config(conn), "head")
+        if before is not None:
+            _require_known(before)
+        try:
+            command.upgrade(alembic_config(conn), "head")
+        except ProgrammingError as exc:
+            if not isinstance(exc.orig, _TAKEN):
+                raise
+            raise ConfigurationError(
+                f"the database has tables of another program: {exc.orig.diag.message_primary}",
+                "Give crosslabel a database of its own",
+            ) from exc
         return before, schema_revision(conn)
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn what the server says into messages: gone or full, or a name it does not know."""
+    """Turn what the server says into messages: gone or full, not allowed, or an unknown name."""
     try:
         yield
     except OperationalError as exc:
@@ -164,6 +199,11 @@ def translated_errors() -> Iterator[None]:
         if isinstance(exc.orig, psycopg.errors.RaiseException):
             diagnosis = exc.orig.diag
             raise UsageError(diagnosis.message_primary or "", diagnosis.message_hint or "") from exc
+        if isinstance(exc.orig, _FORBIDDEN):
+            raise ConfigurationError(
+                f"the database server refuses: {exc.orig.diag.message_primary}",
+                "Connect as the role that owns the catalog's tables, where it may write",
+            ) from exc
         raise
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import factories
 import numpy as np
@@ -26,6 +27,8 @@ from catalog.store.db import (
     open_database,
     require_schema_at_head,
     schema_revision,
+    translated_errors,
+    upgrade_schema,
 )
 
 
@@ -78,6 +81,13 @@ def test_up_from_nothing_and_down_again(empty: Database) -> None:
     assert things(empty) == set()
     migrate(empty, command.upgrade, "head")
     assert things(empty) == made
+
+
+def test_of_two_upgrades_at_once_one_finds_nothing_to_do(empty: Database) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(upgrade_schema, [empty, empty])
+    head = head_revision()
+    assert sorted([one, two], key=str) == [(head, head), (None, head)]
 
 
 def test_a_failing_migration_leaves_nothing_behind(empty: Database) -> None:
@@ -255,3 +265,27 @@ def test_an_outdated_database_names_the_command(
     monkeypatch.setattr("catalog.store.db.head_revision", lambda: "9999")
     with pytest.raises(ConfigurationError, match=rf"at {at}.*needs 9999.*crosslabel db upgrade"):
         require_schema_at_head(db)
+
+
+def test_a_database_of_another_program_is_left_alone(empty: Database) -> None:
+    with empty.begin() as conn:
+        conn.execute(sa.text("CREATE TABLE source (theirs int)"))
+    with pytest.raises(ConfigurationError, match='of another program: relation "source"'):
+        upgrade_schema(empty)
+    assert things(empty) == {("r", "source")}
+
+
+def test_a_newer_schema_is_not_upgraded(db: Database) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="Update crosslabel"):
+        upgrade_schema(db)
+
+
+def test_what_a_role_may_not_do_is_said(db: Database) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="refuses: permission denied for table source"),
+        translated_errors(),
+        db.begin() as conn,
+    ):
+        conn.execute(sa.text("SET LOCAL ROLE pg_monitor; DELETE FROM source"))
