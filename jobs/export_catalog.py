@@ -64,10 +64,13 @@ def export(
             f"{path} does not say what kind of file to write",
             f"Its name must end with {', '.join(SUFFIXES)}",
         )
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", "Make it first")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", "Name a file")
+    try:
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder {path.parent}", "Make it first")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", "Name a file")
+    except OSError as exc:  # such as a name that is too long
+        raise UsageError(f"{path} cannot be written: {exc.strerror}", "Name another file") from exc
     selection = select_for_export(conn, what)
     if suffix == ".npz":
         return _export_matrix(conn, what, path, recipe, is_sample="preset" in selection.provenance)

@@ -34,6 +34,7 @@ from jobs.engine.job import Job, Progress, RunSummary
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
+from jobs.names import check_label_set_name, check_release
 
 ROWS_PER_CHUNK = 10_000
 _LABEL_COLUMNS = [c for label in LABELS for c in (label, error_of(label))]
@@ -90,9 +91,12 @@ def ingest_catalog(
         If a file cannot be used at all (it is then in the quarantine), or if too many of its rows
         are bad; nothing is published.
     """
-    identities = [file_identity(path.absolute()) for path in paths]
+    release = release.lower()
+    check_release(release)
+    found = {i.sha256: i for i in (file_identity(path.absolute()) for path in paths)}
+    identities = list(found.values())  # a file named twice is read once
     params = CatalogParams(
-        kind, release.lower(), tuple(i.sha256 for i in identities),
+        kind, release, tuple(i.sha256 for i in identities),
         tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
     )  # fmt: skip
     extra = {} if progress is None else {"progress": progress}
@@ -116,6 +120,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
     files = _OpenFiles(fmt, params)
 
     def plan(conn: sa.Connection) -> list[str]:
+        check_label_set_name(conn, name, "survey")
         done = conn.scalar(
             sa.text(
                 "SELECT inputs_hash FROM label_set WHERE name = :name AND status = 'complete' "

@@ -6,6 +6,7 @@ a spectrum without usable pixels is recorded, with its state, but has no arrays.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,6 @@ from jobs.engine.params import NOT_HASHED
 
 FILES_PER_CHUNK = 50
 KIND = "spectrum"
-_BETWEEN = " .. "
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def ingest_spectra_job(params: SpectraParams, db: Database) -> Job:
         paths = [str(i.path) for i in new_files(conn, list_spectra(params.paths))]
         n = params.files_per_chunk
         chunks = [paths[i : i + n] for i in range(0, len(paths), n)]
-        return [f"{chunk[0]}{_BETWEEN}{chunk[-1]}" for chunk in chunks]
+        return [json.dumps([chunk[0], chunk[-1]], ensure_ascii=False) for chunk in chunks]
 
     def compute(conn: sa.Connection, key: str) -> list[_Read]:
-        first, last = key.split(_BETWEEN)
+        first, last = json.loads(key)
         inside = [p for p in list_spectra(params.paths) if first <= str(p.absolute()) <= last]
         return [_read(identity) for identity in new_files(conn, inside)]
 

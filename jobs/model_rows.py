@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,10 @@ import sqlalchemy as sa
 
 from catalog.errors import ChunkFailed, UsageError
 from catalog.store.bulk import upsert, upsert_arrays
-from catalog.store.schema import label_set, model, training_checkpoint, training_history
+from catalog.store.schema import model, training_checkpoint, training_history
 from catalog.store.schema import training_member as member
 from jobs.engine.ledger import Run
 from models.records import HistoryRow
-
-_NAME = re.compile(r"[A-Za-z0-9][\w.+/-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -39,37 +36,6 @@ class TrainedModel:
     def full_name(self) -> str:
         """``name@edition``."""
         return f"{self.name}@{self.edition}"
-
-
-def check_name(name: str, what: str) -> None:
-    """Refuse a name that could not be used in commands and queries.
-
-    Raises
-    ------
-    UsageError
-    """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a {what}",
-            "Use letters, digits and the signs . _ + - /",
-        )
-
-
-def check_label_set_kind(conn: sa.Connection, name: str, kind: str) -> None:
-    """Refuse to add an edition to a label set of another kind.
-
-    Raises
-    ------
-    UsageError
-    """
-    taken = conn.scalar(
-        sa.select(label_set.c.kind).where(label_set.c.name == name, label_set.c.kind != kind)
-    )
-    if taken is not None:
-        raise UsageError(
-            f"the label set {name} exists and is of the kind {taken}, not {kind}",
-            "Choose another name",
-        )
 
 
 def complete_models(conn: sa.Connection, name: str) -> list[TrainedModel]:

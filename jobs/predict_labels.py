@@ -27,11 +27,10 @@ from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.model_rows import (
     TrainedModel,
-    check_label_set_kind,
-    check_name,
     find_model,
     read_artifact,
 )
+from jobs.names import check_label_set_name, check_name
 from jobs.normalized_rows import (
     SpectrumKey,
     batch_keys,
@@ -108,7 +107,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
 
     check_name(params.name, "label set")
     with db.reader() as conn:
-        check_label_set_kind(conn, params.name, "prediction")
+        check_label_set_name(conn, params.name, "prediction")
         trained = find_model(conn, params.model)
         _check_recipe(trained)
         if not params.inputs:

@@ -24,6 +24,7 @@ from jobs.engine.ledger import Run
 from jobs.engine.params import to_dict
 from jobs.match_pixels import split_spec
 from jobs.match_sources import CrossmatchParams, find_crossmatch
+from jobs.names import check_sample_name
 from jobs.sample_counts import counts_as_text, summarise
 from jobs.sample_pairs import Candidates
 from jobs.sample_query import (
@@ -109,6 +110,7 @@ def sample_job(params: SampleParams, db: Database) -> Job:
     """Make the job that selects a sample; it needs no ``db`` of its own."""
 
     def plan(conn: sa.Connection) -> Sequence[str]:
+        check_sample_name(conn, params.name)
         _check_name(conn, params)
         _label_sets(conn, params)
         return [WHOLE]

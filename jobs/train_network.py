@@ -34,8 +34,6 @@ from jobs.engine.params import params_hash
 from jobs.model_rows import (
     begin_model,
     building_model,
-    check_label_set_kind,
-    check_name,
     complete_model,
     complete_models,
     discard_building_model,
@@ -46,10 +44,11 @@ from jobs.model_rows import (
     write_members,
     write_metrics,
 )
+from jobs.names import check_label_set_name, check_name
 from jobs.normalized_rows import find_recipe
 from jobs.prediction_rows import write_predictions
 from jobs.training_rows import TrainingRows, check_labels, read_training_data, read_training_rows
-from models.continuum import Recipe
+from models.continuum import RECIPES, Recipe
 from models.records import Step, TrainingData, TrainSpec
 
 KIND = "train"
@@ -65,13 +64,13 @@ class TrainParams:
     name : str
         Name of the model; its out-of-fold label set is ``NAME/oof``.
     preset : str
-        ``seed-2018`` or ``default``.
+        ``default``, ``seed-2018``, ``ridge`` or ``cannon``.
     sample : str
         The accepted pairs of this sample are trained on.
     target : str
         Label set to learn: ``name``, or ``name@edition``, which `train_job` makes of it.
     recipe : str, optional
-        Normalization of the spectra; that of the preset's name if not given.
+        Normalization of the spectra; if not given, that of the preset's name, else ``default``.
     labels : tuple of str
         Labels to learn.
     folds, epochs, reverse_epochs, rounds, validation, seed, members, components
@@ -129,12 +128,12 @@ def train_job(params: TrainParams, db: Database) -> Job:
     from models import trainer  # JAX loads when a training needs it
     from models.predict import FLAG_BITS
 
-    params = dataclasses.replace(params, recipe=params.recipe or params.preset)
+    params = dataclasses.replace(params, recipe=_recipe_name(params))
     spec = make_spec(params)
     recipe = find_recipe(spec.recipe)
     check_name(params.name, "model")
     with db.reader() as conn:
-        check_label_set_kind(conn, params.out_of_fold_set, "out_of_fold")
+        check_label_set_name(conn, params.out_of_fold_set, "out_of_fold")
         if not params.inputs:
             target = find_label_set(conn, params.target).full_name
             params = dataclasses.replace(params, target=target)
@@ -235,9 +234,14 @@ def make_spec(params: TrainParams) -> TrainSpec:
     }
     values = {name: getattr(params, name) for name in shared}
     try:
-        return TrainSpec(**values | {"recipe": params.recipe or params.preset})
+        return TrainSpec(**values | {"recipe": _recipe_name(params)})
     except ValueError as exc:
         raise UsageError(str(exc).rstrip(".")) from exc
+
+
+def _recipe_name(params: TrainParams) -> str:
+    """The recipe asked for, else that of the preset."""
+    return params.recipe or (params.preset if params.preset in RECIPES else "default")
 
 
 def library_versions() -> dict[str, str]:

@@ -37,7 +37,7 @@ class LocalArchive:
         Raises
         ------
         UsageError
-            A path that does not exist.
+            A path that does not exist, or one whose name is not UTF-8.
         """
         return list_spectra(self.paths)
 
@@ -57,7 +57,7 @@ def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Raises
     ------
     UsageError
-        A path that does not exist.
+        A path that does not exist, or one that is not text.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -68,6 +68,9 @@ def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
             found.setdefault(path.resolve(), path)
         else:
             raise UsageError(f"{path} is neither a file nor a folder", "Check the path.")
+    for file in found.values():
+        if str(file).encode(errors="ignore") != os.fsencode(file):  # no text, no place in a table
+            raise UsageError(f"the name {str(file)!r} is not UTF-8", "Rename it, then try again.")
     return sorted(found.values())
 
 

@@ -137,7 +137,7 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
         _sync_folder(paths[0].parent)
     except OSError as exc:
         raise UsageError(
-            f"{paths[0]} cannot be written: {exc.strerror}",
+            f"{paths[0]} cannot be written: {exc.strerror or exc}",
             "Is the folder there, writable, and is there space?",
         ) from exc
     finally:

@@ -38,13 +38,12 @@ def register_file(
 
 
 def known_files(conn: sa.Connection, kind: str) -> set[tuple[str, str]]:
-    """The (path, sha256) of files that were read and not refused as a whole."""
+    """The (path, sha256) of files that were read; a blank spectrum is read, a bad file is not."""
     rows = conn.execute(
         sa.text(
             "SELECT f.path, f.sha256 FROM input_file f WHERE f.kind = :kind AND NOT EXISTS ("
             "SELECT 1 FROM quarantine q WHERE q.input_file_id = f.input_file_id "
-            "AND q.item_key = '' AND NOT EXISTS (SELECT 1 FROM spectrum_blob b "
-            "WHERE b.input_file_id = f.input_file_id))"
+            "AND q.item_key = '' AND q.reason_code NOT IN ('ZERO_SPECTRUM', 'NO_GOOD_PIXELS'))"
         ),
         {"kind": kind},
     )

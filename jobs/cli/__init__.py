@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from catalog.errors import BadInputError, CrosslabelError
+from catalog.errors import CrosslabelError
 from jobs.cli import database, ingest, learn, ledger, results
-from jobs.cli.common import remember
+from jobs.cli.common import complain, remember
 
 app = typer.Typer(
     name="crosslabel",
@@ -50,8 +50,5 @@ def main() -> None:
     try:
         app()
     except CrosslabelError as exc:
-        code = f" [{exc.reason_code}]" if isinstance(exc, BadInputError) else ""
-        typer.echo(f"error{code}: {exc.reason}", err=True)
-        if exc.todo:
-            typer.echo(f"  what to do: {exc.todo}", err=True)
+        complain(exc)
         sys.exit(int(exc.exit_code))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from catalog.errors import BadInputError, CrosslabelError
+
 if TYPE_CHECKING:
     from catalog.config import Settings
     from catalog.store.db import Database
@@ -72,6 +74,14 @@ def say(text: str, *, quiet: bool = False) -> None:
     """Print a line for people."""
     if not quiet:
         typer.echo(text)
+
+
+def complain(exc: CrosslabelError, where: str = "") -> None:
+    """Print what is wrong, and what to do about it, on standard error."""
+    code = f" [{exc.reason_code}]" if isinstance(exc, BadInputError) else ""
+    typer.echo(f"error{code}: {where}{exc.reason}", err=True)
+    if exc.todo:
+        typer.echo(f"  what to do: {exc.todo}", err=True)
 
 
 def say_json(**values: Any) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.common import Json, Quiet, database, run_and_report, say, say_json
+from catalog.errors import CrosslabelError, ExitCode, SourceUnavailableError
+from jobs.cli.common import Json, Quiet, complain, database, run_and_report, say, say_json
+
+if TYPE_CHECKING:
+    from catalog.store.db import Database
+    from jobs.engine.ledger import Run
 
 
 def register(root: typer.Typer) -> None:
@@ -53,16 +58,35 @@ def retry(quiet: Quiet = False, as_json: Json = False) -> None:
 
 
 def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:
-    """Run all open runs of the ledger; the first that does not succeed ends the command."""
+    """Run all open runs; one that cannot be done does not hold up the others."""
     from jobs.engine.ledger import open_runs
-    from jobs.registry import job_of
 
+    codes = []
     with database() as db:
         with db.reader() as conn:
             runs = open_runs(conn)
         for run in runs:
-            run_and_report(
-                job_of(run, db), db, quiet=quiet, as_json=as_json, retry_failed=retry_failed
-            )
+            try:
+                codes.append(_go_on(run, db, retry_failed, quiet, as_json))
+            except SourceUnavailableError:
+                raise  # nor can the others be done
+            except CrosslabelError as exc:
+                complain(exc, f"run {run.run_id}, {run.kind} {run.target}: ")
+                codes.append(int(exc.exit_code))
+            if codes[-1] in (ExitCode.SIGINT, ExitCode.SIGTERM):
+                break
         if not runs:
             say("nothing to resume, 0 rows written", quiet=quiet or as_json)
+    if any(codes):
+        raise typer.Exit(next(code for code in reversed(codes) if code))
+
+
+def _go_on(run: Run, db: Database, retry_failed: bool, quiet: bool, as_json: bool) -> int:
+    """Go on with one run; its exit code."""
+    from jobs.registry import job_of
+
+    try:
+        run_and_report(job_of(run, db), db, quiet=quiet, as_json=as_json, retry_failed=retry_failed)
+    except typer.Exit as end:
+        return end.exit_code
+    return int(ExitCode.OK)

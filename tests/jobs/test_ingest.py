@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,13 @@ import sqlalchemy as sa
 from astropy.io import fits
 from sqlalchemy.engine import URL
 
+from catalog.files.fits import file_identity
 from catalog.files.simulate import write_survey
 from catalog.store.db import Database
 from jobs.cli import main
+from jobs.engine import ledger
+from jobs.engine.params import params_hash, to_dict
+from jobs.ingest_catalog import CatalogParams, ingest_job
 from tests.conftest import libpq_url
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -209,3 +214,78 @@ def judge(db: Database, case: dict, code: int, text: str) -> str:
     if not codes or not codes <= allowed or not any(c in text for c in codes):
         return f"quarantine {found}"
     return f"partial rows: {labels} labels, {blobs} spectra" if labels or blobs or published else ""
+
+
+def test_release_that_could_not_be_named_is_refused(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]]
+) -> None:
+    for release in ("", "ünï", "a/b", "dr14@2", "dr\n14", "x" * 300):
+        code, _, err = cli(
+            "ingest", "apogee", survey[0] / "allStar-l31c.2.fits", "--release", release
+        )
+        assert (code, "cannot be the name of a release" in err) == (2, True)
+    assert (count(db, "job_run"), count(db, "source")) == (0, 0)
+
+
+def test_file_named_twice_is_one_input(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]]
+) -> None:
+    file = survey[0] / "allStar-l31c.2.fits"
+    assert cli("ingest", "apogee", file, file, "--release", "dr14")[0] == 0
+    code, out, _ = cli("ingest", "apogee", file, "--release", "DR14")
+    assert (code, "nothing to do" in out, count(db, "label_set")) == (0, True, 1)
+
+
+def test_copies_of_a_blank_spectrum_are_read_once(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    """Also below folders with odd names; a copy must not take the place of the other for ever."""
+    assert cli("ingest", "spectra", survey[0] / "spectra")[0] == 0
+    with db.reader() as conn:
+        blank = conn.scalar(
+            sa.text(
+                "SELECT f.path FROM spectrum_blob JOIN input_file f USING (input_file_id) "
+                "WHERE spectrum_state <> 'ok' LIMIT 1"
+            )
+        )
+    folders = [tmp_path / "one .. two", tmp_path / "ünï 'x' %s"]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(blank, folder)
+    assert cli("ingest", "spectra", *folders, "--max-bad", 1)[0] == 0
+    code, out, _ = cli("ingest", "spectra", *folders, "--max-bad", 1)
+    assert (code, "nothing to do" in out) == (0, True)
+
+
+def test_spectrum_whose_name_is_not_text_is_named(cli: Cli, db: Database, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    (folder / "spec-1-2-3.fits").touch()
+    code, _, err = cli("ingest", "spectra", tmp_path)
+    assert (code, "is not UTF-8" in err, count(db, "job_run")) == (2, True, 0)
+
+
+def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    lost = tmp_path / "lost.fits"
+    shutil.copy(survey[0] / "allStar-l31c.2.fits", lost)
+    files = {"apogee": lost, "sspp": survey[0] / "ssppOut-dr12.fits"}
+    for kind, file in files.items():
+        params = CatalogParams(kind, "dr1", (file_identity(file).sha256,), (str(file),))
+        job = ingest_job(params, db)
+        with db.begin() as conn:  # what a killed process leaves
+            run = ledger.start_run(
+                conn, job.kind, job.target, to_dict(params), params_hash(params), job.plan(conn)
+            )
+            job.begin(conn, run)
+        job.close()
+    lost.unlink()
+    code, out, err = cli("resume")
+    assert code == 2
+    assert "ingest sspp sspp/dr1: done" in out
+    assert f"run 1, ingest apogee aspcap/dr1: {lost}" in err
+    assert count(db, "label_set", "name = 'sspp/dr1' AND status = 'complete'") == 1
