@@ -1,4 +1,4 @@
-"""What both presets answer with, and the arithmetic that they share when predicting."""
+"""What all presets answer with, and the arithmetic that they share when predicting."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models import artifact, default, seed2018, uncertainty
+from models import artifact, uncertainty
 from models.answers import Answer
 from models.arrays import Arrays
+from models.presets import PRESETS
 from models.records import Predictions, TrainSpec
 
 FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
@@ -87,7 +88,7 @@ class Model:
                 f"got {flux.shape}, {ivar.shape} and {continuum.shape}. Normalize the spectra by "
                 f"the recipe {self.spec.recipe!r}."
             )
-        compute = seed2018.answer if self.spec.preset == "seed-2018" else default.answer
+        compute = PRESETS[self.spec.preset].answer
         answer = compute(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
         blind = ~(ivar > 0.0).any(axis=1)
         for numbers in (answer.values, answer.sigma, answer.ensemble_std):

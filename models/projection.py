@@ -14,6 +14,7 @@ Hogg 2012): pixel by pixel, the weighted fit of the spectra by the scores.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,11 +80,11 @@ class Projection:
         """
         n, c = flux.shape[0], self.prior.size
         values, noise, chi2 = np.zeros((n, c)), np.zeros((n, c)), np.zeros(n)
-        products, gram_index = _products(self.basis)
+        products, gram_index = pair_products(self.basis)
         for start in range(0, n, BLOCK):
             part = slice(start, start + BLOCK)
             weight = self._weight(ivar[part])
-            residual = _deviation(flux[part], self.mean, weight)
+            residual = clip_deviation(flux[part], self.mean, weight)
             gram = (weight @ products).astype(np.float64)[:, gram_index]
             right = (weight * residual @ self.basis).astype(np.float64)
             covariance = np.linalg.inv(gram + np.diag(1.0 / self.prior))
@@ -101,7 +102,7 @@ class Projection:
         """W of the formula above: ivar / (1 + ivar s^2)."""
         used = np.isfinite(self.scatter)
         ivar = np.where(used, ivar, np.float32(0.0))
-        return ivar / (1.0 + ivar * np.where(used, self.scatter, np.float32(0.0)))
+        return pixel_weight(ivar, np.where(used, self.scatter, np.float32(0.0)))
 
 
 def fit_projection(flux: Float, ivar: Float, components: int, seed: int) -> Projection:
@@ -121,30 +122,51 @@ def fit_projection(flux: Float, ivar: Float, components: int, seed: int) -> Proj
     ValueError
         If hardly any pixel is good.
     """
-    good = ivar > 0.0
-    used = good.sum(axis=0) >= min(MIN_PIXEL_ROWS, flux.shape[0])
+    mean, used = mean_spectrum(flux, ivar)
+    components = min(components, flux.shape[0] - 1, int(used.sum()) - 1)
+    scatter = np.where(used, np.float32(FIRST_SCATTER**2), np.float32(np.inf))
+    weight = np.where(used, pixel_weight(ivar, FIRST_SCATTER**2), np.float32(0.0))
+    basis, prior = _principal(clip_deviation(flux, mean, weight), components, seed)
+    fit = Projection(mean, basis, prior, scatter)
+    for _ in range(REFINEMENTS):
+        fit = _refine(fit, flux, ivar)
+    return fit
+
+
+def mean_spectrum(flux: Float, ivar: Float) -> tuple[Float, NDArray[np.bool_]]:
+    """Weighted mean of training spectra, and the pixels that are good in enough of them.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray of float32, shape (n, p)
+        Training spectra.
+
+    Returns
+    -------
+    mean : ndarray of float32, shape (p,)
+        1 where a pixel is not used.
+    used : ndarray of bool, shape (p,)
+
+    Raises
+    ------
+    ValueError
+        If hardly any pixel is good.
+    """
+    used = (ivar > 0.0).sum(axis=0) >= min(MIN_PIXEL_ROWS, flux.shape[0])
     if used.sum() < 2:
         raise ValueError(
             "The training spectra have hardly any good pixels in common, so no spectral components "
             "can be fitted. Check the masks and the wavelength range of the spectra."
         )
-    components = min(components, flux.shape[0] - 1, int(used.sum()) - 1)
-    scatter = np.where(used, np.float32(FIRST_SCATTER**2), np.float32(np.inf))
-    first = Projection(
-        np.ones(flux.shape[1], np.float32),
-        np.zeros((flux.shape[1], 1), np.float32),
-        np.ones(1),
-        scatter,
-    )
-    weight = first._weight(ivar)
+    weight = np.where(used, pixel_weight(ivar, FIRST_SCATTER**2), np.float32(0.0))
     total = np.maximum(weight.sum(axis=0), np.float32(1e-30))
-    mean = np.where(used, (weight * np.where(good, flux, 0.0)).sum(axis=0) / total, 1.0)
-    mean = mean.astype(np.float32)
-    basis, prior = _principal(_deviation(flux, mean, weight), components, seed)
-    fit = Projection(mean, basis, prior, scatter)
-    for _ in range(REFINEMENTS):
-        fit = _refine(fit, flux, ivar)
-    return fit
+    mean = np.where(used, (weight * np.where(ivar > 0.0, flux, 0.0)).sum(axis=0) / total, 1.0)
+    return mean.astype(np.float32), used
+
+
+def pixel_weight(ivar: Float, scatter: float | NDArray[Any]) -> Float:
+    """1 / (1 / ivar + s^2), from the finite variances s^2; 0 for bad pixels."""
+    return ivar / (1.0 + ivar * np.asarray(scatter, np.float32))
 
 
 def _principal(deviation: Float, components: int, seed: int) -> tuple[Float, FloatArray]:
@@ -164,10 +186,10 @@ def _principal(deviation: Float, components: int, seed: int) -> tuple[Float, Flo
 def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
     """One round of weighted factorisation: new mean, basis and scatter from the scores."""
     weight = old._weight(ivar)
-    deviation = _deviation(flux, old.mean, weight)
+    deviation = clip_deviation(flux, old.mean, weight)
     scores = old.scores(flux, ivar).values.astype(np.float32)
     design = np.concatenate([np.ones((scores.shape[0], 1), np.float32), scores], axis=1)
-    products, gram_index = _products(design)
+    products, gram_index = pair_products(design)
     p, d = flux.shape[1], design.shape[1]
     solution = np.zeros((p, d))
     # A weak pull to zero, worth one spectrum of typical weight, keeps rarely seen pixels tame.
@@ -200,14 +222,14 @@ def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
     )
 
 
-def _deviation(flux: Float, mean: Float, weight: Float) -> Float:
-    """Clipped deviation from the mean spectrum; 0 at bad pixels."""
+def clip_deviation(flux: Float, mean: Float, weight: NDArray[Any]) -> Float:
+    """Clipped deviation from the mean spectrum; 0 at pixels without weight."""
     return np.where(weight > 0.0, np.clip(flux - mean, -MAX_DEVIATION, MAX_DEVIATION), 0.0).astype(
         np.float32
     )
 
 
-def _products(columns: Float) -> tuple[Float, NDArray[np.int64]]:
+def pair_products(columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Products of all pairs of columns, and where each entry of a symmetric matrix finds its own.
 
     One matrix product with these gives the normal matrices of many spectra (or pixels) at once.

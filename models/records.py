@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-Preset = Literal["seed-2018", "default"]
+Preset = Literal["seed-2018", "default", "ridge", "cannon"]
+SOLVED_PRESETS = ("ridge", "cannon")  # solved at once: no epochs, no loss curves
 NETWORKS = ("forward", "reverse")
 VALIDATION_FOLD = -1  # HistoryRow.fold of the validation run
 FINAL_FOLD = -2  # HistoryRow.fold of the final fit on all rows
@@ -26,8 +27,8 @@ class TrainSpec:
 
     Parameters
     ----------
-    preset : {"seed-2018", "default"}
-        Which networks and which training.
+    preset : {"seed-2018", "default", "ridge", "cannon"}
+        Which networks and which training, or which model that is solved without epochs.
     labels : tuple of str
         Names of the labels to learn, in the order of the columns of `TrainingData.labels`.
     recipe : str
@@ -49,7 +50,7 @@ class TrainSpec:
     members : int
         Networks in the ensemble of `default`.
     components : int
-        Spectral components that `default` projects on.
+        Spectral components that `default` projects on; `ridge` measures distances in as many.
     error_floors : tuple of float, optional [units of the labels]
         Least label errors, one per label; None takes `ERROR_FLOORS`.
 
@@ -74,7 +75,7 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         checks = (
-            (self.preset in ("seed-2018", "default"), f"no preset is called {self.preset!r}"),
+            (self.preset in get_args(Preset), f"no preset is called {self.preset!r}"),
             (bool(self.labels), "there is no label to learn"),
             (self.folds >= 2, f"cross-validation needs at least 2 folds, not {self.folds}"),
             (self.rounds in (1, 2), f"there are 1 or 2 normalization rounds, not {self.rounds}"),
@@ -83,6 +84,12 @@ class TrainSpec:
             (
                 all(e is None or e >= 1 for e in (self.epochs, self.reverse_epochs)),
                 "there must be at least 1 epoch",
+            ),
+            (
+                self.preset not in SOLVED_PRESETS
+                or (self.epochs, self.reverse_epochs, self.validation) == (None, None, 0.0),
+                f"the preset {self.preset} is solved without epochs, so it takes no number of "
+                "epochs and no validation fraction",
             ),
             (
                 self.error_floors is None or len(self.error_floors) == len(self.labels),

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import artifact, crossval, default, metrics, seed2018, uncertainty
+from models import artifact, crossval, metrics, uncertainty
 from models.arrays import Arrays, pack, unpack
 from models.continuum import RECIPES
 from models.crossval import Split
 from models.predict import Model, limit_flags, median_snr
+from models.presets import PRESETS
 from models.records import (
     FINAL_FOLD,
     VALIDATION_FOLD,
@@ -56,12 +56,7 @@ def plan(spec: TrainSpec, n_rows: int) -> list[str]:
 
 def _chunks(spec: TrainSpec, n_rows: int) -> tuple[Chunk, ...]:
     """Cut the training by the stages of its preset."""
-    return cut(spec, n_rows, _preset(spec).stages)
-
-
-def _preset(spec: TrainSpec) -> Any:
-    """Module of the preset: its stages, advance, fitted and answer."""
-    return seed2018 if spec.preset == "seed-2018" else default
+    return cut(spec, n_rows, PRESETS[spec.preset].stages)
 
 
 def run_chunk(
@@ -110,7 +105,7 @@ def run_chunk(
     splits = _splits(spec, data, chunk.phase, fold_of_row)
     carried = {name: a for name, a in arrays.items() if name.startswith(CARRIED)}
     own = {name: a for name, a in arrays.items() if name not in carried}
-    own, losses, test_losses = _preset(spec).advance(spec, data, splits, chunk, own)
+    own, losses, test_losses = PRESETS[spec.preset].advance(spec, data, splits, chunk, own)
     step = Step(b"", _history(chunk, splits, losses, test_losses))
     if chunk.ends_phase:
         if chunk.phase != "validation":
@@ -191,7 +186,8 @@ def _models(
     n_pixels = data.flux.shape[1]
     recipe = RECIPES.get(spec.recipe)
     models = []
-    for split, fit in zip(splits, _preset(spec).fitted(spec, data, splits, arrays), strict=True):
+    fits = PRESETS[spec.preset].fitted(spec, data, splits, arrays)
+    for split, fit in zip(splits, fits, strict=True):
         labels = data.labels[split.train]
         low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
         manifest = {

@@ -35,7 +35,7 @@ def normalize(
 
 
 def train(
-    preset: Annotated[str, typer.Option(help="default, or seed-2018: the notebook's networks.")],
+    preset: Annotated[str, typer.Option(help="default; seed-2018, the notebook's networks; or the baselines ridge and cannon.")],
     sample: Annotated[str, typer.Option(help="Sample to train on.")],
     name: Annotated[str, typer.Option(help="Name of the model; its scores go to NAME/oof.")],
     target: Annotated[str, typer.Option(help="Label set to learn.")] = "aspcap/dr14",
@@ -49,7 +49,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
-    """Train a network on a sample, and label each of its stars by one that never saw it."""
+    """Train a model on a sample, and label each of its stars by one that never saw it."""
     from jobs.train_network import TrainParams, train_job
 
     names = tuple(label.strip() for label in labels.split(",") if label.strip())

@@ -258,6 +258,7 @@ def test_spectra_that_are_not_normalized_name_the_command(survey):
         ({"labels": ()}, "at least one"),
         ({"labels": ("teff", "teff")}, "must be different"),
         ({"preset": "deep"}, "no preset is called 'deep'"),
+        ({"preset": "cannon"}, "cannon is solved without epochs"),
         ({"recipe": "sharp"}, "there is no recipe sharp"),
         ({"folds": 1}, "at least 2 folds"),
         ({"folds": 1000}, "1000 folds need as many stars"),
@@ -288,3 +289,28 @@ def test_name_of_another_kind_of_label_set_is_refused(survey):
         add_label_set(conn, "small/oof", [], {}, kind="survey")
     with pytest.raises(UsageError, match="small/oof exists and is of the kind survey"):
         train_job(DEFAULT, survey)
+
+
+def test_ridge_trains_end_to_end_on_the_default_recipe(survey):
+    params = TrainParams("floor", "ridge", "clean", folds=3)
+    assert train(survey, params).state == "succeeded"
+    query = "SELECT preset, recipe, status, artifact FROM model WHERE name = 'floor'"
+    [(*origin, artifact)] = rows(survey, query)
+    assert origin == ["ridge", "default", "complete"]
+    assert load(bytes(artifact)).spec.preset == "ridge"
+    labels = labels_by_key(survey, "floor/oof")
+    assert len(labels) == value(survey, COUNT_MEMBERS, n="floor")
+    assert np.isfinite(np.array([row[:6] for row in labels.values()], float)).all()
+    # It knows its errors, but neither an ensemble nor what a spectrum should look like.
+    assert all(row[7] and row[8:10] == (None, None) for row in labels.values())
+    assert value(survey, "SELECT count(*) FROM training_history") == 0
+    metrics = value(survey, "SELECT metrics FROM model WHERE name = 'floor'")
+    spread = value(
+        survey,
+        "SELECT avg(abs(a.teff - m.mean)) FROM star_link k JOIN sample USING (sample_id) "
+        "JOIN stellar_label a ON a.source_id = k.left_id, "
+        "(SELECT avg(teff) AS mean FROM stellar_label a JOIN star_link k "
+        "ON a.source_id = k.left_id) m WHERE sample.name = 'clean'",
+    )
+    assert metrics["teff.mae"] < 0.6 * spread
+    assert train(survey, params).state == "idle"

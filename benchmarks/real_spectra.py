@@ -1,0 +1,187 @@
+"""Presets against each other on real spectra: LAMOST spectra of the survey kit, with LASP labels.
+
+Stars of 4000 to 7500 K with S/N of at least 20 in g; observations within 3 arcsec are one star.
+All presets get the same spectra (recipe `default`) and the same ten folds, made of stars. Scores
+are those of stars left out: sigma_mad, mean absolute error and their ratios to those of `ridge`,
+with errors from resampled stars (the same stars for both sides of a ratio), and the share of
+differences within the raw and the calibrated error.
+
+LASP found its labels in these same spectra, without stated errors. So the scores compare presets;
+they flatter a transfer of labels from another survey. Folds and predictions go to OUT as npz.
+Not one of ``python -m benchmarks``: ten folds of all presets on all stars take many minutes.
+
+Usage: python -m benchmarks.real_spectra [PRESET ...] [--rows N] [--out FOLDER] [--seed SEED]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.common import KIT
+from models import metrics, trainer
+from models.continuum import RECIPES, normalize
+from models.records import Predictions, TrainingData, TrainSpec
+from models.resample import LOGLAM_STEP, LOGLAM_ZERO
+
+LABELS = ("teff", "logg", "fe_h")
+RECIPE = RECIPES["default"]
+FOLDS = 10
+TEFF_RANGE, MIN_SNRG = (4000.0, 7500.0), 20.0
+STAR_ARCSEC = 3.0
+GIANT_LOGG = 3.5  # giants have less [dex]
+DRAWS = 200
+
+FloatArray = NDArray[np.float64]
+
+
+def read_spectra(n_stars: int | None, seed: int) -> TrainingData:
+    """Read, select and normalize the kit's spectra; all of them, or those of some random stars."""
+    folder = KIT / "data" / "lamost"
+    if not (folder / "spectra.npz").exists():
+        sys.exit(f"skipped: the survey kit is not in {KIT} (set CROSSLABEL_KIT)")
+    table = pd.read_parquet(folder / "labels.parquet")
+    with np.load(folder / "spectra.npz", allow_pickle=False) as spectra:
+        loglam, flux, ivar = (spectra[name] for name in ("loglam", "flux", "ivar"))
+        if not np.array_equal(spectra["obsid"], table["obsid"]):
+            sys.exit("the rows of spectra.npz and labels.parquet in the survey kit differ")
+    kept = (table["teff"].between(*TEFF_RANGE) & (table["snrg"] >= MIN_SNRG)).to_numpy()
+    table, flux, ivar = table[kept], flux[kept], ivar[kept]
+    group = number_stars(table["ra"].to_numpy(), table["dec"].to_numpy())
+    if n_stars is not None:
+        drawn = np.random.default_rng(seed).permutation(np.unique(group))[:n_stars]
+        chosen = np.isin(group, drawn)
+        table, flux, ivar, group = table[chosen], flux[chosen], ivar[chosen], group[chosen]
+    first_index = round((loglam[0] - LOGLAM_ZERO) / LOGLAM_STEP)
+    no_mask = np.zeros(flux.shape, dtype=np.int32)
+    spectra = normalize(RECIPE, first_index, flux, ivar, no_mask, table["z"].to_numpy())
+    labels = table[list(LABELS)].to_numpy(dtype=np.float64)
+    return TrainingData(
+        flux=spectra.flux,
+        ivar=spectra.ivar,
+        continuum=spectra.continuum,
+        labels=labels,
+        label_errors=np.full(labels.shape, np.nan),
+        group=group,
+        names=LABELS,
+        first_index=RECIPE.first_index,
+    )
+
+
+def number_stars(ra: FloatArray, dec: FloatArray) -> NDArray[np.int64]:
+    """Number of the star of each position [deg]: the first position within `STAR_ARCSEC` of it."""
+    lon, lat = np.radians(ra), np.radians(dec)
+    unit = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    # Chords, as cosines of arcseconds have no digits left.
+    chord = 2.0 * np.sin(np.radians(STAR_ARCSEC / 3600.0) / 2.0)
+    star = np.arange(ra.size)
+    for i, position in enumerate(unit):
+        near = np.linalg.norm(unit[:i] - position, axis=1) <= chord
+        if near.any():
+            star[i] = star[int(np.argmax(near))]
+    return star.astype(np.int64)
+
+
+def leave_out(preset: str, data: TrainingData, seed: int) -> tuple[NDArray[np.int64], Predictions]:
+    """Folds, and the labels of each row by the model that never saw its star."""
+    spec = TrainSpec(preset, data.names, RECIPE.name, folds=FOLDS, seed=seed)
+    state = None
+    for key in trainer.plan(spec, data.flux.shape[0]):
+        step = trainer.run_chunk(spec, data, key, state)
+        state = step.state
+        if step.out_of_fold is not None and step.fold_of_row is not None:
+            return step.fold_of_row, step.out_of_fold
+    raise RuntimeError(f"the training of {preset} ended without predictions")
+
+
+def resample(group: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
+    """Rows of resampled stars, with all rows of a star together: the same draws for everyone."""
+    rows_of = [np.flatnonzero(group == star) for star in np.unique(group)]
+    rng = np.random.default_rng(seed)
+    return [
+        np.concatenate([rows_of[i] for i in rng.integers(0, len(rows_of), len(rows_of))])
+        for _ in range(DRAWS)
+    ]
+
+
+def report(
+    title: str, rows: NDArray[np.int64], data: TrainingData, found: Mapping[str, Predictions]
+) -> None:
+    """Print a table of scores on some rows."""
+    draws = resample(data.group[rows], 0)
+    stars = np.unique(data.group[rows]).size
+    print(f"\n{title}: {rows.size} spectra of {stars} stars, LASP labels")
+    head = f"{'label':6}{'preset':>11}{'sigma_mad':>11}{'MAE':>9}"
+    print(f"{head}{'sigma/ridge':>16}{'MAE/ridge':>16}{'raw 68%':>9}{'calib.':>8}")
+    statistics = (metrics.sigma_mad, lambda delta: float(np.nanmean(np.abs(delta))))
+    for j, name in enumerate(LABELS):
+        digits = 1 if name == "teff" else 3
+        deltas = {p: o.values[rows, j] - data.labels[rows, j] for p, o in found.items()}
+        drawn = {p: [[s(d[i]) for i in draws] for s in statistics] for p, d in deltas.items()}
+        for preset, delta in deltas.items():
+            line = f"{name:6}{preset:>11}"
+            for width, statistic in zip((11, 9), statistics, strict=True):
+                line += f"{statistic(delta):{width}.{digits}f}"
+            for k, statistic in enumerate(statistics):
+                if "ridge" not in deltas:
+                    line += f"{'':16}"
+                    continue
+                ratio = statistic(delta) / statistic(deltas["ridge"])
+                ratios = np.array(drawn[preset][k]) / np.array(drawn["ridge"][k])
+                low, high = np.percentile(ratios, [16.0, 84.0])
+                line += f"{ratio:9.3f} +-{0.5 * (high - low):5.3f}"
+            for width, sigma in ((9, found[preset].raw_sigma), (8, found[preset].sigma)):
+                pulls = metrics.pull(delta, sigma[rows, j], np.zeros(rows.size))
+                line += f"{metrics.coverage(pulls):{width}.2f}"
+            print(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("presets", nargs="*", default=["ridge", "cannon", "default"])
+    parser.add_argument("--rows", type=int, help="only the spectra of this many random stars")
+    parser.add_argument("--out", type=Path, help="folder for folds and predictions (npz)")
+    parser.add_argument("--seed", type=int, default=0, help="of the stars, folds and networks")
+    arguments = parser.parse_args()
+    data = read_spectra(arguments.rows, arguments.seed)
+    found: dict[str, Predictions] = {}
+    fold_of_row = np.zeros(0, np.int64)
+    for preset in arguments.presets:
+        start = time.perf_counter()
+        folds, found[preset] = leave_out(preset, data, arguments.seed)
+        if found and fold_of_row.size and not np.array_equal(folds, fold_of_row):
+            sys.exit(f"{preset} had other folds than the presets before it")
+        fold_of_row = folds
+        print(f"{preset}: {FOLDS} folds in {time.perf_counter() - start:.0f} s", flush=True)
+    if arguments.out is not None:
+        save(arguments.out, data, fold_of_row, found)
+    everything = np.arange(data.group.size)
+    report("All", everything, data, found)
+    giants = np.flatnonzero(data.labels[:, LABELS.index("logg")] < GIANT_LOGG)
+    report(f"Giants, log g < {GIANT_LOGG}", giants, data, found)
+
+
+def save(
+    folder: Path,
+    data: TrainingData,
+    fold_of_row: NDArray[np.int64],
+    found: Mapping[str, Predictions],
+) -> None:
+    """Write the folds, and the predictions of each preset, row by row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "folds.npz", fold=fold_of_row, star=data.group, labels=data.labels)
+    for preset, predictions in found.items():
+        arrays = {f.name: getattr(predictions, f.name) for f in dataclasses.fields(predictions)}
+        np.savez(folder / f"{preset}.npz", **arrays)
+
+
+if __name__ == "__main__":
+    main()
