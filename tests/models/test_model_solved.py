@@ -241,6 +241,24 @@ def test_spectra_without_information_and_spectra_of_no_star(spec, finished, data
     assert flags["HIGH_CHI2" if spec.preset == "cannon" else "FAR_FROM_TRAINING"][2] == 1
 
 
+def test_two_pixels_cannot_tell_three_labels(finished, data):
+    ivar = np.zeros((2, N_PIXELS), np.float32)
+    ivar[:, [44, 92]] = 1e4
+    ivar[1, ::5] = 1e4
+    flux, continuum = data.flux[:2], data.continuum[:2]
+    found = {
+        name: predict.load(steps[-1].artifact).predict(flux, ivar, continuum)
+        for name, steps in finished.items()
+    }
+    assert np.isnan(found["cannon"].values[0]).all()
+    assert np.isnan(found["cannon"].sigma[0]).all()
+    assert np.isfinite(found["cannon"].values[1]).all()
+    # For ridge, what is missing is the mean star, with errors as large as stars differ.
+    few, many = found["ridge"].raw_sigma
+    assert (few > 0.5 * many).all()
+    assert (few > 0.1 * data.labels.std(axis=0)).all()
+
+
 @BOTH
 def test_a_star_has_no_say_in_its_own_prediction(spec, data):
     honest = out_of_fold(spec, data)
