@@ -272,12 +272,13 @@ def _check_bad(conn: sa.Connection, params: CatalogParams) -> None:
         )
 
 
-def refused_rows(conn: sa.Connection, paths: Sequence[Path]) -> list[tuple[str, int]]:
-    """The reasons for which rows of files were refused, with their numbers."""
+def refused_rows(conn: sa.Connection, kind: str, paths: Sequence[Path]) -> list[tuple[str, int]]:
+    """The reasons for which rows of files, as they were last read, were refused; their numbers."""
     query = sa.text(
-        "SELECT q.reason_code, count(*) FROM quarantine q JOIN input_file f USING (input_file_id) "
-        "WHERE f.path = ANY(:p) GROUP BY 1 ORDER BY 2 DESC, 1"
+        "SELECT q.reason_code, count(*) FROM quarantine q JOIN ("
+        "  SELECT DISTINCT ON (path) input_file_id FROM input_file "
+        "  WHERE kind = :kind AND path = ANY(:paths) ORDER BY path, ingested_at DESC"
+        ") f USING (input_file_id) GROUP BY 1 ORDER BY 2 DESC, 1"
     )
-    return [
-        (row[0], row[1]) for row in conn.execute(query, {"p": [str(p.absolute()) for p in paths]})
-    ]
+    given = {"kind": kind, "paths": [str(p.absolute()) for p in paths]}
+    return [(row[0], row[1]) for row in conn.execute(query, given)]

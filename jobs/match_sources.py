@@ -143,7 +143,8 @@ def find_crossmatch(conn: sa.Connection, params: CrossmatchParams) -> int:
         raise UsageError(
             f"{params.left} and {params.right} have not been matched within "
             f"{params.radius_arcsec:g} arcsec",
-            "Run: crosslabel crossmatch",
+            f"Run: crosslabel crossmatch --left {params.left} --right {params.right} "
+            f"--radius {params.radius_arcsec:g}",
         )
     return int(found)
 

@@ -51,8 +51,20 @@ class Description:
         if self.flags:
             lines += ["", "flags"]
             lines += [f"  {n:>9,}  {name}: {meaning}" for name, (n, meaning) in self.flags.items()]
-        lines += ["", *(f"{key}: {value}" for key, value in (s.params or {}).items())]
+        lines += ["", *(f"{key}: {_words(v)}" for key, v in (s.params or {}).items() if _told(v))]
         return "\n".join(lines)
+
+
+def _told(value: Any) -> bool:
+    """Whether a parameter was given at all."""
+    return value is not None and value != ""
+
+
+def _words(value: Any) -> str:
+    """A parameter as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def describe_label_set(conn: sa.Connection, name: str) -> Description:

@@ -195,7 +195,7 @@ def _options(command: Any) -> str:
         if p.required:
             default = "required"
         else:
-            shown = not p.is_flag and p.default not in (None, ())
+            shown = not getattr(p, "is_flag", False) and p.default not in (None, ())
             default = f"`{p.default}`" if shown else ""
         rows.append((word, default, p.help or ""))
     return _markdown(("option", "default", "meaning"), rows) if rows else "It has no options.\n"

@@ -50,6 +50,11 @@ class Place:
 def find_place(home: Path, *, create: bool = False) -> Place:
     """Find the parts; as root, put them where the server's account can reach them."""
     home = home.resolve()
+    if not _can_look_at(home):
+        raise ConfigurationError(
+            f"the home folder {home} cannot be reached: Permission denied",
+            "Give another with --home or CROSSLABEL_HOME",
+        )
     as_root = os.geteuid() == 0
     if create:
         _make_folder(home, open_to_all=as_root)
@@ -80,6 +85,15 @@ def _state_folder(home: Path) -> Path:
         if (made / "pgdata").exists():
             return made
     return home if _others_can_enter(home) else elsewhere
+
+
+def _can_look_at(path: Path) -> bool:
+    """Whether we may pass through all that lies above ``path``."""
+    try:
+        path.exists()
+    except PermissionError:
+        return False
+    return True
 
 
 def _make_folder(folder: Path, *, open_to_all: bool) -> None:

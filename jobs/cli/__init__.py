@@ -31,6 +31,15 @@ for module in (ingest, learn, results, ledger):
     module.register(app)
 
 
+def _show_version(asked: bool) -> None:
+    """Print the version that runs, as exports and runs name it."""
+    if asked:
+        from jobs.engine.ledger import code_version
+
+        typer.echo(f"crosslabel {code_version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     home: Annotated[
@@ -41,6 +50,10 @@ def _options(
         str | None,
         typer.Option(help="A PostgreSQL >= 15 server of your own [CROSSLABEL_DATABASE_URL]."),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
     remember(home, database_url)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Annotated
 
 import typer
 
@@ -84,8 +85,12 @@ def url() -> None:
         say(embedded.start(where.home).url)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def psql(ctx: typer.Context) -> None:
+@app.command(context_settings={"ignore_unknown_options": True})
+def psql(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help='Passed on: -c "SELECT ..."')
+    ] = None,
+) -> None:
     """Open psql on the database; further arguments go to psql."""
     from catalog.store import embedded
 
@@ -99,7 +104,7 @@ def psql(ctx: typer.Context) -> None:
     else:
         embedded.start(where.home)
         command = embedded.psql_command(where.home)
-    os.execv(command[0], [*command, *ctx.args])
+    os.execv(command[0], [*command, *(arguments or ())])
 
 
 def _no_own_server(verb: str) -> None:

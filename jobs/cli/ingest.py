@@ -27,7 +27,7 @@ Files = Annotated[list[Path], typer.Argument(help="FITS files, gzip-compressed o
 Note = Annotated[
     str, typer.Option(help="What readers of these labels should know; shown with every comparison.")
 ]
-Release = Annotated[str, typer.Option(help="Data release, such as dr14.")]
+Release = Annotated[str, typer.Option(help="Data release, such as dr14 or dr12.")]
 
 
 def _catalog(
@@ -47,7 +47,7 @@ def _catalog(
                 db, kind, files, release, max_bad=max_bad, note=note, dry_run=dry, progress=progress
             )
         with db.reader() as conn:
-            refused = refused_rows(conn, files)
+            refused = refused_rows(conn, kind, files)
         if refused and not quiet and not as_json:
             words = ", ".join(f"{n} {code}" for code, n in refused)
             typer.echo(f"in quarantine from these files: {words}", err=True)
@@ -96,7 +96,7 @@ def sample_create(
     preset: Annotated[str, typer.Option(help="clean, or seed-2018 as in the notebook.")] = "clean",
     left: Annotated[str, typer.Option(help="Left catalog of the crossmatch.")] = "apogee/dr14",
     right: Annotated[str, typer.Option(help="Right catalog of the crossmatch.")] = "sdss",
-    radius: Annotated[float, typer.Option(help="Radius of the crossmatch [arcsec].")] = 2.0,
+    radius: Annotated[float, typer.Option(help="Radius of the crossmatch, in arcsec.")] = 2.0,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Select matches; every rejected pair keeps its reason."""
@@ -120,7 +120,7 @@ def register(root: typer.Typer) -> None:
 def crossmatch(
     left: Annotated[str, typer.Option(help="survey or survey/release")] = "apogee/dr14",
     right: Annotated[str, typer.Option(help="survey or survey/release")] = "sdss",
-    radius: Annotated[float, typer.Option(help="Largest separation, inclusive [arcsec].")] = 2.0,
+    radius: Annotated[float, typer.Option(help="Largest separation, inclusive, in arcsec.")] = 2.0,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Find all pairs within a radius; run again after an ingest to bring it up to date."""
@@ -141,11 +141,19 @@ def simulate(
     quiet: Quiet = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Write a small simulated survey in the archives' own file formats."""
+    from catalog.errors import UsageError
     from catalog.files.simulate import write_survey
 
-    counts = write_survey(
-        out, n_matched=matched, n_apogee=apogee, n_sspp=sspp, seed=seed, release=release
-    )
+    try:
+        counts = write_survey(
+            out, n_matched=matched, n_apogee=apogee, n_sspp=sspp, seed=seed, release=release
+        )
+    except ValueError as exc:
+        raise UsageError(str(exc).rstrip("."), "See: crosslabel simulate --help") from exc
+    except OSError as exc:
+        raise UsageError(
+            f"{exc.filename or out} cannot be written: {exc.strerror}", "Name another folder"
+        ) from exc
     if as_json:
         say_json(**counts)
     else:

@@ -289,3 +289,14 @@ def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(
     assert "ingest sspp sspp/dr1: done" in out
     assert f"run 1, ingest apogee aspcap/dr1: {lost}" in err
     assert count(db, "label_set", "name = 'sspp/dr1' AND status = 'complete'") == 1
+
+
+def test_refusals_of_a_wrong_command_are_not_those_of_the_right_one(
+    cli: Cli, survey: tuple[Path, dict[str, int]]
+) -> None:
+    file = survey[0] / "allStar-l31c.2.fits"
+    code, _, err = cli("ingest", "sspp", file, "--release", "dr12")
+    assert (code, "MISSING_COLUMN" in err) == (65, True)
+    code, out, err = cli("ingest", "apogee", file, "--release", "dr14")
+    assert code == 0
+    assert "quarantine" not in out + err
