@@ -6,8 +6,9 @@ a range of rows: one COPY into a staging table, then an upsert per table, and th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,8 +153,8 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
     def compute(conn: sa.Connection, key: str) -> _Batch:
         _, i, _, rows = key.split()
         start, stop = (int(x) for x in rows.split("-"))
-        file = files.get(int(i))
-        return _Batch(file.read(start, stop), files.identity(int(i)), file.n_rows)
+        block = files.read(int(i), start, stop)
+        return _Batch(block, files.identity(int(i)), files.get(int(i)).n_rows)
 
     def write(conn: sa.Connection, run: Run, batch: _Batch) -> int:
         return _write(conn, fmt, building_edition(conn, run.run_id), batch, params)
@@ -178,17 +179,32 @@ class _OpenFiles:
         self._asked = 0
         self._stack = ExitStack()
         self._open: dict[int, CatalogFile] = {}
+        self._found: dict[int, os.stat_result] = {}  # as it was before it was checked
 
     def identity(self, i: int) -> FileIdentity:
-        """What the i-th file is."""
+        """What the i-th file is, or was when it was opened."""
         path = Path(self._params.paths[i])
-        return FileIdentity(path, path.stat().st_size, self._params.digests[i])
+        return FileIdentity(path, self._found[i].st_size, self._params.digests[i])
+
+    def read(self, i: int, start: int, stop: int) -> Block:
+        """Some rows of the i-th file, unless somebody has written into it since it was checked."""
+        block = self.get(i).read(start, stop)
+        path, before = Path(self._params.paths[i]), self._found[i]
+        with suppress(FileNotFoundError):  # what is open stays whole, also when it is removed
+            now = path.stat()
+            if now.st_ino == before.st_ino and now.st_mtime_ns != before.st_mtime_ns:
+                raise BadInputError(
+                    "CHANGED", f"{path} was written to while it was read", "Ingest it again"
+                )
+        return block
 
     def get(self, i: int) -> CatalogFile:
         """The i-th file, opened and checked."""
         if i not in self._open:
             self._asked = i
             path = Path(self._params.paths[i])
+            with suppress(OSError):  # the next line says what is wrong
+                self._found[i] = path.stat()
             if file_identity(path).sha256 != self._params.digests[i]:
                 raise BadInputError(
                     "CHANGED",

@@ -22,7 +22,7 @@ from catalog.store.db import Database
 from jobs.cli import main
 from jobs.engine import ledger
 from jobs.engine.params import params_hash, to_dict
-from jobs.ingest_catalog import CatalogParams, ingest_job
+from jobs.ingest_catalog import CatalogParams, ingest_catalog, ingest_job
 from tests.conftest import libpq_url
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -300,3 +300,30 @@ def test_refusals_of_a_wrong_command_are_not_those_of_the_right_one(
     code, out, err = cli("ingest", "apogee", file, "--release", "dr14")
     assert code == 0
     assert "quarantine" not in out + err
+
+
+@pytest.mark.parametrize("event", ["removed", "replaced", "written to"])
+def test_file_that_does_not_stay_as_it_is(
+    db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path, event: str
+) -> None:
+    """What is open stays whole when its name goes; what is written into is not what was checked."""
+    file, other = tmp_path / "all.fits", tmp_path / "other.fits"
+    for path in (file, other):
+        shutil.copy(survey[0] / "allStar-l31c.2.fits", path)
+    seen = []
+
+    def progress(job: str, done: int, total: int) -> None:
+        seen.append(done)
+        if done == 1 and seen.count(1) == 1:
+            if event == "removed":
+                file.unlink()
+            elif event == "replaced":
+                other.rename(file)
+            else:
+                with fits.open(file, mode="update") as hdus:
+                    hdus[1].data["TEFF"] += 10
+
+    run = ingest_catalog(db, "apogee", [file], "dr1", rows_per_chunk=50, progress=progress)
+    assert run.state == ("failed" if event == "written to" else "succeeded")
+    assert ("[CHANGED]" in " ".join(run.errors)) == (event == "written to")
+    assert count(db, "label_set", "status = 'complete'") == (event != "written to")
