@@ -7,6 +7,7 @@ a spectrum without usable pixels is recorded, with its state, but has no arrays.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, SourceUnavailableError
 from catalog.files.archive import list_spectra
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
@@ -34,6 +35,7 @@ from jobs.engine.params import NOT_HASHED
 
 FILES_PER_CHUNK = 50
 KIND = "spectrum"
+UNREADABLE = "UNREADABLE"  # reason code, and in place of a checksum
 
 
 @dataclass(frozen=True)
@@ -77,26 +79,34 @@ def read_any(path: Path) -> SpectrumFile:
 
 def ingest_spectra_job(params: SpectraParams, db: Database) -> Job:
     """The ingest of all spectra below some paths as a job (``db``: see `jobs.registry`)."""
+    listed: list[str] = []  # in the order of the chunks' keys; looked up once per process
 
-    def new_files(conn: sa.Connection, files: Sequence[Path]) -> list[FileIdentity]:
-        known = known_files(conn, KIND)
-        identities = [file_identity(path.absolute()) for path in files]
+    def list_files() -> list[str]:
+        if not listed:
+            listed.extend(sorted(str(p.absolute()) for p in list_spectra(params.paths)))
+        return listed
+
+    def new_files(conn: sa.Connection, files: Sequence[str]) -> list[FileIdentity]:
+        known = known_files(conn, KIND, files)
+        identities = [_identify(path) for path in map(Path, files) if path.exists()]
         return [i for i in identities if (str(i.path), i.sha256) not in known]
 
     def plan(conn: sa.Connection) -> list[str]:
-        paths = [str(i.path) for i in new_files(conn, list_spectra(params.paths))]
+        listed.clear()
+        paths = [str(i.path) for i in new_files(conn, list_files())]
         n = params.files_per_chunk
         chunks = [paths[i : i + n] for i in range(0, len(paths), n)]
         return [json.dumps([chunk[0], chunk[-1]], ensure_ascii=False) for chunk in chunks]
 
     def compute(conn: sa.Connection, key: str) -> list[_Read]:
         first, last = json.loads(key)
-        inside = [p for p in list_spectra(params.paths) if first <= str(p.absolute()) <= last]
+        files = list_files()
+        inside = files[bisect_left(files, first) : bisect_right(files, last)]
         return [_read(identity) for identity in new_files(conn, inside)]
 
     def finish(conn: sa.Connection, run: Run) -> int:
-        files = [str(p.absolute()) for p in list_spectra(params.paths)]
-        refused = refused_files(conn, files)
+        files = list_spectra(params.paths)
+        refused = refused_files(conn, params.paths)
         if len(refused) > params.max_bad * len(files):
             raise BadInputError(
                 refused[0][1],
@@ -111,18 +121,35 @@ def ingest_spectra_job(params: SpectraParams, db: Database) -> Job:
     )  # fmt: skip
 
 
-def refused_files(conn: sa.Connection, paths: Sequence[str]) -> list[tuple[str, str, str]]:
-    """The (path, reason code, detail) of files in the quarantine, in order."""
+def refused_files(conn: sa.Connection, roots: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The (path, reason code, detail) of files below some paths that are refused as they are now.
+
+    Of several versions of a file only the newest counts.
+    """
     query = sa.text(
         "SELECT f.path, q.reason_code, q.detail FROM quarantine q JOIN input_file f "
-        "USING (input_file_id) WHERE f.kind = :kind AND f.path = ANY(:paths) ORDER BY f.path"
+        "USING (input_file_id) WHERE f.kind = :kind AND f.path = ANY(:paths) AND NOT EXISTS "
+        "(SELECT 1 FROM input_file n WHERE n.kind = f.kind AND n.path = f.path "
+        "AND n.input_file_id > f.input_file_id) ORDER BY f.path"
     )
-    rows = conn.execute(query, {"kind": KIND, "paths": list(paths)})
+    paths = [str(p.absolute()) for p in list_spectra(roots)]
+    rows = conn.execute(query, {"kind": KIND, "paths": paths})
     return [(row.path, row.reason_code, row.detail) for row in rows]
+
+
+def _identify(path: Path) -> FileIdentity:
+    """What a file is; one that cannot be opened is known by its path alone, and tried again."""
+    try:
+        return file_identity(path)
+    except (SourceUnavailableError, OSError):
+        return FileIdentity(path, 0, UNREADABLE)
 
 
 def _read(identity: FileIdentity) -> _Read:
     """Read one file; what is wrong with it becomes a reason."""
+    if identity.sha256 == UNREADABLE:
+        detail = f"{identity.path} cannot be read: look at its permissions and its disk"
+        return _Read(identity, None, BadItem("", None, UNREADABLE, detail))
     try:
         spectrum = read_any(identity.path)
     except BadInputError as exc:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -37,15 +37,16 @@ def register_file(
     ).scalar_one()  # fmt: skip
 
 
-def known_files(conn: sa.Connection, kind: str) -> set[tuple[str, str]]:
-    """The (path, sha256) of files that were read; a blank spectrum is read, a bad file is not."""
+def known_files(conn: sa.Connection, kind: str, paths: Sequence[str]) -> set[tuple[str, str]]:
+    """The (path, sha256) of those that were read: of blank spectra too, not of bad files."""
     rows = conn.execute(
         sa.text(
-            "SELECT f.path, f.sha256 FROM input_file f WHERE f.kind = :kind AND NOT EXISTS ("
+            "SELECT f.path, f.sha256 FROM input_file f WHERE f.kind = :kind "
+            "AND f.path = ANY(:paths) AND NOT EXISTS ("
             "SELECT 1 FROM quarantine q WHERE q.input_file_id = f.input_file_id "
             "AND q.item_key = '' AND q.reason_code NOT IN ('ZERO_SPECTRUM', 'NO_GOOD_PIXELS'))"
         ),
-        {"kind": kind},
+        {"kind": kind, "paths": list(paths)},
     )
     return {(row.path, row.sha256) for row in rows}
 

@@ -327,3 +327,17 @@ def test_file_that_does_not_stay_as_it_is(
     assert run.state == ("failed" if event == "written to" else "succeeded")
     assert ("[CHANGED]" in " ".join(run.errors)) == (event == "written to")
     assert count(db, "label_set", "status = 'complete'") == (event != "written to")
+
+
+def test_folders_whose_names_begin_alike_are_all_read(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    """By folders ``a`` comes before ``a-b``; as text ``a-b/`` comes before ``a/``."""
+    files = sorted((survey[0] / "spectra").rglob("spec-*.fits"))[:4]
+    for name, file in zip(("a", "a-b", "a.c", "a d"), files, strict=True):
+        (tmp_path / name).mkdir()
+        shutil.copy(file, tmp_path / name)
+    words = ("ingest", "spectra", tmp_path, "--max-bad", 1)  # one of the four is blank
+    assert cli(*words)[0] == 0
+    assert count(db, "spectrum_blob") == len(files)
+    assert "nothing to do" in cli(*words)[1]
