@@ -6,9 +6,7 @@ a range of rows: one COPY into a staging table, then an upsert per table, and th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from catalog.store.columns import LABELS, error_of
 from catalog.store.db import Database
 from catalog.store.inputs import quarantine_items, register_file
 from catalog.store.labels import (
+    SIMULATED,
     begin_edition,
     building_edition,
     discard_building,
@@ -30,12 +29,13 @@ from catalog.store.labels import (
     register_flags,
 )
 from catalog.store.schema import source, star, stellar_label
-from jobs.catalog_formats import FORMATS, CatalogFile, Format
+from jobs.catalog_formats import FORMATS, Format
 from jobs.engine.job import Job, Progress, RunSummary
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
 from jobs.names import check_label_set_name, check_release
+from jobs.open_files import OpenFiles
 
 ROWS_PER_CHUNK = 10_000
 _LABEL_COLUMNS = [c for label in LABELS for c in (label, error_of(label))]
@@ -118,7 +118,11 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
     fmt = FORMATS[params.format]
     name = f"{fmt.label_set}/{params.release}"
     inputs = digest([params.format, params.release, sorted(params.digests)])
-    files = _OpenFiles(fmt, params)
+    files = OpenFiles(fmt, params.release, params.paths, params.digests)
+
+    def refuse(conn: sa.Connection, exc: BadInputError) -> None:
+        file_id = register_file(conn, files.asked_last, params.format, release=params.release)
+        quarantine_items(conn, file_id, [BadItem("", None, exc.reason_code, exc.reason)])
 
     def plan(conn: sa.Connection) -> list[str]:
         check_label_set_name(conn, name, "survey")
@@ -143,7 +147,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
         simulated = any(files.get(i).simulated for i in range(len(params.paths)))
         begin_edition(
             conn, name, "survey", run_id=run.run_id, inputs_hash=inputs,
-            description=fmt.description + "; SIMULATED, not measured" * simulated,
+            description=fmt.description + SIMULATED * simulated,
             params={"release": params.release, "sha256": list(params.digests),
                     "files": [Path(p).name for p in params.paths], "note": params.note,
                     "simulated": simulated},
@@ -166,63 +170,9 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
 
     return Job(
         kind=f"ingest {params.format}", target=name, params=params, plan=plan, compute=compute,
-        write=write, begin=begin, finish=finish, refuse=files.refuse, close=files.close,
+        write=write, begin=begin, finish=finish, refuse=refuse, close=files.close,
         abandon=lambda conn, run: discard_building(conn, run.run_id),
     )  # fmt: skip
-
-
-class _OpenFiles:
-    """The files of a run, opened when first needed and kept open: checking one is slow."""
-
-    def __init__(self, fmt: Format, params: CatalogParams) -> None:
-        self._fmt, self._params = fmt, params
-        self._asked = 0
-        self._stack = ExitStack()
-        self._open: dict[int, CatalogFile] = {}
-        self._found: dict[int, os.stat_result] = {}  # as it was before it was checked
-
-    def identity(self, i: int) -> FileIdentity:
-        """What the i-th file is, or was when it was opened."""
-        path = Path(self._params.paths[i])
-        return FileIdentity(path, self._found[i].st_size, self._params.digests[i])
-
-    def read(self, i: int, start: int, stop: int) -> Block:
-        """Some rows of the i-th file, unless somebody has written into it since it was checked."""
-        block = self.get(i).read(start, stop)
-        path, before = Path(self._params.paths[i]), self._found[i]
-        with suppress(FileNotFoundError):  # what is open stays whole, also when it is removed
-            now = path.stat()
-            if now.st_ino == before.st_ino and now.st_mtime_ns != before.st_mtime_ns:
-                raise BadInputError(
-                    "CHANGED", f"{path} was written to while it was read", "Ingest it again"
-                )
-        return block
-
-    def get(self, i: int) -> CatalogFile:
-        """The i-th file, opened and checked."""
-        if i not in self._open:
-            self._asked = i
-            path = Path(self._params.paths[i])
-            with suppress(OSError):  # the next line says what is wrong
-                self._found[i] = path.stat()
-            if file_identity(path).sha256 != self._params.digests[i]:
-                raise BadInputError(
-                    "CHANGED",
-                    f"{path} is not the file that this run began with",
-                    "Ingest it again; the unfinished run is then abandoned",
-                )
-            self._open[i] = self._stack.enter_context(self._fmt.open(path, self._params.release))
-        return self._open[i]
-
-    def refuse(self, conn: sa.Connection, exc: BadInputError) -> None:
-        """Record that the file asked for last cannot be used."""
-        identity = self.identity(self._asked)
-        file_id = register_file(conn, identity, self._params.format, release=self._params.release)
-        quarantine_items(conn, file_id, [BadItem("", None, exc.reason_code, exc.reason)])
-
-    def close(self) -> None:
-        """Close all files."""
-        self._stack.close()
 
 
 def _write(

@@ -31,11 +31,17 @@ class TrainedModel:
     recipe: str
     recipe_version: int
     sha256: str
+    label_set_id: int | None
 
     @property
     def full_name(self) -> str:
         """``name@edition``."""
         return f"{self.name}@{self.edition}"
+
+
+def training_sources(conn: sa.Connection, model_id: int) -> list[int]:
+    """The sources of the spectra that a model was trained on."""
+    return list(conn.scalars(sa.select(member.c.source_id).where(member.c.model_id == model_id)))
 
 
 def complete_models(conn: sa.Connection, name: str) -> list[TrainedModel]:

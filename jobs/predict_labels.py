@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from catalog.errors import ChunkFailed, UsageError
 from catalog.store.db import Database
 from catalog.store.labels import (
+    SIMULATED,
     begin_edition,
     building_edition,
     discard_building,
+    is_simulated,
     publish,
     register_flags,
 )
@@ -29,6 +31,7 @@ from jobs.model_rows import (
     TrainedModel,
     find_model,
     read_artifact,
+    training_sources,
 )
 from jobs.names import check_label_set_name, check_name
 from jobs.normalized_rows import (
@@ -135,10 +138,12 @@ def predict_job(params: PredictParams, db: Database) -> Job:
 
     def begin(conn: sa.Connection, run: Run) -> int:
         register_flags(conn, params.name, dict(predict.FLAG_BITS))
+        simulated = is_simulated(conn, trained.label_set_id)
         begin_edition(
             conn, params.name, "prediction", run_id=run.run_id, inputs_hash=params.inputs,
-            model_id=trained.model_id, params=run.params,
-            description=f"Labels of spectra by model {trained.full_name}",
+            model_id=trained.model_id, params=run.params | {"simulated": simulated},
+            description=f"Labels of spectra by model {trained.full_name}"
+            + SIMULATED * simulated,
         )  # fmt: skip
         return 0
 
@@ -155,7 +160,9 @@ def predict_job(params: PredictParams, db: Database) -> Job:
             loaded[0].n_pixels,
         )  # fmt: skip
         found = loaded[0].predict(spectra.flux, spectra.ivar, spectra.continuum)
-        return Batch(spectra.source_id, found)
+        trained_on = np.isin(spectra.source_id, training_sources(conn, trained.model_id))
+        flags = predict.mark_trained_on(found.flags, trained_on)
+        return Batch(spectra.source_id, dataclasses.replace(found, flags=flags))
 
     def write(conn: sa.Connection, run: Run, batch: Batch) -> int:
         edition = building_edition(conn, run.run_id)

@@ -8,10 +8,7 @@ training that is stopped anywhere ends with the same model as one that is not.
 from __future__ import annotations
 
 import dataclasses
-import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
@@ -20,16 +17,18 @@ import sqlalchemy as sa
 from catalog.errors import ChunkFailed, UsageError
 from catalog.store.db import Database
 from catalog.store.labels import (
+    SIMULATED,
     begin_edition,
     building_edition,
     discard_building,
     find_label_set,
+    is_simulated,
     publish,
     register_flags,
 )
 from catalog.store.samples import sample_id_of
 from jobs.engine.job import Job
-from jobs.engine.ledger import Run, code_version
+from jobs.engine.ledger import Run
 from jobs.engine.params import params_hash
 from jobs.model_rows import (
     begin_model,
@@ -47,58 +46,12 @@ from jobs.model_rows import (
 from jobs.names import check_label_set_name, check_name
 from jobs.normalized_rows import find_recipe
 from jobs.prediction_rows import write_predictions
-from jobs.training_rows import TrainingRows, check_labels, read_training_data, read_training_rows
-from models.continuum import RECIPES, Recipe
+from jobs.train_params import TrainParams, library_versions, make_spec, recipe_name
+from jobs.training_rows import TrainingRows, read_training_data, read_training_rows
+from models.continuum import Recipe
 from models.records import Step, TrainingData, TrainSpec
 
 KIND = "train"
-LIBRARIES = ("numpy", "jax", "flax", "optax")
-
-
-@dataclass(frozen=True)
-class TrainParams:
-    """What is trained, on what.
-
-    Attributes
-    ----------
-    name : str
-        Name of the model; its out-of-fold label set is ``NAME/oof``.
-    preset : str
-        ``default``, ``seed-2018``, ``ridge`` or ``cannon``.
-    sample : str
-        The accepted pairs of this sample are trained on.
-    target : str
-        Label set to learn: ``name``, or ``name@edition``, which `train_job` makes of it.
-    recipe : str, optional
-        Normalization of the spectra; if not given, that of the preset's name, else ``default``.
-    labels : tuple of str
-        Labels to learn.
-    folds, epochs, reverse_epochs, rounds, validation, seed, members, components
-        As in `models.records.TrainSpec`.
-    inputs : str
-        Digest of keys, labels and spectra trained on; `train_job` fills it in.
-    """
-
-    name: str
-    preset: str
-    sample: str
-    target: str = "aspcap/dr14"
-    recipe: str | None = None
-    labels: tuple[str, ...] = ("teff", "logg", "fe_h")
-    folds: int = 10
-    epochs: int | None = None
-    reverse_epochs: int | None = None
-    rounds: int = 2
-    validation: float = 0.0
-    seed: int = 0
-    members: int = 5
-    components: int = 64
-    inputs: str = ""
-
-    @property
-    def out_of_fold_set(self) -> str:
-        """Name of the out-of-fold label set."""
-        return f"{self.name}/oof"
 
 
 class Batch(NamedTuple):
@@ -128,15 +81,20 @@ def train_job(params: TrainParams, db: Database) -> Job:
     from models import trainer  # JAX loads when a training needs it
     from models.predict import FLAG_BITS
 
-    params = dataclasses.replace(params, recipe=_recipe_name(params))
+    params = dataclasses.replace(params, recipe=recipe_name(params))
     spec = make_spec(params)
     recipe = find_recipe(spec.recipe)
     check_name(params.name, "model")
     with db.reader() as conn:
         check_label_set_name(conn, params.out_of_fold_set, "out_of_fold")
         if not params.inputs:
-            target = find_label_set(conn, params.target).full_name
-            params = dataclasses.replace(params, target=target)
+            target = find_label_set(conn, params.target)
+            if target.kind != "survey":
+                raise UsageError(
+                    f"{target.full_name} was made by a model: what it was trained on is in it",
+                    "Learn from a survey's label set; crosslabel labels list shows them",
+                )
+            params = dataclasses.replace(params, target=target.full_name)
             params = dataclasses.replace(params, inputs=_read_rows(conn, params, recipe).inputs)
     versions = library_versions()
 
@@ -164,6 +122,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
 
     def begin(conn: sa.Connection, run: Run) -> int:
         label_set_id = find_label_set(conn, params.target).label_set_id
+        simulated = is_simulated(conn, label_set_id)
         model_id = begin_model(
             conn, run, params.name,
             {
@@ -176,9 +135,9 @@ def train_job(params: TrainParams, db: Database) -> Job:
         )  # fmt: skip
         begin_edition(
             conn, params.out_of_fold_set, "out_of_fold", run_id=run.run_id, model_id=model_id,
-            inputs_hash=run.params_hash, params=run.params,
-            description=f"Labels of the training stars of model {params.name}, each by a network "
-            "that never saw the star",
+            inputs_hash=run.params_hash, params=run.params | {"simulated": simulated},
+            description=f"Labels of the training stars of model {params.name}, each by a fit "
+            "that never saw the star" + SIMULATED * simulated,
         )  # fmt: skip
         register_flags(conn, params.out_of_fold_set, dict(FLAG_BITS))
         return 0
@@ -218,39 +177,6 @@ def train_job(params: TrainParams, db: Database) -> Job:
         write=lambda conn, run, batch: _write(conn, run, params, batch),
         begin=begin, finish=finish, abandon=abandon, ordered=True,
     )  # fmt: skip
-
-
-def make_spec(params: TrainParams) -> TrainSpec:
-    """What `models.trainer` is asked for.
-
-    Raises
-    ------
-    UsageError
-        If it makes no sense.
-    """
-    check_labels(params.labels)
-    shared = {f.name for f in dataclasses.fields(TrainSpec)} & {
-        f.name for f in dataclasses.fields(params)
-    }
-    values = {name: getattr(params, name) for name in shared}
-    try:
-        return TrainSpec(**values | {"recipe": _recipe_name(params)})
-    except ValueError as exc:
-        raise UsageError(str(exc).rstrip(".")) from exc
-
-
-def _recipe_name(params: TrainParams) -> str:
-    """The recipe asked for, else that of the preset."""
-    return params.recipe or (params.preset if params.preset in RECIPES else "default")
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what the numbers of a model depend on."""
-    return {
-        "crosslabel": code_version(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
 
 
 def _read_rows(conn: sa.Connection, params: TrainParams, recipe: Recipe) -> TrainingRows:

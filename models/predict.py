@@ -28,6 +28,11 @@ FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
         4: ("MISSING_ARM", "less than a tenth of the blue or of the red half is good"),
         5: ("NO_INFORMATION", "no good pixel: labels are missing"),
         6: ("HIGH_CHI2", "reproduced worse than 99% of the training spectra, when left out"),
+        7: (
+            "TRAINED_ON",
+            "the model was trained on this spectrum: the out-of-fold set has honest labels; "
+            "distance and chi-square are not judged",
+        ),
     }
 )
 """Bit number -> (name, meaning) of `Predictions.flags`."""
@@ -35,6 +40,24 @@ FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
 MIN_SNR = 20.0
 MIN_GOOD = 0.8
 ARM_FRACTION = 0.1
+
+
+def mark_trained_on(flags: NDArray[np.int64], trained_on: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Flag the spectra that the model was trained on, in place of what compares with those.
+
+    A basis follows its own training spectra so closely that their distance and chi-square cannot
+    be held against limits that come from left-out ones.
+
+    Parameters
+    ----------
+    flags : ndarray of int64, shape (n,)
+        As `Model.predict` gives them.
+    trained_on : ndarray of bool, shape (n,)
+        Whether the model was trained on the spectrum.
+    """
+    bit = {name: np.int64(1 << b) for b, (name, _) in FLAG_BITS.items()}
+    kept = flags & ~(bit["FAR_FROM_TRAINING"] | bit["HIGH_CHI2"])
+    return np.where(trained_on, kept | bit["TRAINED_ON"], flags)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,8 @@ Neither an error head nor an ensemble is calibrated by itself. The raw errors ar
 factors, one per label and cell, chosen such that 68.27% of the out-of-fold differences lie within
 the combined error (split-conformal scaling). A cell is a range of signal-to-noise ratio for giants
 or for dwarfs, by predicted log g; without that label, for a range of distance to the training
-spectra. Thinly filled cells use the factor of their regime, or else of all spectra.
+spectra. Thinly filled cells use the factor of their regime, or else of all spectra. No error is
+claimed that is too small, beside those of the known labels, to show in that many differences.
 """
 
 from __future__ import annotations
@@ -104,19 +105,30 @@ def fit_calibration(
     factor = np.ones((delta.shape[1], *shape))
     excess = delta**2 - np.nan_to_num(label_error) ** 2
     ratio = np.divide(excess, sigma**2, out=np.full(delta.shape, np.nan), where=sigma > 0.0)
+    # The known labels' share of a squared ratio: what the predicted errors cannot be told from.
+    share = np.divide(
+        np.nan_to_num(label_error) ** 2, sigma**2, out=np.zeros(delta.shape), where=sigma > 0.0
+    )
     for j, (r, c) in ((j, cell) for j in range(delta.shape[1]) for cell in np.ndindex(*shape)):
         usable = np.isfinite(ratio[:, j])
         for chosen in (usable & (column == c) & (row == r), usable & (column == c), usable):
             if chosen.sum() >= MIN_CELL or (chosen is usable and usable.any()):
-                factor[j, r, c] = _factor(ratio[chosen, j])
+                factor[j, r, c] = _factor(ratio[chosen, j], share[chosen, j])
                 break
     return {**edges, "calibration/factor": factor}
 
 
-def _factor(squared_ratio: FloatArray) -> float:
-    """Factor on sigma that covers the wanted fraction of squared ratios, with conformal rank."""
-    level = min(1.0, LEVEL * (1.0 + 1.0 / squared_ratio.size))
-    return float(np.sqrt(max(np.quantile(squared_ratio, level), MIN_FACTOR**2)))
+def _factor(squared_ratio: FloatArray, share: FloatArray) -> float:
+    """Factor on sigma that covers the wanted fraction of squared ratios, with conformal rank.
+
+    The scatter of n differences is known to a fraction of 1 / sqrt(2 n). A predicted error whose
+    square is less than sqrt(2 / n) of the known labels' own cannot be told from none, so that is
+    the least that is claimed: few differences from a noisy reference do not prove a small error.
+    """
+    n = squared_ratio.size
+    level = min(1.0, LEVEL * (1.0 + 1.0 / n))
+    least = max(np.median(share) * np.sqrt(2.0 / n), MIN_FACTOR**2)
+    return float(np.sqrt(max(np.quantile(squared_ratio, level), least)))
 
 
 def _cell(

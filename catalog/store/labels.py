@@ -12,6 +12,9 @@ import sqlalchemy as sa
 from catalog.errors import CrosslabelError, UsageError
 from catalog.store.schema import flag_bit, label_set, stellar_label
 
+#: What the description of a label set ends with where nobody measured what it rests on.
+SIMULATED = "; SIMULATED, not measured"
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -136,6 +139,12 @@ def find_label_set(conn: sa.Connection, name: str) -> LabelSet:
         have = ", ".join(s.name for s in list_label_sets(conn)) or "none yet"
         raise UsageError(f"there is no label set {name}", f"Complete label sets: {have}")
     return LabelSet(*row)
+
+
+def is_simulated(conn: sa.Connection, label_set_id: int | None) -> bool:
+    """Whether a label set says that nobody measured what it rests on."""
+    query = sa.select(label_set.c.params).where(label_set.c.label_set_id == label_set_id)
+    return bool((conn.scalar(query) or {}).get("simulated"))
 
 
 def register_flags(conn: sa.Connection, producer: str, bits: Mapping[int, tuple[str, str]]) -> None:

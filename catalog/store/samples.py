@@ -44,10 +44,7 @@ def find_sample(conn: sa.Connection, name: str) -> Sample:
     """
     row = conn.execute(sa.select(*_FIELDS).where(sample.c.name == name)).first()
     if row is None:
-        have = (
-            ", ".join(s.name for s in list_samples(conn))
-            or "none; run sample create"
-        )
+        have = ", ".join(s.name for s in list_samples(conn)) or "none; run sample create"
         raise UsageError(f"there is no sample {name}", f"Samples: {have}")
     return Sample(*row)
 

@@ -44,7 +44,7 @@ def train(
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 10,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the preset's by default.")] = None,
     reverse_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the reverse network.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=2, help="Rounds of the seed-2018 normalization.")] = 2,
+    rounds: Annotated[int | None, typer.Option(min=1, max=2, help="Rounds of normalization of seed-2018; 2 if not given.")] = None,
     validation: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction held out in a run that records loss curves.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,

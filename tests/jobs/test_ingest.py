@@ -341,3 +341,23 @@ def test_folders_whose_names_begin_alike_are_all_read(
     assert cli(*words)[0] == 0
     assert count(db, "spectrum_blob") == len(files)
     assert "nothing to do" in cli(*words)[1]
+
+
+def test_an_unreadable_file_does_not_hold_up_the_others(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    *good, late = sorted((survey[0] / "spectra").rglob("spec-*.fits"))[:13]
+    for file in good:
+        shutil.copy(file, tmp_path / file.name)
+    closed = tmp_path / "spec-0001-50000-0001.fits"
+    closed.symlink_to("/proc/self/mem")  # opens, and fails to be read, for root too
+    code, _, err = cli("ingest", "spectra", tmp_path, "--max-bad", 0.5)
+    assert code == 0
+    assert f"refused [UNREADABLE] {closed}" in err
+    assert count(db, "spectrum_blob") == 12
+    closed.unlink()
+    shutil.copy(late, tmp_path / late.name)
+    code, _, err = cli("ingest", "spectra", tmp_path)
+    assert code == 0
+    assert "UNREADABLE" not in err
+    assert count(db, "spectrum_blob") == 13

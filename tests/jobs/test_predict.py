@@ -13,7 +13,7 @@ from catalog.store.spectra import encode, read_normalized
 from jobs.engine.job import RunSummary
 from jobs.engine.runner import run_job
 from jobs.predict_labels import PredictParams, predict_job, prediction_report
-from models.predict import FLAG_BITS, load
+from models.predict import FLAG_BITS, load, mark_trained_on
 
 FORGET_FIVE = """
     DELETE FROM normalized_spectrum WHERE recipe = 'default' AND source_id IN (
@@ -57,7 +57,14 @@ def test_all_normalized_spectra_are_labelled_by_the_stored_model(trained, params
     place = np.searchsorted(spectra.source_id, ids)
     stored = np.array([row[:6] for row in labels.values()], float)
     np.testing.assert_allclose(stored[:, :3], direct.values[place], rtol=1e-4, atol=1e-3)
-    assert [row[6] for row in labels.values()] == direct.flags[place].tolist()
+    query = "SELECT source_id FROM training_member JOIN model USING (model_id) WHERE name = :n"
+    with trained.reader() as conn:
+        member = conn.scalars(sa.text(query), {"n": params.name}).all()
+    trained_on = np.isin(spectra.source_id, member)
+    assert trained_on.any()
+    assert not trained_on.all()
+    flags = mark_trained_on(direct.flags, trained_on)
+    assert [row[6] for row in labels.values()] == flags[place].tolist()
     if params.preset == "default":
         np.testing.assert_allclose(stored[:, 3:], direct.sigma[place], rtol=1e-4)
         assert all(len(row[7]) == len(row[8]) == 3 for row in labels.values())

@@ -265,6 +265,7 @@ def test_spectra_that_are_not_normalized_name_the_command(survey):
         ({"sample": "dirty"}, "there is no sample dirty"),
         ({"target": "aspcap/dr99"}, "there is no label set aspcap/dr99"),
         ({"name": "a@1"}, "cannot be the name of a model"),
+        ({"rounds": 2}, "only seed-2018 has a reverse network"),
         ({"labels": ("c_fe",)}, "has any of c_fe"),
     ],
 )
@@ -314,3 +315,9 @@ def test_ridge_trains_end_to_end_on_the_default_recipe(survey):
     )
     assert metrics["teff.mae"] < 0.6 * spread
     assert train(survey, params).state == "idle"
+
+
+def test_a_model_does_not_learn_from_a_model(trained):
+    params = dataclasses.replace(DEFAULT, name="copy", target="small/oof")
+    with pytest.raises(UsageError, match="small/oof@1 was made by a model"):
+        train_job(params, trained)

@@ -211,6 +211,26 @@ def test_calibration_gives_the_coverage_it_promises(names, edge):
         assert np.nanmean(pulls[cut] < 1) == pytest.approx(0.683, abs=0.06)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_noisy_reference_does_not_prove_small_errors(seed):
+    """Known labels with errors of 60 hide predictions that are good to 25: no less is claimed."""
+    rng = np.random.default_rng(seed)
+    n, truth, reference = 150, 25.0, 60.0
+    snr, logg = rng.uniform(20, 60, n), rng.uniform(1.0, 3.0, n)
+    sigma = np.full((n, 1), 5.0)  # an error head learns little where the labels are noisy
+    delta = np.hypot(truth, reference) * rng.standard_normal((n, 1))
+    error = np.full((n, 1), reference)
+    fit = uncertainty.fit_calibration(("logg",), delta, sigma, error, snr, logg)
+    stated = uncertainty.calibrate(fit, sigma, snr, logg)
+    assert 0.7 * truth < stated.min()
+    assert stated.max() < 3.0 * truth
+    enough = uncertainty.fit_calibration(
+        ("logg",), *(np.tile(a, (400, 1)) for a in (delta, sigma, error)),
+        np.tile(snr, 400), np.tile(logg, 400),
+    )  # fmt: skip
+    assert enough["calibration/factor"].min() < fit["calibration/factor"].min() + 1e-9
+
+
 def test_a_thin_cell_borrows_from_its_regime_and_then_from_all():
     n = 300
     rng = np.random.default_rng(0)

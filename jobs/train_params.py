@@ -1,0 +1,102 @@
+"""What can be said of a training, and what it means to `models.trainer`."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from catalog.errors import UsageError
+from jobs.engine.ledger import code_version
+from jobs.training_rows import check_labels
+from models.continuum import RECIPES
+from models.records import TrainSpec
+
+LIBRARIES = ("numpy", "jax", "flax", "optax")
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """What is trained, on what.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model; its out-of-fold label set is ``NAME/oof``.
+    preset : str
+        ``default``, ``seed-2018``, ``ridge`` or ``cannon``.
+    sample : str
+        The accepted pairs of this sample are trained on.
+    target : str
+        Label set to learn: ``name``, or ``name@edition``, which `train_job` makes of it.
+    recipe : str, optional
+        Normalization of the spectra; if not given, that of the preset's name, else ``default``.
+    labels : tuple of str
+        Labels to learn.
+    folds, epochs, reverse_epochs, rounds, validation, seed, members, components
+        As in `models.records.TrainSpec`.
+    inputs : str
+        Digest of keys, labels and spectra trained on; `train_job` fills it in.
+    """
+
+    name: str
+    preset: str
+    sample: str
+    target: str = "aspcap/dr14"
+    recipe: str | None = None
+    labels: tuple[str, ...] = ("teff", "logg", "fe_h")
+    folds: int = 10
+    epochs: int | None = None
+    reverse_epochs: int | None = None
+    rounds: int | None = None
+    validation: float = 0.0
+    seed: int = 0
+    members: int = 5
+    components: int = 64
+    inputs: str = ""
+
+    @property
+    def out_of_fold_set(self) -> str:
+        """Name of the out-of-fold label set."""
+        return f"{self.name}/oof"
+
+
+def make_spec(params: TrainParams) -> TrainSpec:
+    """What `models.trainer` is asked for.
+
+    Raises
+    ------
+    UsageError
+        If it makes no sense.
+    """
+    check_labels(params.labels)
+    shared = {f.name for f in dataclasses.fields(TrainSpec)} & {
+        f.name for f in dataclasses.fields(params)
+    }
+    values = {name: getattr(params, name) for name in shared}
+    if params.preset != "seed-2018" and (params.rounds or params.reverse_epochs):
+        raise UsageError(
+            f"only seed-2018 has a reverse network and a second round; {params.preset} has not",
+            "Leave --rounds and --reverse-epochs away",
+        )
+    if params.rounds is None:
+        del values["rounds"]
+    try:
+        return TrainSpec(**values | {"recipe": recipe_name(params)})
+    except ValueError as exc:
+        raise UsageError(str(exc).rstrip(".")) from exc
+
+
+def recipe_name(params: TrainParams) -> str:
+    """The recipe asked for, else that of the preset."""
+    return params.recipe or (params.preset if params.preset in RECIPES else "default")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what the numbers of a model depend on."""
+    return {
+        "crosslabel": code_version(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
