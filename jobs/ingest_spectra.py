@@ -35,7 +35,7 @@ from jobs.engine.params import NOT_HASHED
 
 FILES_PER_CHUNK = 50
 KIND = "spectrum"
-UNREADABLE = "UNREADABLE"  # reason code, and in place of a checksum
+NO_CHECKSUM = "unreadable"  # in place of the checksum of a file that cannot be read
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,14 @@ def _identify(path: Path) -> FileIdentity:
     try:
         return file_identity(path)
     except (SourceUnavailableError, OSError):
-        return FileIdentity(path, 0, UNREADABLE)
+        return FileIdentity(path, 0, NO_CHECKSUM)
 
 
 def _read(identity: FileIdentity) -> _Read:
     """Read one file; what is wrong with it becomes a reason."""
-    if identity.sha256 == UNREADABLE:
+    if identity.sha256 == NO_CHECKSUM:
         detail = f"{identity.path} cannot be read: look at its permissions and its disk"
-        return _Read(identity, None, BadItem("", None, UNREADABLE, detail))
+        return _Read(identity, None, BadItem("", None, "UNREADABLE", detail))
     try:
         spectrum = read_any(identity.path)
     except BadInputError as exc:
