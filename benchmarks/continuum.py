@@ -47,7 +47,7 @@ def best_times(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 def main() -> None:
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 419  # as many as the notebook
     flux, good = random_spectra(n)
     arms = polynomial.make_arms(RECIPE.wavelength, RECIPE.split)
     ivar, mask, z = good * 6.25, np.zeros(flux.shape, np.int32), np.zeros(n)

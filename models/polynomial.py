@@ -92,9 +92,10 @@ def fit_asymmetric(
     fitted = good.sum(axis=1) >= max(min_pixels, DEGREE + 1)
     coefficients = np.zeros((flux.shape[0], DEGREE + 1))
     for start in range(0, flux.shape[0], BLOCK):
-        part = np.flatnonzero(fitted[start : start + BLOCK]) + start
-        if part.size:
-            coefficients[part] = _fit_block(flux[part], good[part], basis)
+        block = slice(start, start + BLOCK)
+        some = slice(None) if fitted[block].all() else fitted[block]  # a slice copies nothing
+        if fitted[block].any():
+            coefficients[block][some] = _fit_block(flux[block][some], good[block][some], basis)
     return coefficients, fitted
 
 
@@ -102,23 +103,31 @@ def _fit_block(flux: FloatArray, good: BoolArray, basis: FloatArray) -> FloatArr
     """Fit spectra that all have enough good pixels."""
     ones = good.astype(np.float64)
     flux = np.where(good, flux, 0.0)
-    coefficients = _solve(flux, ones, basis)
+    scratch = np.empty_like(flux)
+    coefficients = _solve(flux, ones, basis, scratch)
     transposed = np.ascontiguousarray(basis[:, : DEGREE + 1].T)
-    penalty = 1.0 - BELOW_WEIGHT**2
+    # By sign and in place: random branches and new pages would take most of the time.
+    middle, half = 0.5 * (1.0 + BELOW_WEIGHT**2) * ones, 0.5 * (1.0 - BELOW_WEIGHT**2) * ones
+    weight = np.empty_like(flux)
     for _ in range(N_REFITS):
-        weight = ones - penalty * (ones * (flux < coefficients @ transposed))
-        coefficients = _solve(flux, weight, basis)
+        np.matmul(coefficients, transposed, out=weight)
+        np.subtract(flux, weight, out=weight)
+        np.copysign(half, weight, out=weight)
+        weight += middle
+        coefficients = _solve(flux, weight, basis, scratch)
     return coefficients
 
 
-def _solve(flux: FloatArray, weight: FloatArray, basis: FloatArray) -> FloatArray:
+def _solve(
+    flux: FloatArray, weight: FloatArray, basis: FloatArray, scratch: FloatArray
+) -> FloatArray:
     """Solve the normal equations of all spectra; `weight` is the weight in chi-square."""
     moments = weight @ basis
     i, j = np.indices((DEGREE + 1, DEGREE + 1))
     gram = 0.5 * (moments[:, i + j] + moments[:, np.abs(i - j)])
     # Keeps a singular set of pixels solvable; far below the precision of a well-posed fit.
     gram[:, range(DEGREE + 1), range(DEGREE + 1)] += 1e-13 * moments[:, :1]
-    right = (weight * flux) @ basis[:, : DEGREE + 1]
+    right = np.multiply(weight, flux, out=scratch) @ basis[:, : DEGREE + 1]
     return np.linalg.solve(gram, right[..., None])[..., 0].astype(np.float64, copy=False)
 
 
@@ -143,7 +152,7 @@ def fit_continuum(
     fitted : ndarray of bool, shape (n, n_arms)
         Which arms were fitted.
     """
-    continuum = np.full(flux.shape, np.nan)
+    continuum = np.empty(flux.shape)
     fitted = np.zeros((flux.shape[0], len(arms)), dtype=bool)
     for j, arm in enumerate(arms):
         least = int(MIN_FRACTION * arm.basis.shape[0])
@@ -151,5 +160,6 @@ def fit_continuum(
             flux[:, arm.pixels], good[:, arm.pixels], arm.basis, least
         )
         fitted[:, j] = ok
-        continuum[ok, arm.pixels] = coefficients[ok] @ arm.basis[:, : DEGREE + 1].T
+        continuum[:, arm.pixels] = coefficients @ arm.basis[:, : DEGREE + 1].T
+        continuum[~ok, arm.pixels] = np.nan
     return continuum, fitted
