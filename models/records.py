@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 Preset = Literal["seed-2018", "default", "ridge", "cannon"]
 SOLVED_PRESETS = ("ridge", "cannon")  # solved at once: no epochs, no loss curves
-NETWORKS = ("forward", "reverse")
 VALIDATION_FOLD = -1  # HistoryRow.fold of the validation run
 FINAL_FOLD = -2  # HistoryRow.fold of the final fit on all rows
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -267,8 +266,3 @@ def is_locked(conn: sa.Connection, target: str) -> bool:
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND classid::bigint = (k >> 32) & 4294967295 AND objid::bigint = k & 4294967295)"""
     return bool(conn.scalar(sa.text(query), {"target": target}))
-
-
-def fetch_one(conn: sa.Connection, query: str, **params: Any) -> sa.Row[Any] | None:
-    """The first row of a query with bound parameters."""
-    return conn.execute(sa.text(query), params).first()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catalog.store.columns import LABELS, VOCABULARY, error_of
+from catalog.store.columns import LABELS, error_of
 
 #: The labels of a row ``s`` of stellar_label, as the rows of a VALUES list.
 LABEL_VALUES = ",\n        ".join(
@@ -133,17 +133,3 @@ VIEWS = (
     LABEL_COMPARISON,
     JOB_PROGRESS,
 )
-
-
-def quoted(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def column_comments(view_columns: dict[str, list[str]]) -> list[str]:
-    """COMMENT statements for the columns of views, from the vocabulary."""
-    return [
-        f'COMMENT ON COLUMN {view}."{c}" IS {quoted(VOCABULARY[c].comment)}'
-        for view, names in view_columns.items()
-        for c in names
-    ]
