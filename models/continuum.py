@@ -10,22 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models import polynomial, resample, smooth
+from models.masks import mask_of
 
-MASK_BITS: Mapping[str, int] = MappingProxyType(
-    {
-        "FULLREJECT": 18,  # all sub-exposures rejected the pixel
-        "NOSKY": 22,  # no sky level at this wavelength
-        "BRIGHTSKY": 23,  # sky brighter than the object by far: poor subtraction
-        "NODATA": 24,  # nothing observed
-        "BADFLUXFACTOR": 26,  # low flux-calibration or flux-correction factor
-    }
-)
-"""Bits of the SDSS spectrum mask that void a pixel (data model of ``spec``, SPPIXMASK)."""
+FloatArray = NDArray[np.float64]
 
 NORMALIZE_FLAGS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
@@ -60,10 +53,14 @@ class Recipe:
         Number of pixels.
     rest_frame : bool
         Whether spectra are shifted by their redshift.
-    bad_mask_bits : int
-        Bits of ``and_mask`` that void a pixel, as a mask.
+    mask_set : str
+        Which bits of ``and_mask`` void a pixel: one of `models.masks.MASK_SETS`.
     split : float [Angstrom]
         Where the red half begins.
+    continuum : {"polynomial", "gaussian"}
+        Two polynomials (`models.polynomial`), or a running Gaussian (`models.smooth`).
+    length : float [Angstrom]
+        Length L of the running Gaussian.
     """
 
     name: str
@@ -71,8 +68,10 @@ class Recipe:
     first_index: int
     n_pixels: int
     rest_frame: bool
-    bad_mask_bits: int
+    mask_set: str
     split: float
+    continuum: Literal["polynomial", "gaussian"]
+    length: float = smooth.LENGTH
 
     @property
     def wavelength(self) -> NDArray[np.float64]:
@@ -83,11 +82,9 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         # 3950 to 8999 Angstrom, the crop of the notebook; pixel 2168 is the first of the red arm.
-        "seed-2018": Recipe("seed-2018", 1, 966, 3577, False, 0, 6507.0),
+        "seed-2018": Recipe("seed-2018", 1, 966, 3577, False, "none", 6507.0, "polynomial"),
         # 3900 to 8800 Angstrom in the frame of the star.
-        "default": Recipe(
-            "default", 1, 911, 3534, True, sum(1 << b for b in MASK_BITS.values()), 6000.0
-        ),
+        "default": Recipe("default", 1, 911, 3534, True, "standard", 6000.0, "gaussian"),
     }
 )
 
@@ -158,50 +155,92 @@ def normalize(
             f"Spectra need flux, ivar and and_mask of one shape (n, m) and z of shape (n,); "
             f"got {flux.shape}, {ivar.shape}, {mask.shape} and {z.shape}."
         )
-    good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0.0)
-    good &= (mask.astype(np.int64) & recipe.bad_mask_bits) == 0
-    flux, ivar = np.where(good, flux, 0.0), np.where(good, ivar, 0.0)
-    if recipe.rest_frame:
-        flux, ivar, continuum, flags = _rest_frame_smooth(recipe, first_index, flux, ivar, z)
-    else:
-        offset = recipe.first_index - first_index
-        flux = resample.place(flux, offset, recipe.n_pixels)
-        ivar = resample.place(ivar, offset, recipe.n_pixels)
-        arms = polynomial.make_arms(recipe.wavelength, recipe.split)
-        continuum, _ = polynomial.fit_continuum(flux, ivar > 0.0, arms)
-        flags = np.zeros(flux.shape[0], dtype=np.int64)
-    return _divide(recipe, flux, ivar, continuum, flags)
+    margin = _margin(recipe)
+    flux, ivar, flags = align(recipe, first_index, flux, ivar, mask, z, margin)
+    continuum = _continuum(recipe, flux, ivar, margin)
+    inner = slice(margin, margin + recipe.n_pixels)
+    return divide(recipe, flux[:, inner], ivar[:, inner], continuum[:, inner], flags)
 
 
-def _rest_frame_smooth(
+def align(
     recipe: Recipe,
     first_index: int,
-    flux: NDArray[np.float64],
-    ivar: NDArray[np.float64],
-    z: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Shift to the frame of the star; smooth with a margin, so the ends have neighbours too."""
+    flux: FloatArray,
+    ivar: FloatArray,
+    and_mask: NDArray[Any],
+    z: FloatArray,
+    margin: int = 0,
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """Void what the recipe does not trust, and put the spectra on its pixels.
+
+    Parameters
+    ----------
+    recipe, first_index, flux, ivar, and_mask, z
+        As in `normalize`.
+    margin : int
+        Pixels to add on both sides of the grid.
+
+    Returns
+    -------
+    flux, ivar : ndarray, shape (n, n_pixels + 2 * margin)
+        Both are 0 where there is no information.
+    flags : ndarray of int64, shape (n,)
+        Bit REDSHIFT_UNKNOWN of `NORMALIZE_FLAGS`.
+    """
+    good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0.0)
+    good &= (and_mask.astype(np.int64) & mask_of(recipe.mask_set)) == 0
+    flux, ivar = np.where(good, flux, 0.0), np.where(good, ivar, 0.0)
+    offset, n_pixels = recipe.first_index - margin - first_index, recipe.n_pixels + 2 * margin
+    if not recipe.rest_frame:
+        flux, ivar = (resample.place(values, offset, n_pixels) for values in (flux, ivar))
+        return flux, ivar, np.zeros(flux.shape[0], dtype=np.int64)
     known = np.isfinite(z) & (np.abs(np.where(np.isfinite(z), z, 0.0)) <= MAX_REDSHIFT)
     pixels = resample.redshift_pixels(np.where(known, z, 0.0))
-    reach = smooth.REACH * smooth.LENGTH / recipe.wavelength[0] / np.log(10.0)
-    margin = int(np.ceil(reach / resample.LOGLAM_STEP))
-    offset = recipe.first_index - margin - first_index
-    flux, ivar = resample.shift(flux, ivar, offset, recipe.n_pixels + 2 * margin, pixels)
+    flux, ivar = resample.shift(flux, ivar, offset, n_pixels, pixels)
+    return flux, ivar, np.where(known, 0, 1 << 0).astype(np.int64)
+
+
+def _margin(recipe: Recipe) -> int:
+    """Pixels beyond the grid that the running Gaussian sees, so that the ends have neighbours."""
+    if recipe.continuum == "polynomial":
+        return 0
+    reach = smooth.REACH * recipe.length / recipe.wavelength[0] / np.log(10.0)
+    return int(np.ceil(reach / resample.LOGLAM_STEP))
+
+
+def _continuum(recipe: Recipe, flux: FloatArray, ivar: FloatArray, margin: int) -> FloatArray:
+    """Fit the pseudo-continuum of aligned spectra; NaN where it cannot be fitted."""
     wavelength = resample.grid_wavelength(recipe.first_index - margin, recipe.n_pixels + 2 * margin)
-    inner = slice(margin, margin + recipe.n_pixels)
-    continuum = smooth.smooth_gaussian(flux, ivar, wavelength)
-    flags = np.where(known, 0, 1 << 0).astype(np.int64)
-    return flux[:, inner], ivar[:, inner], continuum[:, inner], flags
+    if recipe.continuum == "gaussian":
+        return smooth.smooth_gaussian(flux, ivar, wavelength, recipe.length)
+    arms = polynomial.make_arms(wavelength, recipe.split)
+    return polynomial.fit_continuum(flux, ivar > 0.0, arms)[0]
 
 
-def _divide(
+def divide(
     recipe: Recipe,
-    flux: NDArray[np.float64],
-    ivar: NDArray[np.float64],
-    continuum: NDArray[np.float64],
+    flux: FloatArray,
+    ivar: FloatArray,
+    continuum: FloatArray,
     flags: NDArray[np.int64],
 ) -> Normalized:
-    """Divide by the continuum where that is safe, and say where it was not."""
+    """Divide by the continuum where that is safe, and say where it was not.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Whose pixels these are.
+    flux, ivar : ndarray, shape (n, n_pixels)
+        From `align`.
+    continuum : ndarray, shape (n, n_pixels) [unit of the flux]
+        NaN where there is none.
+    flags : ndarray of int64, shape (n,)
+        From `align`.
+
+    Returns
+    -------
+    Normalized
+    """
     good = ivar > 0.0
     count = np.maximum(good.sum(axis=1), 1)
     level = np.sum(np.abs(flux), axis=1) / count  # bad pixels hold zero

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.baselines.polyfit import fit_continuum_loop
 from models import polynomial, resample, smooth
-from models.continuum import MASK_BITS, NORMALIZE_FLAGS, RECIPES, normalize
+from models.continuum import NORMALIZE_FLAGS, RECIPES, normalize
+from models.masks import BITS, MASK_SETS, SPPIXMASK, mask_of
 
 SEED, DEFAULT = RECIPES["seed-2018"], RECIPES["default"]
 BIT = {name: bit for bit, (name, _) in NORMALIZE_FLAGS.items()}
@@ -40,8 +41,23 @@ def test_the_grids_are_those_that_are_documented():
     assert SEED.wavelength[0] == pytest.approx(3950.03, abs=0.01)
     assert np.searchsorted(SEED.wavelength, SEED.split) == 2168
     assert DEFAULT.wavelength[[0, -1]] == pytest.approx([3900.3, 8798.3], abs=0.1)
-    assert SEED.bad_mask_bits == 0
-    assert DEFAULT.bad_mask_bits & (1 << MASK_BITS["BRIGHTSKY"])
+
+
+def test_mask_sets_hold_the_documented_bits():
+    """Numbers of https://www.sdss4.org/dr17/algorithms/bitmasks/#SPPIXMASK, counted from 0."""
+    documented = {
+        "LOWFLAT": 17, "FULLREJECT": 18, "SCATTEREDLIGHT": 20, "CROSSTALK": 21, "NOSKY": 22,
+        "BRIGHTSKY": 23, "NODATA": 24, "COMBINEREJ": 25, "BADFLUXFACTOR": 26, "BADSKYCHI": 27,
+        "REDMONSTER": 28,
+    }  # fmt: skip
+    assert {name: BITS[name] for name in documented} == documented
+    assert len(BITS) == len(SPPIXMASK)
+    assert SEED.mask_set == "none"
+    assert mask_of("none") == 0
+    assert mask_of(DEFAULT.mask_set) == 2**18 + 2**22 + 2**23 + 2**24 + 2**26
+    assert set(MASK_SETS["standard"]) < set(MASK_SETS["strict"]) == set(documented)
+    with pytest.raises(ValueError, match="there are none, standard, strict"):
+        mask_of("some")
 
 
 def test_batched_polynomials_agree_with_polyfit():
@@ -147,7 +163,7 @@ def test_running_gaussian_is_the_weighted_mean_of_its_formula():
 
 def test_mask_bits_void_pixels_in_default_only():
     flux, ivar, mask = spectra()
-    mask[:, 2000:2100] = 1 << MASK_BITS["BRIGHTSKY"]
+    mask[:, 2000:2100] = 1 << BITS["BRIGHTSKY"]
     mask[:, 2200:2300] = 1 << 3
     default = normalize(DEFAULT, FIRST, flux, ivar, mask, np.zeros(3))
     seed = normalize(SEED, FIRST, flux, ivar, mask, np.zeros(3))
