@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models import polynomial, resample, smooth
+from models.lines import REGIONS, find_pixels
 from models.masks import mask_of
 
 FloatArray = NDArray[np.float64]
@@ -34,6 +35,8 @@ NORMALIZE_FLAGS: Mapping[int, tuple[str, str]] = MappingProxyType(
 MAX_REDSHIFT = 0.01  # 3000 km/s: no star moves faster, so a larger value is not a star's velocity
 FEW_PIXELS = 0.5
 ARM_FRACTION = 0.1
+# Spectra are heliocentric: the atmosphere moves by up to 30 km/s in them, interstellar gas more.
+REGION_MARGIN = 50.0  # [km/s]
 MIN_CONTINUUM = 0.01  # of the median absolute flux: dividing by less only makes noise
 
 
@@ -61,6 +64,9 @@ class Recipe:
         Two polynomials (`models.polynomial`), or a running Gaussian (`models.smooth`).
     length : float [Angstrom]
         Length L of the running Gaussian.
+    excluded : tuple of str
+        What is not of the star and is left out as if it had not been observed: names of
+        `models.lines.REGIONS`.
     """
 
     name: str
@@ -72,6 +78,7 @@ class Recipe:
     split: float
     continuum: Literal["polynomial", "gaussian"]
     length: float = smooth.LENGTH
+    excluded: tuple[str, ...] = ()
 
     @property
     def wavelength(self) -> NDArray[np.float64]:
@@ -189,6 +196,9 @@ def align(
     """
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0.0)
     good &= (and_mask.astype(np.int64) & mask_of(recipe.mask_set)) == 0
+    observed = resample.grid_wavelength(first_index, flux.shape[1])
+    for name in recipe.excluded:
+        good[:, find_pixels(REGIONS[name], observed, REGION_MARGIN)] = False
     flux, ivar = np.where(good, flux, 0.0), np.where(good, ivar, 0.0)
     offset, n_pixels = recipe.first_index - margin - first_index, recipe.n_pixels + 2 * margin
     if not recipe.rest_frame:
