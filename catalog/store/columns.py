@@ -49,6 +49,11 @@ def error_of(label: str) -> str:
     return f"{label}_err"
 
 
+#: Statistics of test minus reference in the tables of evaluations; errors end in ``_err``.
+STATISTICS = (
+    "bias", "sigma_mad", "mae", "seed_bias", "seed_scatter", "outlier_fraction", "slope",
+)  # fmt: skip
+
 _TEXT = """
 source_id | | meta.id;meta.main | Surrogate key of a source
 survey | | meta.id;meta.dataset | Survey of the source: apogee, sdss or lamost
@@ -218,7 +223,38 @@ sigma_mad | | stat.stdev;arith.diff | Robust scatter: 1.4826 times the median ab
 sigma_mad_err | | stat.error;arith.diff | Error of sigma_mad, from resampled stars
 seed_bias | | stat.value;stat.mean | The notebook's bias: mean difference
 seed_scatter | | stat.value;stat.mean | The notebook's scatter: mean absolute deviation about the mean
+seed_bias_err | | stat.error;stat.mean | Error of seed_bias, from resampled stars
+seed_scatter_err | | stat.error;stat.mean | Error of seed_scatter, from resampled stars
 mae | | stat.value;stat.mean | Mean absolute difference
+mae_err | | stat.error;stat.mean | Error of mae, from resampled stars
+outlier_fraction | | stat.value;arith.ratio | Fraction farther than 3 sigma_mad from the bias
+outlier_fraction_err | | stat.error;arith.ratio | Error of outlier_fraction, from resampled stars
+slope | | stat.fit.param | Slope of compared on reference values, outliers clipped
+slope_err | | stat.error;stat.fit.param | Error of slope, from resampled stars
+sigma_mad_gain | | stat.value;arith.diff | sigma_mad minus that of the first set on the same spectra
+sigma_mad_gain_err | | stat.error;arith.diff | Its error, from the same resampled stars for both
+mae_gain | | stat.value;arith.diff | mae minus that of the first set on the same spectra
+mae_gain_err | | stat.error;arith.diff | Its error, from the same resampled stars for both
+evaluation_id | | meta.id | Surrogate key of an evaluation
+test_sets | | meta.note | Compared label sets with their editions, in order
+sample | | meta.id | Name of the sample whose pairs are compared; NULL: all mutual nearest pairs
+settings | | meta.note | Edges of the bins, number and seed of the resamplings, as JSON
+notes | | meta.note | What must be known to read the numbers
+population | | meta.code.class | all, or giants (reference log g below 3.5) or dwarfs
+bin_by | | meta.id | What the spectra are binned by: all (not at all), snr, or a label of the reference
+bin | | meta.number | Number of the bin, from 0
+bin_low | | stat.value;stat.min | Lower edge of the bin, inclusive; NULL: none
+bin_high | | stat.value;stat.max | Upper edge of the bin, exclusive; NULL: none
+n_sigma | | meta.number | Number of spectra whose label in the compared set has an error
+coverage68 | | stat.value;arith.ratio | Fraction within the combined error; 0.683 if errors are right
+coverage95 | | stat.value;arith.ratio | Fraction within 1.96 combined errors; 0.95 if they are right
+raw_coverage68 | | stat.value;arith.ratio | coverage68 with the errors before calibration
+raw_coverage95 | | stat.value;arith.ratio | coverage95 with the errors before calibration
+n_pairs | | meta.number | Number of pairs of spectra of one star
+repeat_sigma | | stat.stdev;arith.diff | Robust scatter between spectra of one star, over sqrt 2
+repeat_sigma_err | | stat.error;arith.diff | Error of repeat_sigma, from resampled stars
+predicted_sigma | | stat.error;stat.median | Median error that the compared set states for those spectra
+training_stars | | meta.number | Stars that each fold was trained on
 pull_sigma | | stat.stdev;arith.ratio | Robust scatter of delta over its combined error
 chunks | | meta.number | Number of chunks
 chunks_done | | meta.number | Chunks done

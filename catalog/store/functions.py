@@ -78,6 +78,11 @@ DECLARE
     ids bigint[] := (SELECT array_agg(label_set_id_of(u.name) ORDER BY u.ord)
                      FROM unnest(names) WITH ORDINALITY AS u (name, ord));
     wanted bigint := sample_id_of(sample);
+    -- label sets of releases of one survey: no crossmatch pairs their entries, the star does
+    releases boolean := NOT EXISTS (
+        SELECT FROM unnest(ids) AS i (id) WHERE 'apogee' IS DISTINCT FROM (
+            SELECT r.survey FROM stellar_label s JOIN source r USING (source_id)
+            WHERE s.label_set_id = i.id LIMIT 1));
 BEGIN
 RETURN QUERY
 WITH trained AS MATERIALIZED (
@@ -85,13 +90,20 @@ WITH trained AS MATERIALIZED (
     FROM label_set l JOIN training_member t USING (model_id)
     WHERE l.label_set_id = ANY(ids) AND l.kind = 'prediction'
 ), link AS (
-    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec FROM star_link k
-    WHERE k.sample_id = wanted
+    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, ARRAY[k.right_id, k.left_id] AS entries
+    FROM star_link k WHERE k.sample_id = wanted AND NOT releases
     UNION ALL
-    SELECT b.left_id, b.right_id, b.star_id, b.sep_arcsec FROM best_match b
-    WHERE wanted IS NULL
+    SELECT b.left_id, b.right_id, b.star_id, b.sep_arcsec, ARRAY[b.right_id, b.left_id]
+    FROM best_match b WHERE wanted IS NULL AND NOT releases
+    UNION ALL
+    SELECT min(r.source_id), max(r.source_id), r.star_id, NULL, array_agg(r.source_id)
+    FROM source r JOIN apogee_star p USING (source_id)
+    WHERE releases AND p.is_primary AND r.star_id IS NOT NULL AND (wanted IS NULL OR r.star_id IN (
+        SELECT k.star_id FROM star_link k WHERE k.sample_id = wanted))
+    GROUP BY r.star_id
 ), unseen AS MATERIALIZED (
-    SELECT DISTINCT ON (k.left_id, k.right_id) k.left_id, k.right_id, k.star_id, k.sep_arcsec
+    SELECT DISTINCT ON (k.left_id, k.right_id)
+           k.left_id, k.right_id, k.star_id, k.sep_arcsec, k.entries
     FROM link k
     WHERE NOT EXISTS (SELECT 1 FROM trained t WHERE t.star_id = k.star_id)
       AND NOT EXISTS (SELECT 1 FROM trained t WHERE t.source_id = k.left_id)
@@ -106,7 +118,7 @@ WITH trained AS MATERIALIZED (
     CROSS JOIN unnest(ids) WITH ORDINALITY AS a (label_set_id, ord)
     CROSS JOIN LATERAL (
         SELECT * FROM stellar_label x
-        WHERE x.label_set_id = a.label_set_id AND x.source_id IN (k.right_id, k.left_id)
+        WHERE x.label_set_id = a.label_set_id AND x.source_id = ANY(k.entries)
         ORDER BY x.source_id = k.right_id DESC LIMIT 1
     ) AS s
     CROSS JOIN LATERAL (VALUES
@@ -120,14 +132,17 @@ WITH trained AS MATERIALIZED (
     ORDER BY d.ordinal, d.sources, d.sep_arcsec, d.left_id, d.right_id
 )
 SELECT t.n * 1000 + o.ordinal::bigint, o.label, o.unit, names[1], names[t.n], o.star_id,
-       o.left_id, o.right_id, o.value[1], o.value[t.n], o.value[t.n] - o.value[1],
+       CASE WHEN releases THEN o.sources[1] ELSE o.left_id END,
+       CASE WHEN releases THEN o.sources[t.n] ELSE o.right_id END,
+       o.value[1], o.value[t.n], o.value[t.n] - o.value[1],
        sqrt(o.err[1] * o.err[1] + o.err[t.n] * o.err[t.n]), o.sep_arcsec
 FROM once o CROSS JOIN generate_series(2, cardinality(ids)) AS t (n);
 END $$
 """,
     "Label sets against a reference, row by row: only spectra whose label all of the sets have "
-    "(of a sample, or of all mutual nearest pairs), without the stars that a predicting network "
-    "was trained on; delta_err is NULL unless both errors are known",
+    "(of a sample, or of all mutual nearest pairs; for APOGEE's releases among each other, entries "
+    "of one star), without the stars that a predicting network was trained on; delta_err is NULL "
+    "unless both errors are known",
 )
 
 COMPARE_LABEL_SETS = Function(

@@ -6,22 +6,14 @@ natural key serves; blobs are little-endian arrays (see `catalog.store.spectra`)
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
-    Column,
-    DateTime,
-    Float,
-    ForeignKey,
-    Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Numeric,
     SmallInteger,
     Table,
@@ -30,51 +22,15 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.types import TypeEngine
 
-from catalog.store.columns import LABELS, VOCABULARY, error_of
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
+from catalog.store.columns import LABELS, error_of
+from catalog.store.evaluation_tables import (  # noqa: F401 - part of the one schema
+    evaluation,
+    evaluation_repeat,
+    evaluation_score,
+    learning_curve,
 )
-Double = Float(53)
-Timestamp = DateTime(timezone=True)
-
-
-AnyType = TypeEngine[Any] | type[TypeEngine[Any]]
-
-
-def col(name: str, type_: AnyType, *args: Any, **kw: Any) -> Column[Any]:
-    """A column with the comment that the vocabulary has for its name; NOT NULL unless told."""
-    kw.setdefault("nullable", False)
-    return Column(name, type_, *args, comment=VOCABULARY[name].comment, **kw)
-
-
-def opt(name: str, type_: AnyType, *args: Any) -> Column[Any]:
-    """A column that may be NULL: unknown, missing, or not applicable."""
-    return col(name, type_, *args, nullable=True)
-
-
-def key(name: str) -> Column[Any]:
-    """A surrogate primary key."""
-    return col(name, BigInteger, Identity(always=False), primary_key=True)
-
-
-def ref(name: str, target: str, *, cascade: bool = False, **kw: Any) -> Column[Any]:
-    """A foreign key."""
-    return col(name, BigInteger, ForeignKey(target, ondelete="CASCADE" if cascade else None), **kw)
-
-
-def now(name: str) -> Column[Any]:
-    """A time that the server's clock, the only one, fills in."""
-    return col(name, Timestamp, server_default=text("now()"))
-
+from catalog.store.table_parts import Double, Timestamp, col, key, metadata, now, opt, ref
 
 # ---------------------------------------------------------------------------- what was read
 

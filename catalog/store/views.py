@@ -125,6 +125,21 @@ GROUP BY r.run_id
     "Runs with how far they are",
 )
 
+EVALUATION_SUMMARY = View(
+    "evaluation_summary",
+    """
+SELECT DISTINCT ON (e.ref_set, e.sample, s.test_set, s.label)
+       e.ref_set, e.sample, s.test_set, s.label, s.unit, s.n, s.n_stars, s.bias, s.bias_err,
+       s.sigma_mad, s.sigma_mad_err, s.mae, s.mae_err, s.seed_bias, s.seed_scatter,
+       s.outlier_fraction, s.slope, s.coverage68, s.coverage95, e.evaluation_id, e.created_at
+FROM evaluation e
+JOIN evaluation_score s USING (evaluation_id)
+WHERE s.bin_by = 'all' AND s.population = 'all'
+ORDER BY e.ref_set, e.sample, s.test_set, s.label, e.evaluation_id DESC
+""",
+    "Overall scores of every evaluated label set, each from the newest evaluation it was in",
+)
+
 VIEWS = (
     CURRENT_LABEL_SET,
     STELLAR_LABEL_LONG,
@@ -132,4 +147,5 @@ VIEWS = (
     BEST_MATCH,
     LABEL_COMPARISON,
     JOB_PROGRESS,
+    EVALUATION_SUMMARY,
 )
