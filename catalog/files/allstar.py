@@ -2,7 +2,9 @@
 
 Columns follow https://data.sdss.org/datamodel/files/APOGEE_ASPCAP/APRED_VERS/ASPCAP_VERS/allStar.html
 and its counterparts of other releases. Sentinels become null here: -9999 (DR12 to DR16), NaN
-(DR17), magnitudes of 99 and proper motions of exactly zero (DR17).
+(DR17), magnitudes of 99 and proper motions of exactly zero (DR17). So does an abundance whose own
+flag says bad (bits 0 to 7, https://www.sdss4.org/dr17/irspec/apogee-bitmasks/); releases mostly
+blank these themselves. Abundances with warnings stay: in DR12 every [C/Fe] has one.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from catalog.files.fitstable import Column, Table, native, open_table
 # 2006, AJ 131, 1163); the epoch of a single star is not in the catalog. Middle, +- 1.8 years.
 EPOCH_2MASS = 1999.3
 EXTRATARG_DUPLICATE = 1 << 4
+# The bits of PARAMFLAG, ELEMFLAG and the flags of single abundances that say bad, not warning.
+ABUNDANCE_BAD = 0xFF
 
 # fmt: off
 ELEMENTS = (
@@ -198,6 +202,8 @@ def _columns(table: Table) -> list[Column]:
     for element in ELEMENTS:
         for ratio in ("fe", "h"):
             floats += [f"{element}_{ratio}", f"{element}_{ratio}_err"]
+            needed.append(table.find(f"{element}_{ratio}_flag", "int"))
+    needed.append(table.find("fe_h_flag", "int"))
     needed += [table.find(name, "float") for name in floats]
     return [column for column in needed if column is not None]
 
@@ -232,6 +238,7 @@ def _labels(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
             out[label] = float_cells(rows, table.find(names, "float"))
             errors = tuple(f"{name}_err" for name in names)
             out[f"{label}_err"] = error_cells(rows, table.find(errors, "float"))
+    out["fe_h"][_says_bad(table, rows, "fe_h_flag")] = np.nan
     for element in ELEMENTS:
         ratio = table.find(f"{element}_fe", "float")
         over_h = table.find(f"{element}_h", "float")
@@ -246,7 +253,15 @@ def _labels(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
             error = np.hypot(error, out["fe_h_err"])
         else:
             continue
+        for flag in (f"{element}_fe_flag", f"{element}_h_flag"):
+            value[_says_bad(table, rows, flag)] = np.nan
         out[f"{element}_fe"], out[f"{element}_fe_err"] = value, error
     for name in [n for n in out if not n.endswith("_err")]:
         out[f"{name}_err"][np.isnan(out[name])] = np.nan
     return out
+
+
+def _says_bad(table: Table, rows: np.ndarray, flag: str) -> np.ndarray:
+    """Rows in which the flag of an abundance has a bit that says bad; none without such a flag."""
+    bits = np.ma.MaskedArray(integer_cells(rows, table.find(flag, "int"))).filled(0)
+    return (bits & ABUNDANCE_BAD) != 0

@@ -76,6 +76,27 @@ def test_dr12_abundances_over_hydrogen_become_over_iron(genuine: Path) -> None:
     assert "ce_fe" not in columns
 
 
+def test_abundances_whose_flag_says_bad_are_no_labels(genuine: Path, tmp_path: Path) -> None:
+    before = read_all(genuine, "dr12").columns
+    with fits.open(genuine, memmap=False) as hdus:
+        data = hdus[1].data
+        known = np.flatnonzero((data["O_H"] > -9999) & (data["FE_H"] > -9999))
+        bad_oxygen, bad_iron, warned = known[0], known[1], known[2]
+        data["O_H_FLAG"][bad_oxygen] = 1 << 1
+        data["FE_H_FLAG"][bad_iron] = 1 << 0
+        data["O_H_FLAG"][warned] = data["FE_H_FLAG"][warned] = 1 << 9
+        for hdu in hdus:
+            hdu.header.remove("CHECKSUM", ignore_missing=True)
+            hdu.header.remove("DATASUM", ignore_missing=True)
+        hdus.writeto(tmp_path / "allStar.fits")
+    after = read_all(tmp_path / "allStar.fits", "dr12").columns
+    gone = np.flatnonzero(np.isfinite(before["o_fe"]) & np.isnan(after["o_fe"]))
+    assert gone.tolist() == sorted([bad_oxygen, bad_iron])
+    assert np.isnan(after["o_fe_err"][gone]).all()
+    assert np.flatnonzero(np.isfinite(before["fe_h"]) & np.isnan(after["fe_h"])) == [bad_iron]
+    assert after["has_labels"].sum() == before["has_labels"].sum() - 1
+
+
 @pytest.mark.parametrize("release", ["dr14", "dr17"])
 def test_kit_counts(release: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue(f"kit_{release}")
