@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,8 @@ def summarise(
     Returns
     -------
     dict
-        ``rows`` and ``pairs`` sum exactly to their ``total``. ``differences`` holds compared
+        ``rows`` and ``pairs`` sum exactly to their ``total``. ``instruments`` counts the spectra of
+        the accepted pairs by instrument, the most frequent first. ``differences`` holds compared
         minus reference labels: ``before`` over each main, labelled row with its nearest spectrum
         where that is usable, whatever the rules say, and ``after`` over the accepted pairs.
     """
@@ -118,6 +120,7 @@ def summarise(
     return {
         "rows": {"total": sum(rows.values()), **rows},
         "pairs": {"total": reason.size, **by_reason},
+        "instruments": dict(Counter(pairs.instrument[reason == ""].tolist()).most_common()),
         "differences": {
             "before": {"pairs": _n(before), **label_differences(pairs, before)},
             "after": {"pairs": _n(reason == ""), **label_differences(pairs, reason == "")},
@@ -145,6 +148,10 @@ def counts_as_text(counts: dict[str, Any], order: tuple[str, ...]) -> str:
                 lines.append(line.rstrip())
         lines.append("")
     lines.insert(-1, f"  {counts['expected_chance_pairs']:g} pairs expected by chance alone")
+    by_instrument = counts.get("instruments", {})  # samples of before do not have it
+    if by_instrument:
+        words = ", ".join(f"{n:,} {name}" for name, n in by_instrument.items())
+        lines.insert(-1, f"  accepted spectra by instrument: {words}")
     names, sets = counts["labels"], counts["differences"]
     if names["compared"] is None:
         return "\n".join(lines[:-1])

@@ -35,8 +35,8 @@ class Candidates:
         Radial velocity of the left source [km/s].
     spectrum_state : ndarray of str, shape (n,)
         ``ok``, the reason why there are no usable pixels, or empty: no spectrum.
-    object_class : ndarray of str, shape (n,)
-        Class of the spectrum; empty where unknown.
+    instrument, object_class : ndarray of str, shape (n,)
+        Instrument and class of the spectrum; empty where unknown.
     z, sn_median, bad_fraction : ndarray, shape (n,)
         Redshift, signal-to-noise ratio per pixel, fraction of bad pixels of the spectrum.
     """
@@ -53,6 +53,7 @@ class Candidates:
     aspcapflag: NDArray[np.int64]
     vhelio_avg: NDArray[np.float64]
     spectrum_state: NDArray[np.str_]
+    instrument: NDArray[np.str_]
     object_class: NDArray[np.str_]
     z: NDArray[np.float64]
     sn_median: NDArray[np.float64]

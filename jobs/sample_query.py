@@ -38,7 +38,7 @@ _NUMBERS = (
 )  # fmt: skip
 _PAIRS = f"""
 SELECT m.left_id, m.right_id, l.star_id, coalesce(a.aspcapflag, 0),
-       coalesce(b.spectrum_state, ''), coalesce(b.class, ''),
+       coalesce(b.spectrum_state, ''), coalesce(b.instrument, ''), coalesce(b.class, ''),
        {", ".join(f"coalesce({n}::float8, 'NaN')" for n in _NUMBERS)}
 FROM match m
 JOIN source l ON l.source_id = m.left_id
@@ -104,8 +104,8 @@ def read_candidates(
         {"crossmatch_id": crossmatch_id, "reference": reference, "compared": compared},
     ).all()
     ids = np.array([row[:4] for row in rows], dtype=np.int64).reshape(-1, 4).T
-    state, object_class = np.array([row[4:6] for row in rows], dtype=np.str_).reshape(-1, 2).T
-    numbers = np.array([row[6:] for row in rows], dtype=np.float64).reshape(-1, len(_NUMBERS)).T
+    texts = np.array([row[4:7] for row in rows], dtype=np.str_).reshape(-1, 3).T
+    numbers = np.array([row[7:] for row in rows], dtype=np.float64).reshape(-1, len(_NUMBERS)).T
     return Candidates(
         left_id=ids[0],
         right_id=ids[1],
@@ -118,8 +118,9 @@ def read_candidates(
         compared=numbers[10:13].T,
         aspcapflag=ids[3],
         vhelio_avg=numbers[3],
-        spectrum_state=state,
-        object_class=object_class,
+        spectrum_state=texts[0],
+        instrument=texts[1],
+        object_class=texts[2],
         z=numbers[4],
         sn_median=numbers[5],
         bad_fraction=numbers[6],

@@ -33,6 +33,8 @@ REASONS = {
     "NO_SPECTRUM": "no spectrum has been ingested for the optical source",
     "ZERO_SPECTRUM": "the flux is zero in every pixel",
     "NO_GOOD_PIXELS": "no pixel of the spectrum carries information",
+    "OTHER_INSTRUMENT": "the spectrum is of an instrument that was not asked for",
+    "TEFF_RANGE": "the effective temperature of the star is not in the range asked for",
     "NOT_A_STAR": "the pipeline takes the spectrum for a galaxy or quasar",
     "AMBIGUOUS": "positions cannot tell which spectrum and which star belong together",
     "RV_MISMATCH": "the radial velocities of the two surveys differ",
@@ -77,6 +79,8 @@ class SeedRules:
     missing_difference : float
         What stands for the normalised difference of a label that the compared set lacks. With 1
         a pair without any compared label has the distance 4 + 2 sep["].
+    instruments : tuple of str
+        Only spectra of these; empty takes all, as the notebook did.
     """
 
     reasons: ClassVar[tuple[str, ...]] = (
@@ -87,6 +91,7 @@ class SeedRules:
         "NO_SPECTRUM",
         "ZERO_SPECTRUM",
         "NO_GOOD_PIXELS",
+        "OTHER_INSTRUMENT",
         "LABEL_DISTANCE",
     )
 
@@ -96,6 +101,7 @@ class SeedRules:
     weight_fe_h: float = 2.0
     weight_sep: float = 2.0
     missing_difference: float = 1.0
+    instruments: tuple[str, ...] = ()
 
     def judge(self, pairs: Candidates) -> Verdict:
         """Give every pair its reason, empty for the accepted ones."""
@@ -111,7 +117,12 @@ class SeedRules:
         )
         shared = np.zeros(reason.size, dtype=bool)
         shared[reason == ""] = times[place] > 1
-        reason = first_reason({"AMBIGUOUS": shared, **spectrum_tests(pairs)}, reason)
+        tests = {
+            "AMBIGUOUS": shared,
+            **spectrum_tests(pairs),
+            "OTHER_INSTRUMENT": other_instrument(pairs, self.instruments),
+        }
+        reason = first_reason(tests, reason)
         distance = np.full(reason.size, np.nan)
         rest = reason == ""
         distance[rest] = self._distance(pairs, rest)
@@ -153,15 +164,21 @@ class CleanRules:
         Smallest median signal-to-noise ratio per pixel.
     max_bad_fraction : float
         Largest fraction of bad pixels.
+    min_teff, max_teff : float, optional
+        Range of the effective temperature in the reference label set, inclusive [K].
+    instruments : tuple of str
+        Only spectra of these (SDSS, BOSS, LAMOST); empty takes all.
     """
 
     reasons: ClassVar[tuple[str, ...]] = (
         "DUPLICATE",
         "NO_LABELS",
         "ASPCAP_FLAG",
+        "TEFF_RANGE",
         "NO_SPECTRUM",
         "ZERO_SPECTRUM",
         "NO_GOOD_PIXELS",
+        "OTHER_INSTRUMENT",
         "NOT_A_STAR",
         "AMBIGUOUS",
         "RV_MISMATCH",
@@ -175,6 +192,9 @@ class CleanRules:
     max_rv_difference: float = 60.0
     min_sn: float = 10.0
     max_bad_fraction: float = 0.2
+    min_teff: float | None = None
+    max_teff: float | None = None
+    instruments: tuple[str, ...] = ()
 
     def judge(self, pairs: Candidates) -> Verdict:
         """Give every pair its reason, empty for the accepted ones."""
@@ -184,7 +204,9 @@ class CleanRules:
             "DUPLICATE": ~pairs.is_main,
             "NO_LABELS": ~pairs.labelled,
             "ASPCAP_FLAG": (pairs.aspcapflag & bad_bits) != 0,
+            "TEFF_RANGE": outside(pairs.reference[:, 0], self.min_teff, self.max_teff),
             **spectrum_tests(pairs),
+            "OTHER_INSTRUMENT": other_instrument(pairs, self.instruments),
             "NOT_A_STAR": ~np.isin(pairs.object_class, ["", "STAR"]),
             "AMBIGUOUS": ambiguous(pairs, self.repeat_arcsec, self.tie_arcsec),
             # Comparisons with NaN are false: what is not known does not reject.
@@ -219,3 +241,16 @@ def spectrum_tests(pairs: Candidates) -> dict[str, NDArray[np.bool_]]:
         "ZERO_SPECTRUM": zero,
         "NO_GOOD_PIXELS": ~np.isin(state, ["", "ok"]) & ~zero,
     }
+
+
+def other_instrument(pairs: Candidates, instruments: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Find spectra of instruments that are not listed; none if the list is empty."""
+    return np.asarray(~np.isin(pairs.instrument, instruments) & bool(instruments))
+
+
+def outside(
+    values: NDArray[np.float64], low: float | None, high: float | None
+) -> NDArray[np.bool_]:
+    """Find numbers below or above what is allowed, where there is such a limit."""
+    below = values < (-np.inf if low is None else low)
+    return np.asarray(below | (values > (np.inf if high is None else high)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +21,12 @@ from catalog.store.db import Database
 from catalog.store.labels import LabelSet, find_label_set
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
-from jobs.engine.params import to_dict
+from jobs.engine.params import from_dict, to_dict
 from jobs.match_pixels import split_spec
 from jobs.match_sources import CrossmatchParams, find_crossmatch
 from jobs.names import check_sample_name
 from jobs.sample_counts import counts_as_text, summarise
+from jobs.sample_options import make_rules, rules_in_words
 from jobs.sample_pairs import Candidates
 from jobs.sample_query import (
     count_refused_rows,
@@ -33,7 +34,7 @@ from jobs.sample_query import (
     read_candidates,
     read_left_rows,
 )
-from jobs.sample_rules import PRESETS, Rules, SeedRules, Verdict
+from jobs.sample_rules import Rules, SeedRules, Verdict
 
 KIND = "sample"
 WHOLE = "all pairs"  # the only chunk: scales and ties are properties of the whole
@@ -71,13 +72,9 @@ class SampleParams:
     rules: Rules | None = None
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise UsageError(
-                f"there is no preset {self.preset} of samples",
-                f"Choose one of: {', '.join(PRESETS)}",
-            )
-        kind: Any = type(PRESETS[self.preset])
-        rules: Any = PRESETS[self.preset] if self.rules is None else self.rules
+        usual = make_rules(self.preset, {})
+        kind: Any = type(usual)
+        rules: Any = usual if self.rules is None else self.rules
         if isinstance(rules, dict):  # as the ledger stores them
             rules = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in rules.items()})
         if not isinstance(rules, kind):
@@ -112,6 +109,7 @@ def sample_job(params: SampleParams, db: Database) -> Job:
     def plan(conn: sa.Connection) -> Sequence[str]:
         check_sample_name(conn, params.name)
         _check_name(conn, params)
+        find_crossmatch(conn, params.crossmatch)
         _label_sets(conn, params)
         return [WHOLE]
 
@@ -180,11 +178,15 @@ def sample_report(conn: sa.Connection, name: str) -> tuple[dict[str, Any], str]:
     if row is None:
         have = ", ".join(conn.scalars(sa.select(t.name).order_by(t.name))) or "none yet"
         raise UsageError(f"there is no sample {name}", f"Samples: {have}")
+    params = from_dict(SampleParams, row.params)
+    assert params.rules is not None
     title = (
-        f"sample {name} (preset {row.preset}): {row.params['left']} x {row.params['right']} "
-        f"within {row.params['radius_arcsec']:g} arcsec"
+        f"sample {name} (preset {row.preset}): {params.left} x {params.right} "
+        f"within {params.radius_arcsec:g} arcsec"
     )
-    return row.counts, f"{title}\n\n{counts_as_text(row.counts, PRESETS[row.preset].reasons)}"
+    if special := rules_in_words(params.rules, row.preset):
+        title += f"\nother than preset {row.preset}: {special}"
+    return row.counts, f"{title}\n\n{counts_as_text(row.counts, params.rules.reasons)}"
 
 
 def _label_sets(conn: sa.Connection, params: SampleParams) -> tuple[LabelSet, LabelSet | None]:
@@ -201,12 +203,16 @@ def _label_sets(conn: sa.Connection, params: SampleParams) -> tuple[LabelSet, La
 def _check_name(conn: sa.Connection, params: SampleParams) -> None:
     """Refuse to turn a sample into another one under the same name."""
     t = schema.sample.c
-    found = conn.execute(sa.select(t.preset, t.crossmatch_id).where(t.name == params.name)).first()
-    wanted = (params.preset, find_crossmatch(conn, params.crossmatch))
-    if found is not None and tuple(found) != wanted:
+    found = conn.scalar(sa.select(t.params).where(t.name == params.name))
+    if found is None:
+        return
+    stored = from_dict(SampleParams, found)
+    other = [f.name for f in fields(params) if getattr(stored, f.name) != getattr(params, f.name)]
+    if other:
         raise UsageError(
-            f"the sample {params.name} exists, of preset {found.preset} or another crossmatch",
-            "Choose another name",
+            f"the sample {params.name} exists, of preset {stored.preset} with other "
+            + ", ".join(name.replace("_", " ") for name in other),
+            "Choose another name, or say the same as when it was created",
         )
 
 

@@ -97,18 +97,45 @@ def sample_create(
     left: Annotated[str, typer.Option(help="Left catalog of the crossmatch.")] = "apogee/dr14",
     right: Annotated[str, typer.Option(help="Right catalog of the crossmatch.")] = "sdss",
     radius: Annotated[float, typer.Option(help="Radius of the crossmatch, in arcsec.")] = 2.0,
+    reference: Annotated[str, typer.Option(help="Label set of the stars; aspcap/RELEASE if not given.")] = "",
+    compared: Annotated[str, typer.Option(help="Label set of the spectra, to compare with.")] = "sspp/dr12",
+    instruments: Annotated[str | None, typer.Option(help="Only spectra of these: SDSS, BOSS, LAMOST, separated by commas. Naming several allows a training to mix them.")] = None,
+    min_sn: Annotated[float | None, typer.Option(help="clean: smallest median S/N per pixel; 10 if not given.")] = None,
+    max_bad_fraction: Annotated[float | None, typer.Option(min=0, max=1, help="clean: largest fraction of bad pixels; 0.2 if not given.")] = None,
+    max_rv_difference: Annotated[float | None, typer.Option(min=0, help="clean: largest difference of the radial velocities, in km/s; 60 if not given.")] = None,
+    min_teff: Annotated[float | None, typer.Option(help="clean: lowest effective temperature, in K.")] = None,
+    max_teff: Annotated[float | None, typer.Option(help="clean: highest effective temperature, in K.")] = None,
+    aspcap_bad: Annotated[str | None, typer.Option(help="clean: bits of ASPCAPFLAG that reject a star, separated by commas.")] = None,
+    max_distance: Annotated[float | None, typer.Option(help="seed-2018: the label distance must be below this; 4.5 if not given.")] = None,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Select matches; every rejected pair keeps its reason."""
+    from jobs.sample_options import make_rules
     from jobs.select_sample import SampleParams, sample_job, sample_report
 
+    rules = make_rules(
+        preset,
+        {
+            "instruments": _words(instruments), "min_sn": min_sn,
+            "max_bad_fraction": max_bad_fraction, "max_rv_difference": max_rv_difference,
+            "min_teff": min_teff, "max_teff": max_teff, "aspcap_bad": _words(aspcap_bad),
+            "max_distance": max_distance,
+        },
+    )  # fmt: skip
     with database() as db:
-        params = SampleParams(name, preset, left, right, radius)
+        params = SampleParams(name, preset, left, right, radius, reference, compared, rules)
         run_and_report(sample_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if not quiet and not dry_run:
             with db.reader() as conn:
                 counts, text = sample_report(conn, name)
             say_json(sample=name, counts=counts) if as_json else say(text)
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    """Words separated by commas, in capitals; None if nothing was said."""
+    if text is None:
+        return None
+    return tuple(word.strip().upper() for word in text.split(",") if word.strip())
 
 
 def register(root: typer.Typer) -> None:

@@ -221,6 +221,9 @@ def test_a_name_keeps_its_meaning(survey):
     select(survey, "clean", name="mine")
     with pytest.raises(UsageError, match="mine exists"):
         select(survey, "seed-2018", name="mine")
+    with pytest.raises(UsageError, match="mine exists, of preset clean with other rules"):
+        select(survey, "clean", name="mine", rules=CleanRules(min_sn=20.0))
+    assert select(survey, "clean", name="mine").rows_written == 0
     with survey.reader() as conn, pytest.raises(UsageError, match=r"no sample other.*mine"):
         sample_report(conn, "other")
 

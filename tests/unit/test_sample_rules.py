@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from catalog.errors import UsageError
 from catalog.sky.vectors import offset_position, separation_arcsec
 from jobs.sample_counts import count_rows, label_differences, summarise
+from jobs.sample_options import make_rules, rules_in_words
 from jobs.sample_pairs import Candidates
 from jobs.sample_rules import PRESETS, REASONS, SPEED_OF_LIGHT, CleanRules, SeedRules
 
@@ -35,6 +37,7 @@ def make(*rows: dict) -> Candidates:
             "flag": 0,
             "rv": 10.0,
             "state": "ok",
+            "instrument": "SDSS",
             "class": "STAR",
             "z": 10.0 / SPEED_OF_LIGHT,
             "sn": 50.0,
@@ -59,6 +62,7 @@ def make(*rows: dict) -> Candidates:
         aspcapflag=np.array(columns["flag"]),
         vhelio_avg=np.array(columns["rv"], dtype=float),
         spectrum_state=np.array(columns["state"]),
+        instrument=np.array(columns["instrument"]),
         object_class=np.array(columns["class"]),
         z=np.array(columns["z"], dtype=float),
         sn_median=np.array(columns["sn"], dtype=float),
@@ -207,6 +211,35 @@ def test_numbers_of_the_rules_are_used():
     assert SeedRules(max_distance=0.1).judge(make({"at": (0.3, 0)})).reason == ["LABEL_DISTANCE"]
     assert CleanRules(min_sn=60).judge(make({})).reason == ["LOW_SNR"]
     assert CleanRules(aspcap_bad=()).judge(make({"flag": 1 << 23})).reason == [""]
+
+
+@pytest.mark.parametrize("rules", PRESETS.values(), ids=PRESETS)
+def test_only_the_instruments_that_were_asked_for(rules):
+    pairs = make({"instrument": "BOSS"}, {"left": 2, "at": (60.0, 0.0), "sep": 0.1})
+    assert rules.judge(pairs).reason.tolist() == ["", ""]
+    only = replace(rules, instruments=("SDSS",)).judge(pairs)
+    assert only.reason.tolist() == ["OTHER_INSTRUMENT", ""]
+    both = replace(rules, instruments=("SDSS", "BOSS")).judge(pairs)
+    assert both.reason.tolist() == ["", ""]
+
+
+def test_temperature_range_is_inclusive():
+    pairs = make({}, {"reference": (4600.0, 2.0, -0.5)}, {"reference": (4700.0, 2.0, -0.5)})
+    judged = CleanRules(min_teff=4600.0, max_teff=4600.0).judge(pairs)
+    assert judged.reason.tolist() == ["TEFF_RANGE", "", "TEFF_RANGE"]
+
+
+def test_options_become_rules():
+    rules = make_rules("clean", {"min_sn": 30.0, "max_teff": None, "instruments": ("SDSS",)})
+    assert rules == CleanRules(min_sn=30.0, instruments=("SDSS",))
+    assert rules_in_words(rules, "clean") == "min_sn 30.0, instruments SDSS"
+    assert rules_in_words(PRESETS["clean"], "clean") == ""
+    with pytest.raises(UsageError, match="no instrument APOGEE"):
+        make_rules("clean", {"instruments": ("APOGEE",)})
+    with pytest.raises(UsageError, match="no bit of ASPCAPFLAG BAD"):
+        make_rules("clean", {"aspcap_bad": ("BAD",)})
+    with pytest.raises(UsageError, match="seed-2018 are not selected by min_sn"):
+        make_rules("seed-2018", {"min_sn": 30.0})
 
 
 def test_no_pairs_at_all():
