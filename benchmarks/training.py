@@ -75,7 +75,7 @@ def main() -> None:
     tables = random_rows()
     splits = fold_splits(assign_folds(np.arange(N_SPECTRA), N_FOLDS, 0))
     rows = train.make_rows(splits)
-    arch = Architecture("seed-forward", N_PIXELS, 3)
+    arch = Architecture("seed-forward", N_PIXELS, 3, 32, 1, "relu")
     task = train.Task(arch, "mae", Optimiser("keras_amsgrad", 1e-4), BATCH, n_epochs)
     keys = train.network_keys(0, "benchmark", splits)
     start = train.start(task, keys)

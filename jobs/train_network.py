@@ -83,6 +83,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
 
     params = dataclasses.replace(params, recipe=recipe_name(params))
     spec = make_spec(params)
+    params = dataclasses.replace(params, options=spec.options)
     recipe = find_recipe(spec.recipe)
     check_name(params.name, "model")
     with db.reader() as conn:

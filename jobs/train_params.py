@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
 
 from catalog.errors import UsageError
 from jobs.engine.ledger import code_version
+from jobs.engine.params import HASHED_IF_SET
 from jobs.training_rows import check_labels
 from models.continuum import RECIPES
+from models.options import FIELDS, Pairs, Value, find_setting
 from models.records import TrainSpec
 
 LIBRARIES = ("numpy", "jax", "flax", "optax")
@@ -34,7 +38,7 @@ class TrainParams:
         Normalization of the spectra; if not given, that of the preset's name, else ``default``.
     labels : tuple of str
         Labels to learn.
-    folds, epochs, reverse_epochs, rounds, validation, seed, members, components
+    folds, epochs, reverse_epochs, rounds, validation, seed, members, components, options
         As in `models.records.TrainSpec`.
     inputs : str
         Digest of keys, labels and spectra trained on; `train_job` fills it in.
@@ -55,6 +59,7 @@ class TrainParams:
     members: int = 5
     components: int = 64
     inputs: str = ""
+    options: Pairs = field(default=(), metadata=HASHED_IF_SET)
 
     @property
     def out_of_fold_set(self) -> str:
@@ -86,6 +91,40 @@ def make_spec(params: TrainParams) -> TrainSpec:
         return TrainSpec(**values | {"recipe": recipe_name(params)})
     except ValueError as exc:
         raise UsageError(str(exc).rstrip(".")) from exc
+
+
+def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
+    """Apply what was typed as NAME=VALUE.
+
+    Parameters
+    ----------
+    params : TrainParams
+        Without these settings.
+    texts : sequence of str
+        Such as ``neurons=24``; names of `models.options`.
+
+    Raises
+    ------
+    UsageError
+        If a text is no such pair, the preset has no such setting, or a setting is given twice.
+    """
+    if params.preset not in FIELDS:
+        raise UsageError(f"no preset is called {params.preset!r}", f"Presets: {', '.join(FIELDS)}")
+    given: dict[str, Value] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        try:
+            if not (name and equals):
+                raise ValueError(f"{text!r} is not of the form NAME=VALUE")
+            setting = find_setting(params.preset, name).read(name, value)
+        except ValueError as exc:
+            raise UsageError(str(exc), "Such as: --set batch=32") from exc
+        if name in given or getattr(params, name, None) != getattr(TrainParams, name, None):
+            raise UsageError(f"{name} is given twice", "Give it once")
+        given[name] = setting
+    fields: dict[str, Any] = {n: v for n, v in given.items() if n in FIELDS[params.preset]}
+    options = tuple(sorted((name, v) for name, v in given.items() if name not in fields))
+    return dataclasses.replace(params, options=options, **fields)
 
 
 def recipe_name(params: TrainParams) -> str:

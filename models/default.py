@@ -25,8 +25,6 @@ from models.scaling import LabelScaler
 from models.schedule import Chunk, Stage, n_splits, n_train
 
 STEPS = 3_000  # nominal updates per network
-BATCH = 128
-RATE = 3e-3
 WEIGHT_DECAY = 1e-2
 FEW_ROWS = 600  # below this many training rows the networks are held tighter
 FEW_ROWS_WEIGHT_DECAY = 0.1
@@ -35,7 +33,7 @@ UPDATES_PER_CHUNK = 10_000  # network updates: a few seconds of one core
 
 def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
     """Stages of a phase: one projection per split, then the networks of all splits together."""
-    steps = -(-n_train(spec, phase, n_rows) // BATCH)
+    steps = -(-n_train(spec, phase, n_rows) // spec.option("batch"))
     updates = steps * n_splits(spec, phase) * spec.members
     epochs = spec.epochs or -(-STEPS // steps)
     return (
@@ -44,21 +42,22 @@ def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
     )
 
 
+def _network(spec: TrainSpec, components: int) -> Architecture:
+    """The network of each member of the ensemble."""
+    width, layers = spec.option("width"), spec.option("layers")
+    return Architecture("mlp", components, len(spec.labels), width, layers, "gelu")
+
+
 def _task(stage: Stage, spec: TrainSpec, splits: tuple[Split, ...], components: int) -> train.Task:
     """The compiled training of the networks."""
     n_rows = min(split.train.size for split in splits)
-    return train.Task(
-        Architecture("mlp", components, len(spec.labels)),
-        "robust_nll",
-        Optimiser(
-            "adamw_cosine",
-            RATE,
-            FEW_ROWS_WEIGHT_DECAY if n_rows < FEW_ROWS else WEIGHT_DECAY,
-            stage.total * -(-n_rows // BATCH),
-        ),
-        BATCH,
-        min(stage.step, stage.total),
-    )
+    batch, decay = spec.option("batch"), spec.option("weight_decay")
+    if decay is None:
+        decay = FEW_ROWS_WEIGHT_DECAY if n_rows < FEW_ROWS else WEIGHT_DECAY
+    steps = stage.total * -(-n_rows // batch)
+    optimiser = Optimiser("adamw_cosine", spec.option("rate"), decay, steps)
+    capacity = min(stage.step, stage.total)
+    return train.Task(_network(spec, components), "robust_nll", optimiser, batch, capacity)
 
 
 def advance(
@@ -219,7 +218,7 @@ def answer(
     )
     scores = fit.scores(flux, ivar)
     inputs = scores.values / model["projection/scale"]
-    arch = Architecture("mlp", inputs.shape[1], len(spec.labels))
+    arch = _network(spec, inputs.shape[1])
     outputs = np.stack(
         [apply_blocks(arch, model, f"member-{i}", inputs) for i in range(spec.members)]
     )

@@ -1,4 +1,4 @@
-"""The losses: weighted mean absolute error, and a robust likelihood that predicts its errors."""
+"""The losses: weighted mean absolute or squared error, and a robust likelihood of errors too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HUBER = 4.0  # residuals beyond this many sigma count linearly: a wrong label pu
 MAX_AUGMENTATION = 1.7  # largest amplitude of added noise, in units of the spectrum's own
 LOG_SIGMA_RANGE = (-6.0, 3.0)  # of a scaled label
 
-LossName = Literal["mae", "robust_nll"]
+LossName = Literal["mae", "mse", "robust_nll"]
 
 
 class Tables(NamedTuple):
@@ -50,7 +50,7 @@ def batch_loss(
     ----------
     arch : Architecture
         The network.
-    loss : {"mae", "robust_nll"}
+    loss : {"mae", "mse", "robust_nll"}
         Which loss.
     params : dict
         Parameters of the network.
@@ -80,11 +80,11 @@ def batch_loss(
         noise = jax.random.normal(key_noise, inputs.shape) * _take(tables.noise, table, index)
         inputs = inputs + size * noise
     predicted = apply(arch, params, inputs)
-    if loss == "mae":
-        terms = jnp.abs(predicted - _take(tables.targets, table, index))
+    targets = _take(tables.targets, table, index)
+    if loss == "robust_nll":
+        terms = _robust_nll(predicted, targets, _take(tables.errors, table, index))
     else:
-        errors = _take(tables.errors, table, index)
-        terms = _robust_nll(predicted, _take(tables.targets, table, index), errors)
+        terms = jnp.abs(predicted - targets) if loss == "mae" else (predicted - targets) ** 2
     total = jnp.sum(weights)
     return jnp.sum(terms * weights) / jnp.maximum(total, 1e-30), total
 

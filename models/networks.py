@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 Params = dict[str, Any]
-SEED_FORWARD_WIDTH = 32
-SEED_REVERSE_WIDTH = 36
-MLP_WIDTH = 64
+MLP_LAYERS = ("first", "second", "third", "fourth")
+ACTIVATIONS = {"relu": nnx.relu, "elu": nnx.elu, "gelu": nnx.gelu, "tanh": nnx.tanh}
 
 
 @dataclass(frozen=True)
@@ -30,46 +29,64 @@ class Architecture:
         Pixels to labels and labels to pixels, as in the notebook; scores to label distributions.
     n_in, n_out : int
         Length of the input; number of outputs (of labels, for ``mlp``).
+    width : int
+        Width of the layers between.
+    layers : int
+        Hidden layers; the first, linear one of the notebook's networks does not count.
+    activation : str
+        Of the hidden layers, a key of `ACTIVATIONS`.
     """
 
     kind: Literal["seed-forward", "seed-reverse", "mlp"]
     n_in: int
     n_out: int
+    width: int
+    layers: int
+    activation: str
 
 
 class SeedNetwork(nnx.Module):
-    """The notebook's network: a linear layer, a ReLU layer of the same width, a linear output.
+    """The notebook's network: a linear layer, hidden layers of the same width, a linear output.
 
     All weights start uniform in [-0.05, 0.05] whatever the size of the layer, biases at zero:
-    that was Keras's ``random_uniform``. Because the first layer is linear, the network is a linear
-    map of low rank followed by one hidden layer.
+    that was Keras's ``random_uniform``. Because the first layer is linear, the network with one
+    hidden layer is a linear map of low rank followed by that layer.
     """
 
-    def __init__(self, n_in: int, width: int, n_out: int, *, rngs: nnx.Rngs) -> None:
-        uniform = partial(_uniform, limit=0.05)
-        self.first = nnx.Linear(n_in, width, kernel_init=uniform, rngs=rngs)
-        self.hidden = nnx.Linear(width, width, kernel_init=uniform, rngs=rngs)
-        self.out = nnx.Linear(width, n_out, kernel_init=uniform, rngs=rngs)
+    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs) -> None:
+        linear = partial(nnx.Linear, kernel_init=partial(_uniform, limit=0.05), rngs=rngs)
+        self.activation = ACTIVATIONS[arch.activation]
+        self.first = linear(arch.n_in, arch.width)
+        self.hidden = nnx.List([linear(arch.width, arch.width) for _ in range(arch.layers)])
+        self.out = linear(arch.width, arch.n_out)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map inputs (n, n_in) to outputs (n, n_out)."""
-        return self.out(nnx.relu(self.hidden(self.first(x))))
+        x = self.first(x)
+        for layer in self.hidden:
+            x = self.activation(layer(x))
+        return self.out(x)
 
 
 class Mlp(nnx.Module):
-    """Two GELU layers of 64, then for each label a mean and the logarithm of a standard deviation.
+    """Hidden layers, then for each label a mean and the logarithm of a standard deviation.
 
     The outputs are the k means followed by the k log-sigmas, all in scaled labels.
     """
 
-    def __init__(self, n_in: int, n_out: int, *, rngs: nnx.Rngs) -> None:
-        self.first = nnx.Linear(n_in, MLP_WIDTH, rngs=rngs)
-        self.second = nnx.Linear(MLP_WIDTH, MLP_WIDTH, rngs=rngs)
-        self.out = nnx.Linear(MLP_WIDTH, 2 * n_out, rngs=rngs)
+    def __init__(self, arch: Architecture, *, rngs: nnx.Rngs) -> None:
+        self.activation = ACTIVATIONS[arch.activation]
+        self.names = MLP_LAYERS[: arch.layers]
+        for i, name in enumerate(self.names):
+            n_in = arch.width if i else arch.n_in
+            setattr(self, name, nnx.Linear(n_in, arch.width, rngs=rngs))
+        self.out = nnx.Linear(arch.width, 2 * arch.n_out, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map scores (n, n_in) to (n, 2 n_out)."""
-        return self.out(nnx.gelu(self.second(nnx.gelu(self.first(x)))))
+        for name in self.names:
+            x = self.activation(getattr(self, name)(x))
+        return self.out(x)
 
 
 def _uniform(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *, limit: float) -> jax.Array:
@@ -79,11 +96,7 @@ def _uniform(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *, limit: flo
 
 def _build(arch: Architecture, rngs: nnx.Rngs) -> nnx.Module:
     """Make the module that an architecture names."""
-    if arch.kind == "seed-forward":
-        return SeedNetwork(arch.n_in, SEED_FORWARD_WIDTH, arch.n_out, rngs=rngs)
-    if arch.kind == "seed-reverse":
-        return SeedNetwork(arch.n_in, SEED_REVERSE_WIDTH, arch.n_out, rngs=rngs)
-    return Mlp(arch.n_in, arch.n_out, rngs=rngs)
+    return Mlp(arch, rngs=rngs) if arch.kind == "mlp" else SeedNetwork(arch, rngs=rngs)
 
 
 def initialise(arch: Architecture, key: jax.Array) -> Params:

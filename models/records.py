@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from models.options import OPTIONS, Pairs, check_options
+
 Preset = Literal["seed-2018", "default", "ridge", "cannon"]
 SOLVED_PRESETS = ("ridge", "cannon")  # solved at once: no epochs, no loss curves
 VALIDATION_FOLD = -1  # HistoryRow.fold of the validation run
@@ -52,6 +54,9 @@ class TrainSpec:
         Spectral components that `default` projects on; `ridge` measures distances in as many.
     error_floors : tuple of float, optional [units of the labels]
         Least label errors, one per label; None takes `ERROR_FLOORS`.
+    options : tuple of (str, int or float or str) pairs
+        Settings that only this preset has, by name; see `models.options.OPTIONS`. A mapping is
+        taken too. What is not named has its default.
 
     Raises
     ------
@@ -71,6 +76,7 @@ class TrainSpec:
     members: int = 5
     components: int = 64
     error_floors: tuple[float, ...] | None = None
+    options: Pairs = ()
 
     def __post_init__(self) -> None:
         checks = (
@@ -98,6 +104,14 @@ class TrainSpec:
         for fine, complaint in checks:
             if not fine:
                 raise ValueError(f"This training cannot be done: {complaint}.")
+        try:
+            object.__setattr__(self, "options", check_options(self.preset, self.options))
+        except ValueError as error:
+            raise ValueError(f"This training cannot be done: {error}.") from error
+
+    def option(self, name: str) -> Any:
+        """Value of an option of the preset: the one given, else its default."""
+        return dict(self.options).get(name, OPTIONS[self.preset][name].default)
 
     @property
     def floors(self) -> NDArray[np.float64]:
@@ -108,6 +122,7 @@ class TrainSpec:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
         values = dataclasses.asdict(self)
+        values["options"] = dict(self.options)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
@@ -173,9 +188,10 @@ class Predictions:
 
     Parameters
     ----------
-    values, sigma, raw_sigma, ensemble_std : ndarray of float64, shape (n, k) [units of the labels]
-        Predicted labels; their errors, after and before calibration; the spread between the
-        members of the ensemble. NaN where the preset has none or there is no information.
+    values, sigma, half_width95, raw_sigma, ensemble_std : ndarray of float64, shape (n, k)
+        Predicted labels; their errors after calibration, and half the width of the interval that
+        holds 95%; the errors before calibration; the spread between the members of the ensemble.
+        [units of the labels]; NaN where the preset has none or there is no information.
     chi2 : ndarray of float64, shape (n,)
         Reduced chi-square of the model's reconstruction of the spectrum; NaN where there is none.
     distance : ndarray of float64, shape (n,)
@@ -186,6 +202,7 @@ class Predictions:
 
     values: NDArray[np.float64]
     sigma: NDArray[np.float64]
+    half_width95: NDArray[np.float64]
     raw_sigma: NDArray[np.float64]
     ensemble_std: NDArray[np.float64]
     chi2: NDArray[np.float64]
@@ -199,6 +216,7 @@ class Predictions:
         return cls(
             values=np.full(wide, np.nan),
             sigma=np.full(wide, np.nan),
+            half_width95=np.full(wide, np.nan),
             raw_sigma=np.full(wide, np.nan),
             ensemble_std=np.full(wide, np.nan),
             chi2=np.full(line, np.nan),
@@ -210,6 +228,11 @@ class Predictions:
         """Write the predictions of some rows into their places."""
         for spot in dataclasses.fields(self):
             getattr(self, spot.name)[rows] = getattr(part, spot.name)
+
+    def take(self, rows: NDArray[np.int64]) -> Predictions:
+        """Return the predictions of some rows."""
+        parts = {f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)}
+        return Predictions(**parts)
 
 
 @dataclass(frozen=True)

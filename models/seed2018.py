@@ -2,9 +2,9 @@
 
 The reverse network predicts spectra from labels; in round 2 it yields the continuum pixels of its
 split. The forward network predicts labels from pixels. Both: uniform starting weights, linear
-first layer, ReLU, mean absolute error, Keras's amsgrad, batches of 16. Unlike the notebook, the
-optimiser starts fresh in each fold, bad pixels have no weight, and nothing is fitted on rows that
-are left out. There is no error head, so there are no errors.
+first layer, ReLU, mean absolute error, Keras's amsgrad, batches of 16; options change these. Unlike
+the notebook, the optimiser starts fresh in each fold, bad pixels have no weight, and nothing is
+fitted on rows that are left out. There is no error head, so there are no errors.
 """
 
 from __future__ import annotations
@@ -26,31 +26,47 @@ from models.schedule import Chunk, Stage, n_splits, n_train
 
 FORWARD_EPOCHS = 16_000
 REVERSE_EPOCHS = 1_800
-FORWARD_RATE = 1e-4
-REVERSE_RATE = 3e-4
-BATCH = 16
+REVERSE_BATCH = 16
 STEPS_PER_CHUNK = 6_000  # network updates: a few seconds of one core
 
 
 def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
     """Stages of a phase: the reverse network where a second round needs it, then the forward."""
-    updates = n_splits(spec, phase) * -(-n_train(spec, phase, n_rows) // BATCH)
-    step = max(1, STEPS_PER_CHUNK // updates)
-    forward = Stage("forward", spec.epochs or FORWARD_EPOCHS, step)
+    n_nets, n_rows = n_splits(spec, phase), n_train(spec, phase, n_rows)
+
+    def stage(name: str, epochs: int, batch: int) -> Stage:
+        return Stage(name, epochs, max(1, STEPS_PER_CHUNK // (n_nets * -(-n_rows // batch))))
+
+    forward = stage("forward", spec.epochs or FORWARD_EPOCHS, spec.option("batch"))
     if spec.rounds == 1:
         return (forward,)
-    return Stage("reverse", spec.reverse_epochs or REVERSE_EPOCHS, step), forward
+    return stage("reverse", spec.reverse_epochs or REVERSE_EPOCHS, REVERSE_BATCH), forward
 
 
-def _task(stage: Stage, n_pixels: int, n_labels: int) -> train.Task:
+def _forward(spec: TrainSpec, n_pixels: int) -> Architecture:
+    """The network from pixels to labels."""
+    width, layers = spec.option("neurons"), spec.option("hidden_layers")
+    n_labels = len(spec.labels)
+    return Architecture(
+        "seed-forward", n_pixels, n_labels, width, layers, spec.option("activation")
+    )
+
+
+def _reverse(spec: TrainSpec, n_pixels: int) -> Architecture:
+    """The network from labels to pixels."""
+    width = spec.option("reverse_neurons")
+    return Architecture("seed-reverse", len(spec.labels), n_pixels, width, 1, "relu")
+
+
+def _task(stage: Stage, spec: TrainSpec, n_pixels: int) -> train.Task:
     """The compiled training of a stage."""
+    capacity = min(stage.step, stage.total)
     if stage.name == "reverse":
-        arch = Architecture("seed-reverse", n_labels, n_pixels)
-        optimiser = Optimiser("keras_amsgrad", REVERSE_RATE)
-    else:
-        arch = Architecture("seed-forward", n_pixels, n_labels)
-        optimiser = Optimiser("keras_amsgrad", FORWARD_RATE)
-    return train.Task(arch, "mae", optimiser, BATCH, min(stage.step, stage.total))
+        optimiser = Optimiser("keras_amsgrad", spec.option("reverse_rate"))
+        return train.Task(_reverse(spec, n_pixels), "mae", optimiser, REVERSE_BATCH, capacity)
+    optimiser = Optimiser("keras_amsgrad", spec.option("rate"))
+    arch, loss = _forward(spec, n_pixels), spec.option("loss")
+    return train.Task(arch, loss, optimiser, spec.option("batch"), capacity)
 
 
 def _scalers(data: TrainingData, splits: tuple[Split, ...]) -> list[LabelScaler]:
@@ -113,7 +129,7 @@ def advance(
         In scaled labels (forward) or normalized flux (reverse).
     """
     stage, with_test = chunk.stage, chunk.phase == "validation"
-    task = _task(stage, data.flux.shape[1], len(data.names))
+    task = _task(stage, spec, data.flux.shape[1])
     keys = train.network_keys(spec.seed, f"{chunk.phase}/{stage.name}", splits)
     if chunk.start == 0:
         carry = train.start(task, keys)
@@ -165,7 +181,7 @@ def fitted(
         model = {name: a[i] for name, a in state.items()}
         model |= {"center": scaler.center, "scale": scaler.scale}
         part = (data.flux[split.train], data.ivar[split.train], data.continuum[split.train])
-        hidden = _first_layer(model, _spectra(model, *part, data.first_index))
+        hidden = _first_layer(spec, model, _spectra(model, *part, data.first_index))
         mean, whiten = whitening(hidden)
         model |= {"distance_mean": mean, "distance_whiten": whiten}
         models.append(model)
@@ -193,16 +209,13 @@ def answer(
     flux, ivar, continuum : ndarray, shape (n, p)
         First-round normalized spectra; missing pixels count as 1.
     """
-    n_pixels, n_labels = flux.shape[1], len(spec.labels)
+    arch = _forward(spec, flux.shape[1])
     spectra = _spectra(model, flux, ivar, continuum, first_index)
-    scaled = apply_blocks(
-        Architecture("seed-forward", n_pixels, n_labels), model, "forward", spectra
-    )
+    scaled = apply_blocks(arch, model, "forward", spectra)
     nothing = np.full(scaled.shape, np.nan)
     chi2 = np.full(flux.shape[0], np.nan)
     if spec.rounds == 2:
-        arch = Architecture("seed-reverse", n_labels, n_pixels)
-        residual = flux - apply_blocks(arch, model, "reverse", scaled)
+        residual = flux - apply_blocks(_reverse(spec, flux.shape[1]), model, "reverse", scaled)
         n_good = np.maximum((ivar > 0.0).sum(axis=1), 1)
         chi2 = np.sum(ivar * residual**2, axis=1, dtype=np.float64) / n_good
     return Answer(
@@ -211,7 +224,7 @@ def answer(
         ensemble_std=nothing.copy(),
         chi2=chi2,
         distance=mahalanobis(
-            _first_layer(model, spectra), model["distance_mean"], model["distance_whiten"]
+            _first_layer(spec, model, spectra), model["distance_mean"], model["distance_whiten"]
         ),
     )
 
@@ -229,8 +242,10 @@ def _spectra(
     return np.where(ivar > 0.0, flux, np.float32(1.0))
 
 
-def _first_layer(model: Arrays, spectra: NDArray[np.float32]) -> NDArray[np.float64]:
+def _first_layer(
+    spec: TrainSpec, model: Arrays, spectra: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Output of the linear first layer, the preset's score space."""
-    arch = Architecture("seed-forward", spectra.shape[1], model["center"].size)
+    arch = _forward(spec, spectra.shape[1])
     first = ar.unflatten("forward", model, template(arch))["first"]
     return (spectra @ first["kernel"] + first["bias"]).astype(np.float64)

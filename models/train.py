@@ -39,8 +39,8 @@ class Task:
     ----------
     arch : Architecture
         The network.
-    loss : {"mae", "robust_nll"}
-        Mean absolute error, or the robust likelihood of a predicted mean and sigma.
+    loss : {"mae", "mse", "robust_nll"}
+        Mean absolute or squared error, or the robust likelihood of a predicted mean and sigma.
     optimiser : Optimiser
         How parameters move.
     batch : int

@@ -47,10 +47,12 @@ def train(
     rounds: Annotated[int | None, typer.Option(min=1, max=2, help="Rounds of normalization of seed-2018; 2 if not given.")] = None,
     validation: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction held out in a run that records loss curves.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the preset, such as batch=32; may be given several times. An unknown name lists them all.")] = None,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Train a model on a sample, and label each of its stars by one that never saw it."""
     from jobs.train_network import TrainParams, train_job
+    from jobs.train_params import with_settings
 
     names = tuple(label.strip() for label in labels.split(",") if label.strip())
     params = TrainParams(
@@ -58,6 +60,7 @@ def train(
         folds=folds, epochs=epochs, reverse_epochs=reverse_epochs, rounds=rounds,
         validation=validation, seed=seed,
     )  # fmt: skip
+    params = with_settings(params, settings or ())
     with database() as db:
         run_and_report(train_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
 

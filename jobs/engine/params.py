@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 #: Mark of a field that changes nothing but how fast the answer comes: it stays out of the hash.
 NOT_HASHED = {"hashed": False}
+#: Mark of a field that is younger than runs in ledgers: an empty value leaves their hashes alone.
+HASHED_IF_SET = {"hashed": "if set"}
 
 
 def to_dict(params: Any) -> dict[str, Any]:
@@ -20,7 +22,8 @@ def params_hash(params: Any) -> str:
     """Digest of everything in ``params`` that changes the answer, stable under field order."""
     values = to_dict(params)
     for field in dataclasses.fields(params):
-        if not field.metadata.get("hashed", True):
+        hashed = field.metadata.get("hashed", True)
+        if not hashed or (hashed == "if set" and not values[field.name]):
             del values[field.name]
     return digest(values)
 

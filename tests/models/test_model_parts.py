@@ -20,6 +20,7 @@ from models.scaling import LabelScaler
 
 pytestmark = pytest.mark.usefixtures("_strict_types")
 SPEC = TrainSpec("seed-2018", ("teff", "logg"), "seed-2018", folds=3, epochs=4)
+MLP = (64, 2, "gelu")
 
 
 def keras_reference(gradients, start, lr=3e-4, b1=0.9, b2=0.999, eps=1e-7):
@@ -71,14 +72,15 @@ def test_amsgrad_is_not_that_of_optax():
     ],
 )
 def test_parameter_counts_and_shapes(kind, n_in, n_out, count, width):
-    arch = Architecture(kind, n_in, n_out)
+    sizes = {"seed-forward": (32, 1, "relu"), "seed-reverse": (36, 1, "relu"), "mlp": MLP}
+    arch = Architecture(kind, n_in, n_out, *sizes[kind])
     params = initialise(arch, jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
     assert apply(arch, params, jnp.ones((2, n_in))).shape == (2, width)
 
 
 def test_seed_networks_start_as_keras_random_uniform_did():
-    params = initialise(Architecture("seed-forward", 500, 3), jax.random.key(1))
+    params = initialise(Architecture("seed-forward", 500, 3, 32, 1, "relu"), jax.random.key(1))
     kernel = np.asarray(params["first"]["kernel"])
     assert np.abs(kernel).max() <= 0.05
     assert kernel.std() == pytest.approx(0.1 / np.sqrt(12), rel=0.02)
@@ -86,9 +88,11 @@ def test_seed_networks_start_as_keras_random_uniform_did():
 
 
 def test_the_first_layer_is_linear():
-    arch = Architecture("seed-forward", 20, 3)
+    arch = Architecture("seed-forward", 20, 3, 32, 1, "relu")
     params = initialise(arch, jax.random.key(1))
-    params["hidden"]["bias"] = jnp.full(32, 10.0)  # no ReLU bends here: all that is left is linear
+    params["hidden"][0]["bias"] = jnp.full(
+        32, 10.0
+    )  # no ReLU bends here: all that is left is linear
     x = jax.random.normal(jax.random.key(2), (2, 20))
     zero = apply(arch, params, jnp.zeros((1, 20)))
     parts = apply(arch, params, x[:1]) + apply(arch, params, x[1:]) - zero
@@ -204,13 +208,13 @@ def test_an_unknown_format_version_is_refused(monkeypatch):
 
 
 def test_trees_survive_and_foreign_ones_are_refused():
-    arch = Architecture("mlp", 5, 2)
+    arch = Architecture("mlp", 5, 2, *MLP)
     params = initialise(arch, jax.random.key(0))
     saved = arrays.unpack(arrays.pack(arrays.flatten("net", params)))
     back = arrays.unflatten("net", saved, template(arch))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), params, back))
     with pytest.raises(ValueError, match="does not fit"):
-        arrays.unflatten("net", saved, template(Architecture("mlp", 6, 2)))
+        arrays.unflatten("net", saved, template(Architecture("mlp", 6, 2, *MLP)))
 
 
 def test_a_specification_survives_json():

@@ -186,7 +186,11 @@ def test_permuted_labels_teach_nothing():
 
 def test_a_network_can_learn_eight_spectra_by_heart(data):
     task = train.Task(
-        Architecture("seed-forward", 320, 3), "mae", Optimiser("keras_amsgrad", 2e-3), 8, 600
+        Architecture("seed-forward", 320, 3, 32, 1, "relu"),
+        "mae",
+        Optimiser("keras_amsgrad", 2e-3),
+        8,
+        600,
     )
     labels = (data.labels - data.labels.mean(axis=0)) / data.labels.std(axis=0)
     tables = Tables(
@@ -205,7 +209,11 @@ def test_a_network_can_learn_eight_spectra_by_heart(data):
 @pytest.mark.usefixtures("_strict_types")
 def test_networks_in_turn_and_side_by_side_do_the_same(data):
     task = train.Task(
-        Architecture("seed-forward", 320, 3), "mae", Optimiser("keras_amsgrad", 1e-3), 16, 5
+        Architecture("seed-forward", 320, 3, 32, 1, "relu"),
+        "mae",
+        Optimiser("keras_amsgrad", 1e-3),
+        16,
+        5,
     )
     tables = Tables(
         data.flux[None], data.labels[None].astype(np.float32), np.ones((1, 66, 3), np.float32)
