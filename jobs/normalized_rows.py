@@ -34,6 +34,7 @@ class SpectrumKey(NamedTuple):
     survey_key: str
     sha256: str
     z: float | None
+    instrument: str
 
 
 def find_recipe(name: str) -> Recipe:
@@ -87,7 +88,7 @@ def normalized_keys(
 ) -> list[SpectrumKey]:
     """Up-to-date normalized spectra, by ``source_id``; parameters as in `stale_ids`."""
     query = (
-        "SELECT b.source_id, r.survey, r.survey_key, b.sha256, n.z "
+        "SELECT b.source_id, r.survey, r.survey_key, b.sha256, n.z, b.instrument "
         + FROM_SPECTRA.replace("WHERE", "JOIN source r ON r.source_id = b.source_id WHERE", 1)
         + f" AND n.source_id IS NOT NULL {_RANGE} ORDER BY 1"
     )

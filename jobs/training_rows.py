@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.columns import LABELS, error_of
 from catalog.store.labels import LabelSet
+from catalog.store.schema import sample
 from catalog.store.spectra import read_normalized
 from jobs.engine.params import digest
 from jobs.normalized_rows import JOIN_NORMALIZED, normalize_command, recipe_values
@@ -33,6 +34,8 @@ class TrainingRows:
         Number of the star among the stars by name.
     labels, label_errors : ndarray of float64, shape (n, k) [units of the labels]
         NaN where missing.
+    instruments : tuple of str
+        Those that took the spectra, by name.
     inputs : str
         Digest of keys, labels and spectra: the same in any database with the same data.
     """
@@ -42,6 +45,7 @@ class TrainingRows:
     group: np.ndarray
     labels: np.ndarray
     label_errors: np.ndarray
+    instruments: tuple[str, ...]
     inputs: str
 
 
@@ -61,7 +65,7 @@ def check_labels(labels: tuple[str, ...]) -> None:
 
 def read_training_rows(
     conn: sa.Connection,
-    sample: str,
+    sample_name: str,
     sample_id: int | None,
     target: LabelSet,
     labels: tuple[str, ...],
@@ -75,13 +79,14 @@ def read_training_rows(
     Raises
     ------
     UsageError
-        If spectra are not normalized yet, or no pair has a label.
+        If spectra are not normalized yet, no pair has a label, or the spectra are of several
+        instruments that the sample does not name.
     """
     columns = ", ".join(f"s.{name}" for label in labels for name in (label, error_of(label)))
     known = ", ".join(f"s.{label}" for label in labels)
     query = f"""
         SELECT k.right_id, k.star_id, t.star_key, r.survey, r.survey_key, b.sha256, n.z,
-               n.good_fraction, {columns}
+               n.good_fraction, b.instrument, {columns}
         FROM star_link k
         JOIN star t ON t.star_id = k.star_id
         JOIN source r ON r.source_id = k.right_id
@@ -98,7 +103,8 @@ def read_training_rows(
     rows = conn.execute(sa.text(query), values).all()
     if not rows:
         raise UsageError(
-            f"no spectrum of sample {sample} has any of {', '.join(labels)} in {target.full_name}",
+            f"no spectrum of sample {sample_name} has any of {', '.join(labels)} in "
+            f"{target.full_name}",
             "Choose another sample, label set or labels",
         )
     missing = sum(row.good_fraction is None for row in rows)
@@ -106,10 +112,12 @@ def read_training_rows(
         raise UsageError(
             f"{missing} of the {len(rows)} spectra to train on are not normalized by the recipe "
             f"{recipe.name}, or have changed since",
-            normalize_command(recipe.name, sample),
+            normalize_command(recipe.name, sample_name),
         )
     rows = [row for row in rows if row.good_fraction > 0]  # of the others there is nothing to learn
-    numbers = np.array([row[8:] for row in rows], float).reshape(len(rows), -1)
+    instruments = tuple(sorted({row.instrument for row in rows}))
+    _check_instruments(conn, sample_name, instruments)
+    numbers = np.array([row[9:] for row in rows], float).reshape(len(rows), -1)
     _, group = np.unique([row.star_key for row in rows], return_inverse=True)
     return TrainingRows(
         source_id=np.array([row.right_id for row in rows], np.int64),
@@ -117,10 +125,22 @@ def read_training_rows(
         group=group.astype(np.int64),
         labels=np.ascontiguousarray(numbers[:, ::2]),
         label_errors=np.ascontiguousarray(numbers[:, 1::2]),
+        instruments=instruments,
         inputs=digest(
-            [recipe.name, recipe.version, [list(row[2:7]) + list(row[8:]) for row in rows]]
+            [recipe.name, recipe.version, [list(row[2:7]) + list(row[9:]) for row in rows]]
         ),
     )
+
+
+def _check_instruments(conn: sa.Connection, name: str, instruments: tuple[str, ...]) -> None:
+    """Refuse to mix instruments unless the sample says so: one star looks different in each."""
+    query = sa.select(sample.c.params["rules"]["instruments"]).where(sample.c.name == name)
+    if len(instruments) > 1 and not set(instruments) <= set(conn.scalar(query) or ()):
+        raise UsageError(
+            f"the spectra of sample {name} are of several instruments: {', '.join(instruments)}",
+            f"Choose one: crosslabel sample create NAME --instruments {instruments[0]}; or mix "
+            f"them on purpose: --instruments {','.join(instruments)}",
+        )
 
 
 def read_training_data(
@@ -140,4 +160,5 @@ def read_training_data(
         group=rows.group,
         names=labels,
         first_index=recipe.first_index,
+        instruments=rows.instruments,
     )

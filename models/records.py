@@ -150,6 +150,8 @@ class TrainingData:
         Names of the k labels.
     first_index : int
         Grid index of pixel 0.
+    instruments : tuple of str
+        Those that took the spectra, where that is known.
 
     Raises
     ------
@@ -165,6 +167,7 @@ class TrainingData:
     group: NDArray[np.int64]
     names: tuple[str, ...]
     first_index: int
+    instruments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, k = self.flux.shape[0], len(self.names)
