@@ -231,10 +231,10 @@ outlier_fraction | | stat.value;arith.ratio | Fraction farther than 3 sigma_mad 
 outlier_fraction_err | | stat.error;arith.ratio | Error of outlier_fraction, from resampled stars
 slope | | stat.fit.param | Slope of compared on reference values, outliers clipped
 slope_err | | stat.error;stat.fit.param | Error of slope, from resampled stars
-sigma_mad_gain | | stat.value;arith.diff | sigma_mad minus that of the first set on the same spectra
-sigma_mad_gain_err | | stat.error;arith.diff | Its error, from the same resampled stars for both
-mae_gain | | stat.value;arith.diff | mae minus that of the first set on the same spectra
-mae_gain_err | | stat.error;arith.diff | Its error, from the same resampled stars for both
+sigma_mad_diff | | stat.value;arith.diff | sigma_mad minus that of the first set on the same spectra
+sigma_mad_diff_err | | stat.error;arith.diff | Its error, from the same resampled stars for both
+mae_diff | | stat.value;arith.diff | mae minus that of the first set on the same spectra
+mae_diff_err | | stat.error;arith.diff | Its error, from the same resampled stars for both
 evaluation_id | | meta.id | Surrogate key of an evaluation
 test_sets | | meta.note | Compared label sets with their editions, in order
 sample | | meta.id | Name of the sample whose pairs are compared; NULL: all mutual nearest pairs
