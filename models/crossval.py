@@ -95,3 +95,25 @@ def validation_split(group: NDArray[np.int64], fraction: float, seed: int, fold:
     aside[np.random.default_rng([seed, 1]).permutation(stars.size)[:n_test]] = True
     test = aside[of_row.reshape(-1)]
     return Split(fold, np.flatnonzero(~test), np.flatnonzero(test))
+
+
+def thin_out(split: Split, group: NDArray[np.int64], n_stars: int | None, seed: int) -> Split:
+    """Keep the training rows of so many random stars; fewer stars are among more.
+
+    Parameters
+    ----------
+    split : Split
+        Its test rows stay as they are.
+    group : ndarray of int64, shape (n,)
+        Number of the star of each row.
+    n_stars : int, optional
+        Stars to keep; None, or as many as there are or more, keeps all.
+    seed : int
+        Seed of the random order.
+    """
+    if n_stars is None:
+        return split
+    of_row = group[split.train]
+    # Another stream than those of the folds and of the validation run; fold numbers start at -2.
+    order = np.random.default_rng([seed, 2, split.fold + 2]).permutation(np.unique(of_row))
+    return Split(split.fold, split.train[np.isin(of_row, order[:n_stars])], split.test)

@@ -54,6 +54,9 @@ class TrainSpec:
         Spectral components that `default` projects on; `ridge` measures distances in as many.
     error_floors : tuple of float, optional [units of the labels]
         Least label errors, one per label; None takes `ERROR_FLOORS`.
+    train_stars : int, optional
+        Stars that each fold (and the final fit) is trained on, drawn at random from those it has;
+        all of them if None. For learning curves: a smaller draw is part of every larger one.
     options : tuple of (str, int or float or str) pairs
         Settings that only this preset has, by name; see `models.options.OPTIONS`. A mapping is
         taken too. What is not named has its default.
@@ -76,6 +79,7 @@ class TrainSpec:
     members: int = 5
     components: int = 64
     error_floors: tuple[float, ...] | None = None
+    train_stars: int | None = None
     options: Pairs = ()
 
     def __post_init__(self) -> None:
@@ -96,6 +100,7 @@ class TrainSpec:
                 f"the preset {self.preset} is solved without epochs, so it takes no number of "
                 "epochs and no validation fraction",
             ),
+            (self.train_stars is None or self.train_stars >= 2, "one star teaches nothing"),
             (
                 self.error_floors is None or len(self.error_floors) == len(self.labels),
                 "error_floors needs one number per label",

@@ -61,7 +61,8 @@ def n_splits(spec: TrainSpec, phase: str) -> int:
 def n_train(spec: TrainSpec, phase: str, n_rows: int) -> int:
     """Expected number of training rows per split; the true one differs where stars repeat."""
     left_out = {"folds": 1.0 / spec.folds, "validation": spec.validation, "final": 0.0}[phase]
-    return max(1, round(n_rows * (1.0 - left_out)))
+    n_left = max(1, round(n_rows * (1.0 - left_out)))
+    return n_left if spec.train_stars is None else min(n_left, spec.train_stars)
 
 
 def cut(
