@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import pytest
+from lamost import train_on_lamost
 from simulated import DEFAULT, SEED, run_all, simulate
 
 from models import default, seed2018
@@ -31,6 +32,14 @@ def seed_steps(data, _short_chunks):
 @pytest.fixture(scope="session")
 def default_steps(data, _short_chunks):
     return run_all(DEFAULT, data)
+
+
+@pytest.fixture(scope="session")
+def lamost_default(kit, _short_chunks):
+    """A small model of real spectra (`lamost.LamostDefault`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(default, "UPDATES_PER_CHUNK", 10_000)
+        return train_on_lamost()
 
 
 @pytest.fixture(autouse=True)
