@@ -162,13 +162,14 @@ def _finish_stage(
     params = ar.flatten(name, carry.params)
     state |= params
     if name == "reverse":
-        chosen = []
+        chosen, sensitivities = [], []
         for i, (split, scaler) in enumerate(zip(splits, scalers, strict=True)):
             grid = scaler.transform(pixels.label_grid(data.labels[split.train]))
             own = ar.unflatten(name, {k: a[i] for k, a in params.items()}, template(task.arch))
             sensitivity = pixels.label_sensitivity(task.arch, own, grid)
             chosen.append(pixels.choose_pixels(sensitivity, data.first_index))
-        state["pixels"] = np.stack(chosen)
+            sensitivities.append(sensitivity.astype(np.float32))
+        state |= {"pixels": np.stack(chosen), "sensitivity": np.stack(sensitivities)}
     return state
 
 
