@@ -22,7 +22,7 @@ from models.optimisers import Optimiser
 from models.projection import Projection, fit_projection
 from models.records import TrainingData, TrainSpec
 from models.scaling import LabelScaler
-from models.schedule import Chunk, Stage, n_splits, n_train
+from models.schedule import Chunk, Stage
 
 STEPS = 3_000  # nominal updates per network
 WEIGHT_DECAY = 1e-2
@@ -31,13 +31,13 @@ FEW_ROWS_WEIGHT_DECAY = 0.1
 UPDATES_PER_CHUNK = 10_000  # network updates: a few seconds of one core
 
 
-def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
-    """Stages of a phase: one projection per split, then the networks of all splits together."""
-    steps = -(-n_train(spec, phase, n_rows) // spec.option("batch"))
-    updates = steps * n_splits(spec, phase) * spec.members
+def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
+    """Stages of a fit: one projection per split, then the networks of all splits together."""
+    steps = -(-n_train // spec.option("batch"))
+    updates = steps * n_splits * spec.members
     epochs = spec.epochs or -(-STEPS // steps)
     return (
-        Stage("projection", n_splits(spec, phase), 1),
+        Stage("projection", n_splits, 1),
         Stage("forward", epochs, max(1, UPDATES_PER_CHUNK // updates)),
     )
 

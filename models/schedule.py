@@ -65,9 +65,12 @@ def n_train(spec: TrainSpec, phase: str, n_rows: int) -> int:
     return n_left if spec.train_stars is None else min(n_left, spec.train_stars)
 
 
-def cut(
-    spec: TrainSpec, n_rows: int, stages: Callable[[TrainSpec, str, int], tuple[Stage, ...]]
-) -> tuple[Chunk, ...]:
+Stages = Callable[[TrainSpec, int, int], tuple[Stage, ...]]
+"""The stages of a fit: ``stages(spec, n_splits, n_train)`` for a number of splits, each with about
+so many training rows."""
+
+
+def cut(spec: TrainSpec, n_rows: int, stages: Stages) -> tuple[Chunk, ...]:
     """Cut a training into chunks, in the order in which they run.
 
     Parameters
@@ -77,17 +80,24 @@ def cut(
     n_rows : int
         Number of training rows.
     stages : callable
-        The preset's stages of a phase, given (spec, phase, n_rows).
+        Those of the preset.
     """
     phases = ["folds", *(["validation"] if spec.validation > 0.0 else []), "final"]
     chunks: list[Chunk] = []
     for phase in phases:
-        todo = stages(spec, phase, n_rows)
-        for stage in todo:
-            for start in range(0, stage.total, stage.step):
-                stop = min(start + stage.step, stage.total)
-                ends = stop == stage.total and stage is todo[-1]
-                chunks.append(Chunk(phase, stage, start, stop, ends, ends and phase == "final"))
+        todo = stages(spec, n_splits(spec, phase), n_train(spec, phase, n_rows))
+        chunks.extend(cut_phase(phase, todo))
+    return tuple(chunks)
+
+
+def cut_phase(phase: str, stages: tuple[Stage, ...]) -> tuple[Chunk, ...]:
+    """Cut one phase into chunks."""
+    chunks = []
+    for stage in stages:
+        for start in range(0, stage.total, stage.step):
+            stop = min(start + stage.step, stage.total)
+            ends = stop == stage.total and stage is stages[-1]
+            chunks.append(Chunk(phase, stage, start, stop, ends, ends and phase == "final"))
     return tuple(chunks)
 
 

@@ -22,7 +22,7 @@ from models.networks import Architecture, template
 from models.optimisers import Optimiser
 from models.records import TrainingData, TrainSpec
 from models.scaling import LabelScaler
-from models.schedule import Chunk, Stage, n_splits, n_train
+from models.schedule import Chunk, Stage
 
 FORWARD_EPOCHS = 16_000
 REVERSE_EPOCHS = 1_800
@@ -30,12 +30,10 @@ REVERSE_BATCH = 16
 STEPS_PER_CHUNK = 6_000  # network updates: a few seconds of one core
 
 
-def stages(spec: TrainSpec, phase: str, n_rows: int) -> tuple[Stage, ...]:
-    """Stages of a phase: the reverse network where a second round needs it, then the forward."""
-    n_nets, n_rows = n_splits(spec, phase), n_train(spec, phase, n_rows)
-
+def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
+    """Stages of a fit: the reverse network where a second round needs it, then the forward."""
     def stage(name: str, epochs: int, batch: int) -> Stage:
-        return Stage(name, epochs, max(1, STEPS_PER_CHUNK // (n_nets * -(-n_rows // batch))))
+        return Stage(name, epochs, max(1, STEPS_PER_CHUNK // (n_splits * -(-n_train // batch))))
 
     forward = stage("forward", spec.epochs or FORWARD_EPOCHS, spec.option("batch"))
     if spec.rounds == 1:

@@ -11,15 +11,15 @@ from models import arrays as ar
 from models.arrays import Arrays
 from models.crossval import Split
 from models.records import TrainingData, TrainSpec
-from models.schedule import Chunk, Stage, n_splits
+from models.schedule import Chunk, Stage
 
 Fit = Callable[[TrainSpec, TrainingData, Split], Arrays]
 
 
 def stages(
-    name: str, splits_per_chunk: int, spec: TrainSpec, phase: str, n_rows: int
+    name: str, splits_per_chunk: int, spec: TrainSpec, n_splits: int, n_train: int
 ) -> tuple[Stage, ...]:
-    """The only stage of a phase, whose units are the splits.
+    """The only stage of a fit, whose units are the splits.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ def stages(
         Name of the stage.
     splits_per_chunk : int
         Such that a chunk takes a few seconds.
-    spec, phase, n_rows
-        As in `models.schedule.cut`.
+    spec, n_splits, n_train
+        As in `models.schedule.Stages`.
     """
-    del n_rows
-    return (Stage(name, n_splits(spec, phase), splits_per_chunk),)
+    del spec, n_train
+    return (Stage(name, n_splits, splits_per_chunk),)
 
 
 def advance(
