@@ -1,7 +1,7 @@
 """Compare label sets with a reference, on the stars that all of them label.
 
 The numbers come from the SQL function ``compare_label_sets``, so that SQL users see the same ones;
-errors come from resampled stars (`models.metrics`).
+errors come from resampled stars (`models.resampling`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from catalog.errors import UsageError
 from catalog.store.columns import LABELS
 from catalog.store.labels import LabelSet, find_label_set
 from catalog.store.samples import sample_id_of
-from models import metrics
+from jobs.evaluate_records import known
+from models import resampling
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def compare(
         sa.text("SELECT * FROM compare_label_sets(:ref, :tests, :sample)"), arguments
     ).all()
     if not numbers:
-        raise _no_common_stars(conn, sets, sample, sample_id)
+        raise no_common_stars(conn, sets, sample, sample_id)
     errors = _errors(conn, arguments, bootstrap, seed)
     rows = tuple(
         ComparisonRow(
@@ -140,12 +141,8 @@ def compare(
         )
         for r in numbers
     )  # fmt: skip
-    notes = (
-        *_training_notes(conn, sets, sample_id),
-        *_label_notes(conn, sets, {r.label for r in rows}),
-        *_simulation_notes(sets),
-    )
-    return Comparison(names[0], tuple(names[1:]), sample, rows, notes, bootstrap, seed)
+    notes = comparison_notes(conn, sets, sample_id, {r.label for r in rows})
+    return Comparison(names[0], tuple(names[1:]), sample, rows, tuple(notes), bootstrap, seed)
 
 
 def _errors(
@@ -154,7 +151,8 @@ def _errors(
     """Bootstrap errors of bias and sigma_mad by label and test set."""
     rows = conn.execute(
         sa.text(
-            "SELECT label, test_set, array_agg(delta ORDER BY star, left_id, right_id), "
+            "SELECT label, test_set, array_agg(ref_value ORDER BY star, left_id, right_id), "
+            "array_agg(test_value ORDER BY star, left_id, right_id), "
             "array_agg(star ORDER BY star, left_id, right_id) FROM (SELECT c.*, "
             "coalesce(star_id, -left_id) AS star FROM comparison_rows(:ref, :tests, :sample) c) r "
             "GROUP BY label, test_set"
@@ -162,15 +160,12 @@ def _errors(
         arguments,
     )
     errors: dict[tuple[str, str], tuple[float | None, float | None]] = {}
-    for label, test_set, delta, star in rows:
-        if draws == 0:
-            errors[label, test_set] = (None, None)
-            continue
-        of_bias, of_sigma = (
-            metrics.bootstrap_error(delta, star, statistic, seed=seed, draws=draws)
-            for statistic in (metrics.bias, metrics.sigma_mad)
+    for label, test_set, reference, test, star in rows:
+        drawn = resampling.scores(reference, test, resampling.draw_stars(star, draws, seed))
+        errors[label, test_set] = (
+            known(resampling.error_of(drawn["bias"])),
+            known(resampling.error_of(drawn["sigma_mad"])),
         )
-        errors[label, test_set] = (of_bias, of_sigma)
     return errors
 
 
@@ -182,8 +177,31 @@ _LINKS = """
 """
 
 
-def _no_common_stars(
-    conn: sa.Connection, sets: list[LabelSet], sample: str | None, sample_id: int | None
+def comparison_notes(
+    conn: sa.Connection, sets: Sequence[LabelSet], sample_id: int | None, compared: set[str]
+) -> list[str]:
+    """Sentences about stars that are left out, labels that are, and simulated data.
+
+    Parameters
+    ----------
+    conn : Connection
+        Open connection.
+    sets : sequence of LabelSet
+        The reference, then what is compared with it.
+    sample_id : int or None
+        Sample whose pairs are compared.
+    compared : set of str
+        Labels that are compared.
+    """
+    return [
+        *_training_notes(conn, sets, sample_id),
+        *_label_notes(conn, sets, compared),
+        *_simulation_notes(sets),
+    ]
+
+
+def no_common_stars(
+    conn: sa.Connection, sets: Sequence[LabelSet], sample: str | None, sample_id: int | None
 ) -> UsageError:
     """Make the error that says which set lacks what."""
     query = sa.text(
@@ -215,7 +233,9 @@ def _labels_of(conn: sa.Connection, which: LabelSet) -> list[str]:
     return [label for label, is_known in zip(LABELS, found, strict=True) if is_known]
 
 
-def _training_notes(conn: sa.Connection, sets: list[LabelSet], sample_id: int | None) -> list[str]:
+def _training_notes(
+    conn: sa.Connection, sets: Sequence[LabelSet], sample_id: int | None
+) -> list[str]:
     """How many stars are left out because a network was trained on them."""
     query = sa.text(
         f"WITH link AS ({_LINKS}) SELECT count(DISTINCT coalesce(k.star_id, -k.left_id)) "
@@ -232,7 +252,7 @@ def _training_notes(conn: sa.Connection, sets: list[LabelSet], sample_id: int | 
     return notes
 
 
-def _label_notes(conn: sa.Connection, sets: list[LabelSet], compared: set[str]) -> list[str]:
+def _label_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[str]) -> list[str]:
     """Labels of the reference that are not compared, for each set that lacks them."""
     wanted = [label for label in _labels_of(conn, sets[0]) if label not in compared]
     notes = []
@@ -246,7 +266,7 @@ def _label_notes(conn: sa.Connection, sets: list[LabelSet], compared: set[str]) 
     return notes
 
 
-def _simulation_notes(sets: list[LabelSet]) -> list[str]:
+def _simulation_notes(sets: Sequence[LabelSet]) -> list[str]:
     """What label sets say of themselves: that they are simulated, and their notes."""
     simulated = [s.full_name for s in sets if (s.params or {}).get("simulated")]
     notes = [

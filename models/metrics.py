@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
+WIDTH_95 = 1.959964  # standard deviations to either side that hold 95% of a Gaussian
 
 FloatArray = NDArray[np.float64]
 

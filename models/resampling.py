@@ -52,21 +52,14 @@ def draw_stars(star: ArrayLike, draws: int, seed: int) -> Draws:
     Parameters
     ----------
     star : array_like, shape (n,)
-        Number or name of the star of each row. The draws depend on the order of first appearance,
-        not on the numbers.
+        Number of the star of each row; the draws depend on the order of the numbers only.
     draws : int
         Number of draws.
     seed : int
         Seed of the random numbers.
     """
-    names = np.asarray(star)
-    _, first, of_row, count = np.unique(
-        names, return_index=True, return_inverse=True, return_counts=True
-    )
-    place = np.argsort(np.argsort(first, kind="stable"), kind="stable")
-    rank = place[of_row.reshape(-1)]
-    order = np.argsort(rank, kind="stable")
-    size = count[np.argsort(first, kind="stable")]
+    _, of_row, size = np.unique(np.asarray(star), return_inverse=True, return_counts=True)
+    order = np.argsort(of_row.reshape(-1), kind="stable")
     begin = np.cumsum(size) - size
     drawn = np.random.default_rng(seed).integers(0, max(size.size, 1), (draws, size.size))
     if not size.size:

@@ -1,0 +1,225 @@
+"""Evaluate models: their out-of-fold labels against what they learned, beside other label sets.
+
+All sets are scored on the same stars and spectra. Out-of-fold labels are honest by construction:
+each was given by a network that never saw the star. Stars that a network was trained on take no
+part where its own predictions are scored; if none is left, the evaluation is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.errors import UsageError
+from catalog.store.labels import LabelSet, find_label_set, list_label_sets
+from catalog.store.samples import find_sample, sample_id_of
+from jobs.compare_labels import comparison_notes, no_common_stars
+from jobs.engine.params import digest
+from jobs.evaluate_data import BINNED_BY, ComparedLabel, read_compared
+from jobs.evaluate_records import EDGES, Repeat, Score
+from jobs.evaluate_repeats import score_repeats
+from jobs.evaluate_scores import GIANT_LOGG, score_label
+from jobs.model_rows import complete_models, find_model
+
+METHOD = 1  # grows when the same inputs would be scored otherwise
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found, with what must be known to read it.
+
+    Attributes
+    ----------
+    ref_set : str
+    test_sets : tuple of str
+        Names with editions; differences are taken to the first.
+    sample : str or None
+        Sample whose pairs are compared; None: all mutual nearest pairs.
+    settings : dict
+        Edges of the bins, number and seed of the bootstrap samples.
+    notes : tuple of str
+        Sentences about stars left out, labels left out, simulated data.
+    inputs_hash : str
+        Digest of everything that the numbers depend on.
+    scores : tuple of Score
+        By label, bin and compared set.
+    repeats : tuple of Repeat
+        By label, bin and compared set; empty where no star has two spectra.
+    """
+
+    ref_set: str
+    test_sets: tuple[str, ...]
+    sample: str | None
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...]
+    inputs_hash: str
+    scores: tuple[Score, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is evaluated: the evaluation without its answer, and the labels to score."""
+
+    evaluation: Evaluation
+    labels: tuple[ComparedLabel, ...]
+
+
+def read_inputs(
+    conn: sa.Connection,
+    models: Sequence[str],
+    against: Sequence[str] | None = None,
+    *,
+    reference: str | None = None,
+    sample: str | None = None,
+    edges: Mapping[str, Sequence[float]] = EDGES,
+    bootstrap: int = 200,
+    seed: int = 0,
+) -> Inputs:
+    """Find and read what is to be evaluated.
+
+    Parameters
+    ----------
+    conn : Connection
+        A repeatable-read transaction (``Database.reader``), so that all numbers fit together.
+    models : sequence of str
+        Models, of which the out-of-fold labels are scored, or label sets.
+    against : sequence of str, optional
+        Label sets to score beside them; if not given, the one that the sample was compared with.
+    reference : str, optional
+        Label set to score against; what the models learned if not given.
+    sample : str, optional
+        Sample whose pairs are compared; that of the first model if not given.
+    edges : mapping of str to sequence of float
+        Edges between the bins of S/N and of the reference's labels.
+    bootstrap, seed : int
+        Number of bootstrap samples of stars, and the seed of their random numbers.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown or given twice, the models learned different label sets, edges make no
+        sense, or no star has a label in all sets, such as where a network saw all of them.
+    """
+    _check(edges, bootstrap)
+    named = [find_evaluated(conn, name) for name in models]
+    if not named:
+        raise UsageError("nothing was named to evaluate", "Name a model")
+    if sample is None:
+        sample = _sample_of(conn, named)
+    sample_id = sample_id_of(conn, sample)
+    if against is None:
+        against = _compared_in(conn, sample)
+    ref = find_label_set(conn, reference or _learned_by(conn, named))
+    tests = [*named, *(find_label_set(conn, name) for name in against)]
+    names = [s.full_name for s in (ref, *tests)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"{twice} is named twice", "A label set always agrees with itself")
+    labels = read_compared(conn, ref, tests, sample)
+    if not labels:
+        raise no_common_stars(conn, [ref, *tests], sample, sample_id)
+    settings = {
+        "edges": {name: list(map(float, edges[name])) for name in BINNED_BY if name in edges},
+        "giant_logg": GIANT_LOGG, "bootstrap": bootstrap, "seed": seed, "method": METHOD,
+    }  # fmt: skip
+    notes = comparison_notes(conn, [ref, *tests], sample_id, {data.label for data in labels})
+    whole = [names, sample, settings, notes, [data.digest for data in labels]]
+    evaluation = Evaluation(
+        names[0], tuple(names[1:]), sample, settings, tuple(notes), digest(whole)
+    )
+    return Inputs(evaluation, tuple(labels))
+
+
+def evaluate(inputs: Inputs) -> Evaluation:
+    """Score what was read; pure arithmetic."""
+    asked, scores, repeats = inputs.evaluation, [], []
+    edges, names = asked.settings["edges"], asked.test_sets
+    how = {"bootstrap": asked.settings["bootstrap"], "seed": asked.settings["seed"]}
+    for data in inputs.labels:
+        scores += score_label(data, names, edges, **how)
+        repeats += score_repeats(data, names, edges.get("snr", ()), **how)
+    return dataclasses.replace(asked, scores=tuple(scores), repeats=tuple(repeats))
+
+
+def find_evaluated(conn: sa.Connection, name: str) -> LabelSet:
+    """The label set that is scored for a name: a model's out-of-fold labels, or the set itself.
+
+    Raises
+    ------
+    UsageError
+        If it is neither; the message lists what there is.
+    """
+    if not complete_models(conn, name.partition("@")[0]):
+        if any(s.name == name.partition("@")[0] for s in list_label_sets(conn)):
+            return find_label_set(conn, name)
+        have = conn.scalars(
+            sa.text("SELECT DISTINCT name FROM model WHERE status = 'complete' ORDER BY name")
+        ).all()
+        sets = ", ".join(s.name for s in list_label_sets(conn)) or "none"
+        raise UsageError(
+            f"there is no model {name}, nor a label set of that name",
+            f"Complete models: {', '.join(have) or 'none'}; label sets: {sets}",
+        )
+    query = sa.text(
+        "SELECT name || '@' || edition FROM label_set WHERE status = 'complete' "
+        "AND kind = 'out_of_fold' AND model_id = :id"
+    )
+    found = conn.scalar(query, {"id": find_model(conn, name).model_id})
+    if found is None:
+        raise UsageError(f"model {name} has no out-of-fold labels", "Train it again")
+    return find_label_set(conn, found)
+
+
+def _learned_by(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:
+    """The one label set that the models behind these sets learned."""
+    query = sa.text(
+        "SELECT DISTINCT l.name || '@' || l.edition FROM model m "
+        "JOIN label_set l ON l.label_set_id = m.label_set_id "
+        "WHERE m.model_id = ANY(:ids) ORDER BY 1"
+    )
+    found = conn.scalars(query, {"ids": [s.model_id for s in sets if s.model_id]}).all()
+    if len(found) != 1:
+        learned = f"learned different label sets: {', '.join(found)}" if found else "learned none"
+        raise UsageError(
+            f"{', '.join(s.full_name for s in sets)} {learned}",
+            "Say what to score against: --reference",
+        )
+    return found[0]
+
+
+def _sample_of(conn: sa.Connection, sets: Sequence[LabelSet]) -> str | None:
+    """The sample that the first of the models behind these sets was trained on."""
+    query = sa.text(
+        "SELECT s.name FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS i (id, place) "
+        "JOIN model m ON m.model_id = i.id JOIN sample s USING (sample_id) ORDER BY place LIMIT 1"
+    )
+    return conn.scalar(query, {"ids": [s.model_id for s in sets if s.model_id]})
+
+
+def _compared_in(conn: sa.Connection, sample: str | None) -> list[str]:
+    """The survey's label set that a sample was compared with, if it is there."""
+    if sample is None:
+        return []
+    wanted = find_sample(conn, sample).params.get("compared_labels")
+    return [s.name for s in list_label_sets(conn) if s.name == wanted]
+
+
+def _check(edges: Mapping[str, Sequence[float]], bootstrap: int) -> None:
+    """Refuse bins and draws that give no numbers."""
+    for name, between in edges.items():
+        if name not in BINNED_BY:
+            raise UsageError(f"there are no bins of {name}", f"Bins: {', '.join(BINNED_BY)}")
+        if any(a >= b for a, b in pairwise(between)):
+            raise UsageError(
+                f"the edges {json.dumps(list(between))} of {name} do not grow",
+                "Write them in increasing order",
+            )
+    if bootstrap < 0 or bootstrap == 1:
+        raise UsageError(f"{bootstrap} bootstrap samples give no error", "Take 2 or more, or 0")

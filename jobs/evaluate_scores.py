@@ -1,0 +1,113 @@
+"""Score label sets in bins of the spectra, with errors from resampled stars, and coverage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jobs.evaluate_data import ComparedLabel
+from jobs.evaluate_records import POPULATIONS, Cell, Score, cells_of, known
+from models import metrics, resampling
+
+GIANT_LOGG = 3.5  # [dex]; giants lie below
+DIFFERENCES = ("sigma_mad", "mae")  # what is also given as difference to the first set
+
+
+def score_label(
+    data: ComparedLabel,
+    names: Sequence[str],
+    edges: Mapping[str, Sequence[float]],
+    *,
+    bootstrap: int,
+    seed: int,
+) -> list[Score]:
+    """Score all compared sets in all bins; in a bin, on the same draws of its stars.
+
+    Parameters
+    ----------
+    data : ComparedLabel
+        One label in t compared sets.
+    names : sequence of str
+        Names of the t sets; differences are taken to the first.
+    edges : mapping of str to sequence of float
+        Edges of the bins, for some of `jobs.evaluate_data.BINNED_BY`.
+    bootstrap, seed : int
+        Number of draws, and the seed of their random numbers.
+    """
+    found: list[Score] = []
+    for population, cell, chosen in _bins(data, edges):
+        rows = np.flatnonzero(chosen)
+        star = data.star[rows]
+        n_stars = np.unique(star).size
+        draws = resampling.draw_stars(star, bootstrap, seed)
+        values, drawn = (
+            [resampling.scores(data.reference[rows], test[rows], which) for test in data.test]
+            for which in (resampling.every_row(rows.size), draws)
+        )
+        for i, name in enumerate(names):
+            numbers: dict[str, Any] = {}
+            for statistic in resampling.STATISTICS:
+                value, samples = values[i][statistic], drawn[i][statistic]
+                numbers |= _with_error(statistic, value, samples, n_stars)
+            for statistic in DIFFERENCES:
+                value, samples = (of[i][statistic] - of[0][statistic] for of in (values, drawn))
+                difference = _with_error(f"{statistic}_diff", value, samples, n_stars)
+                numbers |= difference if i else dict.fromkeys(difference)
+            found.append(
+                Score(
+                    test_set=name,
+                    label=data.label,
+                    population=population,
+                    unit=data.unit,
+                    n=rows.size,
+                    n_stars=n_stars,
+                    **dataclasses.asdict(cell),
+                    **numbers,
+                    **_honesty(data, i, rows),
+                )
+            )
+    return found
+
+
+def _with_error(
+    name: str, value: np.ndarray, drawn: np.ndarray, n_stars: int
+) -> dict[str, float | None]:
+    """A statistic and its error, by name."""
+    return {name: known(value[0]), f"{name}_err": error_over_stars(drawn, n_stars)}
+
+
+def _bins(
+    data: ComparedLabel, edges: Mapping[str, Sequence[float]]
+) -> Iterator[tuple[str, Cell, np.ndarray]]:
+    """All bins: all stars by everything, giants and dwarfs by S/N."""
+    everything = np.ones(data.reference.size, bool)
+    giant, dwarf = data.by["logg"] < GIANT_LOGG, data.by["logg"] >= GIANT_LOGG
+    for population, chosen in zip(POPULATIONS, (everything, giant, dwarf), strict=True):
+        yield population, Cell("all"), chosen
+        for name, between in edges.items():
+            if population == POPULATIONS[0] or name == "snr":
+                for cell in cells_of(name, between):
+                    yield population, cell, chosen & cell.holds(data.by[name])
+
+
+def _honesty(data: ComparedLabel, i: int, rows: np.ndarray) -> dict[str, Any]:
+    """How far the stated errors are true: coverage of the difference by the combined error."""
+    delta, own = data.test[i, rows] - data.reference[rows], data.reference_err[rows]
+    numbers: dict[str, Any] = {}
+    for kind, sigma in (("", data.sigma[i, rows]), ("raw_", data.raw_sigma[i, rows])):
+        stated = np.isfinite(sigma)
+        pulls = metrics.pull(delta[stated], sigma[stated], own[stated])
+        numbers[f"{kind}coverage68"] = known(metrics.coverage(pulls))
+        numbers[f"{kind}coverage95"] = known(metrics.coverage(pulls, metrics.WIDTH_95))
+        if not kind:
+            numbers["n_sigma"] = int(np.isfinite(pulls).sum())
+            numbers["pull_sigma"] = known(metrics.sigma_mad(pulls))
+    return numbers
+
+
+def error_over_stars(drawn: np.ndarray, n_stars: int) -> float | None:
+    """Error from draws of stars; None where there are fewer than two to draw from."""
+    return known(resampling.error_of(drawn)) if n_stars > 1 else None
