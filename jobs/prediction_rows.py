@@ -10,7 +10,7 @@ from catalog.store.columns import error_of
 from catalog.store.schema import prediction_detail, stellar_label
 from models.records import Predictions
 
-_DETAILS = ("raw_sigma", "ensemble_std")  # one number per label
+_DETAILS = ("raw_sigma", "half_width95", "ensemble_std")  # one number per label
 
 
 def write_predictions(

@@ -3,61 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models import artifact, uncertainty
-from models.answers import Answer
+from models import artifact
 from models.arrays import Arrays
+from models.flags import FLAG_BITS, limit_flags, mark_trained_on, range_flags, spectrum_flags
 from models.presets import PRESETS
 from models.records import Predictions, TrainSpec
+from models.uncertainty import Evidence, calibrate
 
-FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
-    {
-        0: ("OUT_OF_RANGE", "a label lies outside the range of the training labels"),
-        1: (
-            "FAR_FROM_TRAINING",
-            "farther from the training spectra than 99% of those, when left out",
-        ),
-        2: ("LOW_SNR", "median signal-to-noise ratio per pixel below 20"),
-        3: ("MASKED", "less than 80% of the pixels are good"),
-        4: ("MISSING_ARM", "less than a tenth of the blue or of the red half is good"),
-        5: ("NO_INFORMATION", "no good pixel: labels are missing"),
-        6: ("HIGH_CHI2", "reproduced worse than 99% of the training spectra, when left out"),
-        7: (
-            "TRAINED_ON",
-            "the model was trained on this spectrum: the out-of-fold set has honest labels; "
-            "distance and chi-square are not judged",
-        ),
-    }
-)
-"""Bit number -> (name, meaning) of `Predictions.flags`."""
-
-MIN_SNR = 20.0
-MIN_GOOD = 0.8
-ARM_FRACTION = 0.1
-
-
-def mark_trained_on(flags: NDArray[np.int64], trained_on: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Flag the spectra that the model was trained on, in place of what compares with those.
-
-    A basis follows its own training spectra so closely that their distance and chi-square cannot
-    be held against limits that come from left-out ones.
-
-    Parameters
-    ----------
-    flags : ndarray of int64, shape (n,)
-        As `Model.predict` gives them.
-    trained_on : ndarray of bool, shape (n,)
-        Whether the model was trained on the spectrum.
-    """
-    bit = {name: np.int64(1 << b) for b, (name, _) in FLAG_BITS.items()}
-    kept = flags & ~(bit["FAR_FROM_TRAINING"] | bit["HIGH_CHI2"])
-    return np.where(trained_on, kept | bit["TRAINED_ON"], flags)
+__all__ = ["FLAG_BITS", "Model", "load", "mark_trained_on", "median_snr"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,53 +77,19 @@ class Model:
             numbers[blind] = np.nan
         answer.chi2[blind] = answer.distance[blind] = np.nan
         snr = median_snr(ivar)
-        where = uncertainty.regime(self.spec.labels, answer.values, answer.distance)
-        return Predictions(
+        evidence = Evidence(answer.values, answer.sigma, snr, answer.distance, answer.chi2)
+        sigma, half_width95 = calibrate(self.spec.labels, self.arrays, evidence)
+        found = Predictions(
             values=answer.values,
-            sigma=uncertainty.calibrate(self.arrays, answer.sigma, snr, where),
+            sigma=sigma,
+            half_width95=half_width95,
             raw_sigma=answer.sigma,
             ensemble_std=answer.ensemble_std,
             chi2=answer.chi2,
             distance=answer.distance,
-            flags=self._flags(answer, ivar, snr),
+            flags=range_flags(self.arrays, answer.values) | spectrum_flags(ivar, snr),
         )
-
-    def _flags(
-        self, answer: Answer, ivar: NDArray[np.float32], snr: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
-        """Set the bits of `FLAG_BITS`."""
-        good = ivar > 0.0
-        middle = good.shape[1] // 2
-        arms = np.minimum(good[:, :middle].mean(axis=1), good[:, middle:].mean(axis=1))
-        low, high = self.arrays["range_low"], self.arrays["range_high"]
-        hits = (
-            ((answer.values < low) | (answer.values > high)).any(axis=1),
-            snr < MIN_SNR,
-            good.mean(axis=1) < MIN_GOOD,
-            arms < ARM_FRACTION,
-            ~good.any(axis=1),
-        )
-        flags = limit_flags(self.arrays, answer.distance, answer.chi2)
-        for bit, hit in zip((0, 2, 3, 4, 5), hits, strict=True):
-            flags |= hit.astype(np.int64) << bit
-        return flags
-
-
-def limit_flags(
-    model: Mapping[str, NDArray[Any]], distance: NDArray[np.float64], chi2: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """Bits FAR_FROM_TRAINING and HIGH_CHI2, by the limits that a model holds.
-
-    Parameters
-    ----------
-    model : mapping of str to ndarray
-        Arrays of a model, with those of `models.uncertainty.fit_limits`.
-    distance, chi2 : ndarray, shape (n,)
-        As in `models.records.Predictions`; NaN is within every limit.
-    """
-    far = distance > model.get("calibration/distance_limit", np.inf)
-    high = chi2 > model.get("calibration/chi2_limit", np.inf)
-    return (far.astype(np.int64) << 1) | (high.astype(np.int64) << 6)
+        return replace(found, flags=found.flags | limit_flags(self.arrays, found, snr))
 
 
 def median_snr(ivar: NDArray[np.float32]) -> NDArray[np.float64]:

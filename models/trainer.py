@@ -17,7 +17,8 @@ from models import artifact, crossval, metrics, uncertainty
 from models.arrays import Arrays, pack, unpack
 from models.continuum import RECIPES
 from models.crossval import Split
-from models.predict import Model, limit_flags, median_snr
+from models.flags import fit_limits, limit_flags
+from models.predict import Model, median_snr
 from models.presets import PRESETS
 from models.records import (
     FINAL_FOLD,
@@ -29,10 +30,11 @@ from models.records import (
     TrainSpec,
 )
 from models.schedule import Chunk, cut, keep_epoch
+from models.uncertainty import Evidence
 
 __all__ = ["HistoryRow", "Predictions", "Step", "TrainSpec", "TrainingData", "plan", "run_chunk"]
 
-CARRIED = "calibration/"  # arrays that outlive their phase
+CARRIED = ("calibration/", "limit/")  # arrays that outlive their phase
 UNITS = {"teff": "K"}  # of the labels; all others are in dex
 
 
@@ -145,13 +147,17 @@ def _splits(
     spec: TrainSpec, data: TrainingData, phase: str, fold_of_row: NDArray[np.int64]
 ) -> tuple[Split, ...]:
     """Training and test rows of a phase."""
-    if phase == "folds":
-        return crossval.fold_splits(fold_of_row)
-    if phase == "validation":
-        aside = crossval.validation_split(data.group, spec.validation, spec.seed, VALIDATION_FOLD)
-        return (aside,)
     everything = np.arange(data.group.size)
-    return (Split(FINAL_FOLD, everything, everything[:0]),)
+    if phase == "folds":
+        splits = crossval.fold_splits(fold_of_row)
+    elif phase == "validation":
+        aside = crossval.validation_split(data.group, spec.validation, spec.seed, VALIDATION_FOLD)
+        splits = (aside,)
+    else:
+        splits = (Split(FINAL_FOLD, everything, everything[:0]),)
+    return tuple(
+        crossval.thin_out(split, data.group, spec.train_stars, spec.seed) for split in splits
+    )
 
 
 def _history(
@@ -201,6 +207,7 @@ def _models(
             "recipe": {"name": spec.recipe, "version": recipe.version if recipe else None},
             "grid": {"first_index": data.first_index, "n_pixels": n_pixels},
             "training_rows": int(split.train.size),
+            "instruments": list(data.instruments),
             "versions": dict(versions),
         }
         fit = {**fit, "range_low": low, "range_high": high}
@@ -217,33 +224,37 @@ def _out_of_fold(
     all folds is returned for the final model.
     """
     result = Predictions.empty(*data.labels.shape)
+    fold = np.zeros(data.group.size, np.int64)
     for split, model in zip(splits, models, strict=True):
         test = split.test
+        fold[test] = split.fold
         result.put(test, model.predict(data.flux[test], data.ivar[test], data.continuum[test]))
+    snr = median_snr(data.ivar)
+    evidence = Evidence(result.values, result.raw_sigma, snr, result.distance, result.chi2)
     for split in splits:
-        test, calibration = split.test, _calibration(data, result, split.train)
-        distance, chi2 = result.distance[test], result.chi2[test]
-        where = uncertainty.regime(data.names, result.values[test], distance)
-        result.sigma[test] = uncertainty.calibrate(
-            calibration, result.raw_sigma[test], median_snr(data.ivar[test]), where
-        )
-        result.flags[test] |= limit_flags(calibration, distance, chi2)
-    return result, _calibration(data, result, np.arange(data.group.size))
+        test, calibration = split.test, _calibration(data, result, evidence, fold, split.train)
+        if np.isfinite(result.raw_sigma).any():
+            result.sigma[test], result.half_width95[test] = uncertainty.calibrate(
+                data.names, calibration, evidence.take(test)
+            )
+        result.flags[test] |= limit_flags(calibration, result.take(test), snr[test])
+    return result, _calibration(data, result, evidence, fold, np.arange(data.group.size))
 
 
-def _calibration(data: TrainingData, result: Predictions, rows: NDArray[np.int64]) -> Arrays:
+def _calibration(
+    data: TrainingData,
+    result: Predictions,
+    evidence: Evidence,
+    fold: NDArray[np.int64],
+    rows: NDArray[np.int64],
+) -> Arrays:
     """Factors on the errors (where the preset has errors) and limits, from some rows."""
-    limits = uncertainty.fit_limits(result.distance[rows], result.chi2[rows])
+    limits = fit_limits(result.take(rows), evidence.snr[rows])
     if not np.isfinite(result.raw_sigma).any():
         return limits
-    values, distance = result.values[rows], result.distance[rows]
+    delta = result.values[rows] - data.labels[rows]
     factors = uncertainty.fit_calibration(
-        data.names,
-        values - data.labels[rows],
-        result.raw_sigma[rows],
-        data.label_errors[rows],
-        median_snr(data.ivar[rows]),
-        uncertainty.regime(data.names, values, distance),
+        data.names, evidence.take(rows), delta, data.label_errors[rows], fold[rows]
     )
     return {**limits, **factors}
 

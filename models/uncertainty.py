@@ -1,76 +1,75 @@
-"""Make predicted errors and limits mean what they say, from out-of-fold predictions.
+"""Make predicted errors mean what they say, from out-of-fold predictions.
 
-Neither an error head nor an ensemble is calibrated by itself. The raw errors are multiplied by
-factors, one per label and cell, chosen such that 68.27% of the out-of-fold differences lie within
-the combined error (split-conformal scaling). A cell is a range of signal-to-noise ratio for giants
-or for dwarfs, by predicted log g; without that label, for a range of distance to the training
-spectra. Thinly filled cells use the factor of their regime, or else of all spectra. No error is
-claimed that is too small, beside those of the known labels, to show in that many differences.
+Neither an error head nor an ensemble nor the curvature of a chi-square is calibrated by itself.
+The raw errors are multiplied by two factors: one that makes intervals of 68.27%, one for 95%, which
+no Gaussian of the same width gives: real differences have long tails. The logarithm of a factor is
+a linear function of what is known of a spectrum without its labels: giant or dwarf, by predicted
+log g; signal-to-noise ratio; distance to the training spectra; chi-square; predicted temperature;
+the raw error itself. Its weights are those of a quantile regression of the out-of-fold differences,
+and its zero point, for giants and for dwarfs, is conformal: from differences of stars that the
+weights were not fitted to. No error is claimed that is too small, beside those of the known labels,
+to show in that many differences.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 0.6827  # central fraction of a Gaussian within one sigma
-MIN_CELL = 40  # differences that a cell needs for a factor of its own
-SNR_QUANTILES = (1 / 3, 2 / 3)
-DISTANCE_QUANTILES = (0.5, 0.85)
-GIANT_LOGG = 3.5  # giants lie below [dex]
+from models.quantiles import fit_quantile
+
+LEVELS = (0.6827, 0.95)  # central fractions within the error and the half-width of the interval
+WIDTHS = (1.0, 1.959964)  # of these in a Gaussian, in standard deviations
+MIN_CELL = 40  # differences that giants or dwarfs need for a zero point of their own
+GIANT_LOGG = (3.4, 3.6)  # giants lie below, dwarfs above [dex]
+SNR_KNOTS = (0.25, 0.5, 0.75)  # quantiles between which a factor is a power of S/N
+EDGES = (1.0, 99.0)  # percentiles beyond which a quantity has no further effect
 MIN_FACTOR = 0.1
-LIMIT_PERCENTILE = 99.0
+INNER_FOLDS = 5
+
+# What the pull of one difference is set against: constant, giant, S/N and its knots, distance,
+# chi-square, temperature and its square, raw error.
+PENALTY = np.array([0.0, 1.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 10.0])
 
 FloatArray = NDArray[np.float64]
 
 
-def regime(names: tuple[str, ...], values: FloatArray, distance: FloatArray) -> FloatArray:
-    """Quantity that tells giants from dwarfs, or near from far, shape (n,).
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What an error may depend on.
 
     Parameters
     ----------
-    names : tuple of str
-        Names of the k labels.
-    values : ndarray, shape (n, k) [units of the labels]
-        Predicted labels.
-    distance : ndarray, shape (n,)
-        Distance to the training spectra.
+    values, sigma : ndarray, shape (n, k) [units of the labels]
+        Predicted labels and their raw errors.
+    snr, distance, chi2 : ndarray, shape (n,)
+        Signal-to-noise ratio per pixel, distance to the training spectra, reduced chi-square (NaN
+        where the preset has none).
     """
-    return values[:, names.index("logg")] if "logg" in names else distance
 
+    values: FloatArray
+    sigma: FloatArray
+    snr: FloatArray
+    distance: FloatArray
+    chi2: FloatArray
 
-def fit_limits(distance: FloatArray, chi2: FloatArray) -> dict[str, FloatArray]:
-    """Fit the limits beyond which a spectrum is flagged.
-
-    Parameters
-    ----------
-    distance, chi2 : ndarray, shape (n,)
-        Of the training spectra, each as seen by a model that was not fitted to it: a basis follows
-        its own training spectra so closely that their own numbers would say nothing.
-
-    Returns
-    -------
-    dict of str to ndarray
-        `calibration/distance_limit` and, where there is any chi-square, `calibration/chi2_limit`.
-    """
-    limits = {}
-    for name, numbers in (("distance", distance), ("chi2", chi2)):
-        known = numbers[np.isfinite(numbers)]
-        if known.size:
-            limits[f"calibration/{name}_limit"] = np.array(np.percentile(known, LIMIT_PERCENTILE))
-    return limits
+    def take(self, rows: NDArray[Any]) -> Evidence:
+        """Return some of the rows."""
+        parts = {f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)}
+        return Evidence(**parts)
 
 
 def fit_calibration(
     names: tuple[str, ...],
+    evidence: Evidence,
     delta: FloatArray,
-    sigma: FloatArray,
     label_error: FloatArray,
-    snr: FloatArray,
-    where: FloatArray,
+    fold: NDArray[np.int64],
 ) -> dict[str, FloatArray]:
     """Fit the factors on out-of-fold predictions.
 
@@ -78,86 +77,156 @@ def fit_calibration(
     ----------
     names : tuple of str
         Names of the k labels.
+    evidence : Evidence
+        Of the n predictions.
     delta : ndarray, shape (n, k) [units of the labels]
         Predicted minus known labels; NaN where unknown.
-    sigma : ndarray, shape (n, k) [units of the labels]
-        Raw predicted errors.
     label_error : ndarray, shape (n, k) [units of the labels]
         Errors of the known labels; NaN counts as zero.
-    snr, where : ndarray, shape (n,)
-        Signal-to-noise ratio per pixel, and what `regime` returns.
+    fold : ndarray of int64, shape (n,)
+        Number of the fold of each star.
 
     Returns
     -------
     dict of str to ndarray
-        `calibration/snr` and `calibration/regime`, the edges between cells, and
-        `calibration/factor`, shape (k, n_snr, n_regimes).
+        `calibration/weights`, shape (k, 2, p), of the logarithm of the factors for the two
+        `LEVELS`; `calibration/least`, shape (k, 2) [units of the labels], for dwarfs and giants;
+        and what `calibrate` needs to compute the p quantities.
     """
-    seen = np.isfinite(where)
-    edges = {
-        "calibration/snr": np.quantile(snr[seen], SNR_QUANTILES),
-        "calibration/regime": np.array([GIANT_LOGG])
-        if "logg" in names
-        else np.quantile(where[seen], DISTANCE_QUANTILES),
-    }
-    row, column = _cell(edges, snr, where)
-    shape = (edges["calibration/snr"].size + 1, edges["calibration/regime"].size + 1)
-    factor = np.ones((delta.shape[1], *shape))
-    excess = delta**2 - np.nan_to_num(label_error) ** 2
-    ratio = np.divide(excess, sigma**2, out=np.full(delta.shape, np.nan), where=sigma > 0.0)
-    # The known labels' share of a squared ratio: what the predicted errors cannot be told from.
-    share = np.divide(
-        np.nan_to_num(label_error) ** 2, sigma**2, out=np.zeros(delta.shape), where=sigma > 0.0
-    )
-    for j, (r, c) in ((j, cell) for j in range(delta.shape[1]) for cell in np.ndindex(*shape)):
-        usable = np.isfinite(ratio[:, j])
-        for chosen in (usable & (column == c) & (row == r), usable & (column == c), usable):
-            if chosen.sum() >= MIN_CELL or (chosen is usable and usable.any()):
-                factor[j, r, c] = _factor(ratio[chosen, j], share[chosen, j])
-                break
-    return {**edges, "calibration/factor": factor}
+    k = delta.shape[1]
+    seen = np.isfinite(delta).any(axis=1) & np.isfinite(evidence.distance)
+    traits = _traits(names, evidence)
+    with np.errstate(divide="ignore"):
+        log_sigma = np.log(evidence.sigma)
+    usable = np.isfinite(delta) & np.isfinite(log_sigma) & seen[:, None]
+    model = {**_scales(traits[seen]), "calibration/log_sigma": np.zeros(k)}
+    weights = np.zeros((k, len(LEVELS), PENALTY.size))
+    least = np.zeros((k, 2))
+    error = np.nan_to_num(label_error)
+    for j in range(k):
+        rows = np.flatnonzero(usable[:, j])
+        if rows.size:
+            model["calibration/log_sigma"][j] = np.median(log_sigma[rows, j])
+        x = _design(names, model, evidence.take(rows), j)
+        giant = x[:, 1] > 0.5
+        least[j] = [_least(error[rows, j], cell) for cell in (~giant, giant)]
+        for i, (level, width) in enumerate(zip(LEVELS, WIDTHS, strict=True)):
+            excess = delta[rows, j] ** 2 - (width * error[rows, j]) ** 2
+            ratio = np.sqrt(np.maximum(excess, 0.0)) / evidence.sigma[rows, j]
+            y = np.log(np.maximum(ratio, MIN_FACTOR * width))
+            start = np.zeros(PENALTY.size)
+            start[0] = np.log(width)
+            weights[j, i] = _fit_factor(x, y, giant, level, start, fold[rows] % INNER_FOLDS)
+    return {**model, "calibration/weights": weights, "calibration/least": least}
 
 
-def _factor(squared_ratio: FloatArray, share: FloatArray) -> float:
-    """Factor on sigma that covers the wanted fraction of squared ratios, with conformal rank.
+def _fit_factor(
+    x: FloatArray,
+    y: FloatArray,
+    giant: NDArray[np.bool_],
+    level: float,
+    start: FloatArray,
+    fold: NDArray[np.int64],
+) -> FloatArray:
+    """Weights of one factor, moved to where left-out rows of giants and of dwarfs want them."""
+    weights = fit_quantile(x, y, level, start, PENALTY)
+    residual = np.empty(y.size)
+    for left_out in np.unique(fold):
+        out = fold == left_out
+        part = fit_quantile(x[~out], y[~out], level, start, PENALTY)
+        residual[out] = y[out] - x[out] @ part
+    if y.size:
+        dwarf_shift, giant_shift = (
+            _conformal(residual[cell if cell.sum() >= MIN_CELL else slice(None)], level)
+            for cell in (~giant, giant)
+        )
+        weights[:2] += dwarf_shift, giant_shift - dwarf_shift
+    return weights
+
+
+def _conformal(residual: FloatArray, level: float) -> float:
+    """Quantile with the rank that makes it right for one more draw."""
+    return float(np.quantile(residual, min(1.0, level * (1.0 + 1.0 / residual.size))))
+
+
+def _least(error: FloatArray, cell: NDArray[np.bool_]) -> float:
+    """Least error that differences to labels with such errors can show.
 
     The scatter of n differences is known to a fraction of 1 / sqrt(2 n). A predicted error whose
     square is less than sqrt(2 / n) of the known labels' own cannot be told from none, so that is
     the least that is claimed: few differences from a noisy reference do not prove a small error.
     """
-    n = squared_ratio.size
-    level = min(1.0, LEVEL * (1.0 + 1.0 / n))
-    least = max(np.median(share) * np.sqrt(2.0 / n), MIN_FACTOR**2)
-    return float(np.sqrt(max(np.quantile(squared_ratio, level), least)))
+    chosen = error[cell] if cell.sum() >= MIN_CELL else error
+    return float(np.median(chosen) * (2.0 / chosen.size) ** 0.25) if chosen.size else 0.0
 
 
-def _cell(
-    edges: Mapping[str, NDArray[Any]], snr: FloatArray, where: FloatArray
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Cell of each spectrum; unknown ones sort last."""
-    row = np.searchsorted(edges["calibration/snr"], snr, side="right")
-    return row, np.searchsorted(edges["calibration/regime"], where, side="right")
+def _traits(names: tuple[str, ...], evidence: Evidence) -> FloatArray:
+    """Logarithms of S/N, distance and chi-square, and the temperature, shape (n, 4)."""
+    teff = evidence.values[:, names.index("teff")] if "teff" in names else evidence.snr * np.nan
+    positive = (evidence.snr, evidence.distance, evidence.chi2)
+    return np.stack([*(np.log(np.maximum(a, 1e-6)) for a in positive), teff], axis=1)
+
+
+def _scales(traits: FloatArray) -> dict[str, FloatArray]:
+    """Range, centre and scale of each trait, and the knots in S/N; blank ones have no effect."""
+    known = np.where(np.isfinite(traits).all(axis=0), traits, 0.0)
+    if not known.size:
+        known = np.zeros((1, traits.shape[1]))
+    center, scale = known.mean(axis=0), known.std(axis=0)
+    scale = np.where(scale > 0.0, scale, 1.0)
+    low, high = np.percentile(known, EDGES, axis=0)
+    return {
+        "calibration/range": np.stack([low, high]),
+        "calibration/center": center,
+        "calibration/scale": scale,
+        "calibration/knots": (np.quantile(known[:, 0], SNR_KNOTS) - center[0]) / scale[0],
+    }
+
+
+def _design(
+    names: tuple[str, ...], model: Mapping[str, NDArray[Any]], evidence: Evidence, j: int
+) -> FloatArray:
+    """Quantities that the factors of label j depend on, shape (n, p), in the order of `PENALTY`."""
+    traits = np.clip(_traits(names, evidence), *model["calibration/range"])
+    center, scale = model["calibration/center"], model["calibration/scale"]
+    snr, distance, chi2, teff = np.nan_to_num((traits - center) / scale).T
+    bends = np.maximum(snr[:, None] - model["calibration/knots"], 0.0)
+    giant = np.zeros(snr.size)
+    if "logg" in names:
+        giant = np.interp(evidence.values[:, names.index("logg")], GIANT_LOGG, (1.0, 0.0))
+    sigma = np.log(np.maximum(evidence.sigma[:, j], 1e-30)) - model["calibration/log_sigma"][j]
+    return np.column_stack(
+        [np.ones(snr.size), giant, snr, bends, distance, chi2, teff, teff**2, sigma]
+    )
 
 
 def calibrate(
-    model: Mapping[str, NDArray[Any]], sigma: FloatArray, snr: FloatArray, where: FloatArray
-) -> FloatArray:
-    """Multiply raw errors by the model's factors; unchanged for a model without any.
+    names: tuple[str, ...], model: Mapping[str, NDArray[Any]], evidence: Evidence
+) -> tuple[FloatArray, FloatArray]:
+    """Calibrated errors, and half the widths of the intervals of 95%.
 
     Parameters
     ----------
+    names : tuple of str
+        Names of the k labels.
     model : mapping of str to ndarray
-        Arrays of a model, with those of `fit_calibration`.
-    sigma : ndarray, shape (n, k) [units of the labels]
-        Raw errors.
-    snr, where : ndarray, shape (n,)
-        As in `fit_calibration`.
+        Arrays of a model, with those of `fit_calibration`. Without them errors stay as they are.
+    evidence : Evidence
+        Of the n predictions.
 
     Returns
     -------
-    ndarray, shape (n, k) [units of the labels]
+    sigma, half_width95 : ndarray, shape (n, k) [units of the labels]
+        NaN where the raw error is.
     """
-    if "calibration/factor" not in model:
-        return sigma.copy()
-    row, column = _cell(model, snr, where)
-    return sigma * model["calibration/factor"][:, row, column].T
+    if "calibration/weights" not in model:
+        return evidence.sigma.copy(), WIDTHS[1] * evidence.sigma
+    widths = np.empty((len(LEVELS), *evidence.sigma.shape))
+    for j in range(evidence.sigma.shape[1]):
+        x = _design(names, model, evidence, j)
+        least = np.where(x[:, 1] > 0.5, *model["calibration/least"][j][::-1])
+        for i, width in enumerate(WIDTHS):
+            factor = np.exp(x @ model["calibration/weights"][j, i])
+            factor = np.maximum(factor, MIN_FACTOR * width)
+            widths[i, :, j] = np.maximum(factor * evidence.sigma[:, j], width * least)
+    return widths[0], np.maximum(widths[0], widths[1])

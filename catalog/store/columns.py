@@ -182,6 +182,7 @@ ensemble_spread | | stat.stdev | Relative spread of the ensemble: largest over l
 chi2 | | stat.fit.chi2 | Reduced chi-square of the spectrum given the prediction
 distance | | stat | Distance of the spectrum from the training spectra
 raw_sigma | | stat.error | Errors before calibration, one per label of the model
+half_width95 | | stat.error | Half width of the interval of 95%, one per label of the model
 ensemble_std | | stat.stdev | Standard deviation over the ensemble, one per label of the model
 run_id | | meta.id | Surrogate key of a run
 target | | meta.id | What the run writes; the lock is on it

@@ -419,5 +419,6 @@ prediction_detail = Table(
     opt("ensemble_std", ARRAY(REAL)),
     opt("chi2", REAL),
     opt("distance", REAL),
+    opt("half_width95", ARRAY(REAL)),
     comment="What only networks know about a label row, 1:1; arrays in the order of model.labels",
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated import FIRST_INDEX, N_PIXELS, simulate
 
-from models import pixels, predict, uncertainty
+from models import pixels, predict
 from models.predict import FLAG_BITS
 from models.projection import fit_projection
 
@@ -189,68 +189,3 @@ def test_the_label_grid_spans_the_middle_of_the_labels():
     assert grid.shape == (1000, 3)
     np.testing.assert_allclose(grid.min(axis=0), [160, 0.32, 0.16], rtol=0.3)
     np.testing.assert_allclose(grid.max(axis=0), [840, 1.68, 0.84], rtol=0.1)
-
-
-@pytest.mark.parametrize(
-    ("names", "edge"), [(("teff", "logg"), 3.5), (("teff", "fe_h"), 2.5)], ids=["logg", "distance"]
-)
-def test_calibration_gives_the_coverage_it_promises(names, edge):
-    rng = np.random.default_rng(0)
-    n = 4000
-    snr, where = rng.uniform(20, 200, n), rng.uniform(0, 5, n)
-    sigma = rng.uniform(0.5, 2.0, (n, 2))
-    error = np.full((n, 2), 0.3)
-    true_factor = np.where(snr < 80, 3.0, 1.5)[:, None] * np.where(where < edge, 2.0, 1.0)[:, None]
-    delta = np.hypot(true_factor * sigma, error) * rng.standard_normal((n, 2))
-    delta[::7, 1] = np.nan
-    old, new = slice(0, n // 2), slice(n // 2, n)
-    fit = uncertainty.fit_calibration(names, *(a[old] for a in (delta, sigma, error, snr, where)))
-    calibrated = uncertainty.calibrate(fit, *(a[new] for a in (sigma, snr, where)))
-    pulls = np.abs(delta[new]) / np.hypot(calibrated, error[new])
-    for cut in (snr[new] < 80, snr[new] > 80, where[new] < edge, where[new] > edge):
-        assert np.nanmean(pulls[cut] < 1) == pytest.approx(0.683, abs=0.06)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_noisy_reference_does_not_prove_small_errors(seed):
-    """Known labels with errors of 60 hide predictions that are good to 25: no less is claimed."""
-    rng = np.random.default_rng(seed)
-    n, truth, reference = 150, 25.0, 60.0
-    snr, logg = rng.uniform(20, 60, n), rng.uniform(1.0, 3.0, n)
-    sigma = np.full((n, 1), 5.0)  # an error head learns little where the labels are noisy
-    delta = np.hypot(truth, reference) * rng.standard_normal((n, 1))
-    error = np.full((n, 1), reference)
-    fit = uncertainty.fit_calibration(("logg",), delta, sigma, error, snr, logg)
-    stated = uncertainty.calibrate(fit, sigma, snr, logg)
-    assert 0.7 * truth < stated.min()
-    assert stated.max() < 3.0 * truth
-    enough = uncertainty.fit_calibration(
-        ("logg",), *(np.tile(a, (400, 1)) for a in (delta, sigma, error)),
-        np.tile(snr, 400), np.tile(logg, 400),
-    )  # fmt: skip
-    assert enough["calibration/factor"].min() < fit["calibration/factor"].min() + 1e-9
-
-
-def test_a_thin_cell_borrows_from_its_regime_and_then_from_all():
-    n = 300
-    rng = np.random.default_rng(0)
-    snr, logg = rng.uniform(20, 200, n), np.where(np.arange(n) < 60, 2.0, 4.5)
-    sigma = np.ones((n, 1))
-    delta = np.where(logg < 3.5, 3.0, 1.0)[:, None] * rng.standard_normal((n, 1))
-    fit = uncertainty.fit_calibration(("logg",), delta, sigma, sigma * np.nan, snr, logg)
-    factor = fit["calibration/factor"][0]
-    assert len(set(factor[:, 0])) == 1  # 60 giants fill no cell, but all together they do
-    assert len(set(factor[:, 1])) == 3
-    assert factor[0, 0] > 2.0 > 1.5 > factor[:, 1].max()
-    few = uncertainty.fit_calibration(
-        ("logg",), delta[40:], sigma[40:], sigma[40:] * np.nan, snr[40:], logg[40:]
-    )
-    assert len(set(few["calibration/factor"][0, :, 0])) == 1
-    assert few["calibration/factor"][0, 0, 0] < 1.5
-
-
-def test_limits_are_those_of_spectra_that_were_left_out():
-    limits = uncertainty.fit_limits(np.arange(101.0), np.full(101, np.nan))
-    assert limits == {"calibration/distance_limit": 99.0}
-    flags = predict.limit_flags(limits, np.array([98.0, 100.0, np.nan]), np.full(3, 1e9))
-    assert flags.tolist() == [0, 2, 0]
