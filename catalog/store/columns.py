@@ -256,6 +256,15 @@ repeat_sigma | | stat.stdev;arith.diff | Robust scatter between spectra of one s
 repeat_sigma_err | | stat.error;arith.diff | Error of repeat_sigma, from resampled stars
 predicted_sigma | | stat.error;stat.median | Median error that the compared set states for those spectra
 training_stars | | meta.number | Stars that each fold was trained on
+scan_id | | meta.id | Surrogate key of a scan
+trial | | meta.number | Number of the trial in the scan, from 0
+trial_state | | meta.code.status | open, done or failed
+trial_settings | | meta.note | Settings that were varied, as JSON
+best_settings | | meta.note | Settings with the least mean loss on inner validation stars, as JSON
+n_trials | | meta.number | Number of trials that the folds chose among
+inner_loss | | stat.fit.residual | Mean error of the validation stars within a fold's training part, in scaled labels
+outer_loss | | stat.fit.residual | Mean error of the stars that the fold held out, in scaled labels
+failure | | meta.note | Why it failed; NULL if it did not
 pull_sigma | | stat.stdev;arith.ratio | Robust scatter of delta over its combined error
 chunks | | meta.number | Number of chunks
 chunks_done | | meta.number | Chunks done
