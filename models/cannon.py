@@ -2,8 +2,9 @@
 
 The Cannon (Ness et al. 2015, ApJ 808, 16): the flux of pixel j in star n is theta_j . v(l_n) plus
 noise of variance 1 / ivar_nj + s_j^2, where v holds 1, the scaled labels and all their products.
-Training maximises the likelihood of theta_j and s_j, pixel by pixel, given the labels; only stars
-with all labels take part. The labels of a new spectrum are those of the least chi-square.
+Training maximises the likelihood of theta_j and s_j, pixel by pixel, given the labels. Where a star
+lacks some, what its others let expect stands in (`models.missing`): that costs less than to do
+without the star. The labels of a new spectrum are those of the least chi-square.
 
 For one spectrum that chi-square is a quadratic form in v(l), so a few dozen numbers hold all that
 its pixels say, and the search may begin at many places: there are local minima.
@@ -21,6 +22,7 @@ from models.answers import Answer, mahalanobis, whitening
 from models.arrays import Arrays
 from models.crossval import Split
 from models.label_terms import n_terms, search, terms
+from models.missing import fill_labels
 from models.projection import (
     BLOCK,
     FIRST_SCATTER,
@@ -36,6 +38,7 @@ from models.scaling import LabelScaler
 ROUNDS = 6  # of coefficients and scatter in turn
 SCATTER_STEPS = 4  # per round
 PULL = 1e-3  # to the mean, in spectra of typical weight: keeps rarely seen pixels tame
+MIN_KNOWN = 0.5  # of the labels of a star that takes part
 START_FRACTION = 0.15  # of the training stars at each end of a label give a starting point
 
 FloatArray = NDArray[np.float64]
@@ -56,21 +59,23 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
     Raises
     ------
     ValueError
-        If fewer spectra have all labels than a pixel has coefficients.
+        If fewer spectra have enough labels than a pixel has coefficients.
     """
     del spec
-    complete = np.isfinite(data.labels[split.train]).all(axis=1)
-    rows = split.train[complete & (data.ivar[split.train] > 0.0).any(axis=1)]
+    enough = np.isfinite(data.labels[split.train]).mean(axis=1) >= MIN_KNOWN
+    rows = split.train[enough & (data.ivar[split.train] > 0.0).any(axis=1)]
     needed = n_terms(len(data.names))
     if rows.size <= needed:
         raise ValueError(
             f"The preset cannon fits {needed} coefficients per pixel, but only {rows.size} "
-            "training spectra have all labels. Ask for fewer labels or use a larger sample."
+            "training spectra have at least half of the labels. Ask for fewer labels or use a "
+            "larger sample."
         )
     flux, ivar = data.flux[rows], data.ivar[rows]
     mean, used = mean_spectrum(flux, ivar)
-    scaler = LabelScaler.from_data(data.labels[rows], data.names)
-    labels = scaler.transform(data.labels[rows])
+    labels = fill_labels(data.labels[rows])
+    scaler = LabelScaler.from_data(labels, data.names)
+    labels = scaler.transform(labels)
     theta, scatter = fit_pixels(terms(labels), flux, np.where(used, ivar, 0.0), mean)
     model: Arrays = {
         "mean": mean,

@@ -1,0 +1,58 @@
+"""Fill in labels that a star lacks with what its other labels let expect.
+
+For models that need all labels of a star to learn from its spectrum. The labels are taken for a
+multivariate normal distribution, whose mean and covariance are found from incomplete rows by
+expectation and maximisation (Dempster, Laird & Rubin 1977, J. R. Stat. Soc. B 39, 1; Little & Rubin
+2002, Statistical Analysis with Missing Data, section 11.2). A missing label becomes its mean under
+the condition of the known ones; known labels stay as they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDS = 50
+TOLERANCE = 1e-4  # change of the covariance, in variances, that ends the rounds
+RIDGE = 1e-6  # on the diagonal of the covariance, in squared standard deviations
+
+FloatArray = NDArray[np.float64]
+
+
+def fill_labels(labels: FloatArray) -> FloatArray:
+    """Fill in the missing labels of stars.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n, k)
+        NaN where missing; each label known in some row.
+
+    Returns
+    -------
+    ndarray, shape (n, k)
+        In a row without any label, the means.
+    """
+    known = np.isfinite(labels)
+    center, spread = np.nanmean(labels, axis=0), np.nanstd(labels, axis=0)
+    spread = np.where(spread > 0.0, spread, 1.0)
+    scaled = np.where(known, (labels - center) / spread, 0.0)
+    mean, covariance = np.zeros(labels.shape[1]), np.eye(labels.shape[1])
+    patterns, pattern = np.unique(known, axis=0, return_inverse=True)
+    if patterns.all():
+        return labels.copy()
+    for _ in range(ROUNDS):
+        before, doubt = covariance, np.zeros_like(covariance)
+        for number, have in enumerate(patterns):
+            rows, lack = np.flatnonzero(pattern.ravel() == number), ~have
+            slope = np.linalg.solve(covariance[np.ix_(have, have)], covariance[np.ix_(have, lack)])
+            scaled[np.ix_(rows, lack)] = (
+                mean[lack] + (scaled[np.ix_(rows, have)] - mean[have]) @ slope
+            )
+            left = covariance[np.ix_(lack, lack)] - covariance[np.ix_(lack, have)] @ slope
+            doubt[np.ix_(lack, lack)] += rows.size * left
+        mean = scaled.mean(axis=0)
+        deviation = scaled - mean
+        covariance = (deviation.T @ deviation + doubt) / len(scaled) + RIDGE * np.eye(len(mean))
+        if np.abs(covariance - before).max() < TOLERANCE:
+            break
+    return np.where(known, labels, center + spread * scaled)
