@@ -109,7 +109,7 @@ def summarise(
     -------
     dict
         ``rows`` and ``pairs`` sum exactly to their ``total``. ``instruments`` counts the spectra of
-        the accepted pairs by instrument, the most frequent first. ``differences`` holds compared
+        the accepted pairs by instrument. ``differences`` holds compared
         minus reference labels: ``before`` over each main, labelled row with its nearest spectrum
         where that is usable, whatever the rules say, and ``after`` over the accepted pairs.
     """
@@ -120,7 +120,7 @@ def summarise(
     return {
         "rows": {"total": sum(rows.values()), **rows},
         "pairs": {"total": reason.size, **by_reason},
-        "instruments": dict(Counter(pairs.instrument[reason == ""].tolist()).most_common()),
+        "instruments": dict(Counter(pairs.instrument[reason == ""].tolist())),
         "differences": {
             "before": {"pairs": _n(before), **label_differences(pairs, before)},
             "after": {"pairs": _n(reason == ""), **label_differences(pairs, reason == "")},
@@ -150,7 +150,8 @@ def counts_as_text(counts: dict[str, Any], order: tuple[str, ...]) -> str:
     lines.insert(-1, f"  {counts['expected_chance_pairs']:g} pairs expected by chance alone")
     by_instrument = counts.get("instruments", {})  # samples of before do not have it
     if by_instrument:
-        words = ", ".join(f"{n:,} {name}" for name, n in by_instrument.items())
+        order = sorted(by_instrument, key=lambda name: (-by_instrument[name], name))
+        words = ", ".join(f"{by_instrument[name]:,} {name}" for name in order)
         lines.insert(-1, f"  accepted spectra by instrument: {words}")
     names, sets = counts["labels"], counts["differences"]
     if names["compared"] is None:
