@@ -42,7 +42,7 @@ def count_rows(
     ----------
     left_id, is_main, labelled : ndarray, shape (n_left,)
         All sources of the left catalog: whether they stand for their star, and whether they have
-        all three labels.
+        the labels that are needed.
     pairs, reason : Candidates and ndarray of str, shape (n_pairs,)
         The judged pairs. A row with several, all rejected, ends at the reason of the one that
         came farthest.
@@ -116,7 +116,7 @@ def summarise(
     rows = {"QUARANTINED": n_quarantined, **count_rows(*left, pairs, reason, order)}
     by_reason = count_pairs(reason, order)
     usable = pairs.spectrum_state == "ok"
-    before = pairs.is_main & pairs.labelled & nearest_of_left(pairs) & usable
+    before = pairs.is_main & pairs.labelled() & nearest_of_left(pairs) & usable
     return {
         "rows": {"total": sum(rows.values()), **rows},
         "pairs": {"total": reason.size, **by_reason},

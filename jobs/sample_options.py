@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog.errors import UsageError
 from catalog.flags import ASPCAPFLAG
+from jobs.sample_pairs import LABELS
 from jobs.sample_rules import PRESETS, Rules
 
 INSTRUMENTS = ("SDSS", "BOSS", "LAMOST")
@@ -41,9 +42,14 @@ def make_rules(preset: str, cuts: Mapping[str, Any]) -> Rules:
                 f"They are by {', '.join(have)}",
             )
     _check_words("instrument", given.get("instruments", ()), INSTRUMENTS)
+    _check_words("main label", given.get("needs", LABELS), LABELS)
     _check_words(
         "bit of ASPCAPFLAG", given.get("aspcap_bad", ()), [name for name, _ in ASPCAPFLAG.values()]
     )
+    if given.get("needs") == ():
+        raise UsageError(
+            "a star without any label is of no use", f"Name some of {', '.join(LABELS)}"
+        )
     return dataclasses.replace(PRESETS[preset], **given)
 
 

@@ -64,10 +64,10 @@ class Candidates:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"Columns of candidates differ in length: {lengths}")
 
-    @property
-    def labelled(self) -> NDArray[np.bool_]:
-        """Whether all three reference labels are known."""
-        return np.asarray(np.isfinite(self.reference).all(axis=1))
+    def labelled(self, needs: tuple[str, ...] = LABELS) -> NDArray[np.bool_]:
+        """Whether the reference labels of these names are all known."""
+        columns = [LABELS.index(name) for name in needs]
+        return np.asarray(np.isfinite(self.reference[:, columns]).all(axis=1))
 
 
 def nearest_of_left(pairs: Candidates) -> NDArray[np.bool_]:

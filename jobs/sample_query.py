@@ -25,7 +25,7 @@ SELECT s.source_id,
        a.is_primary AND s.source_id = first_value(s.source_id) OVER (
            PARTITION BY s.star_id
            ORDER BY a.is_primary DESC, a.data_release DESC, a.snr DESC NULLS LAST, s.survey_key),
-       l.teff IS NOT NULL AND l.logg IS NOT NULL AND l.fe_h IS NOT NULL
+       num_nulls({needs}) = 0
 FROM source s
 JOIN apogee_star a USING (source_id)
 LEFT JOIN stellar_label l ON l.label_set_id = :reference AND l.source_id = s.source_id
@@ -60,7 +60,7 @@ class LeftRows(NamedTuple):
     left_id : ndarray of int64, shape (n,)
         Sorted.
     is_main, labelled : ndarray of bool, shape (n,)
-        Whether the row stands for its star, and whether it has all three labels.
+        Whether the row stands for its star, and whether it has the labels that are needed.
     """
 
     left_id: NDArray[np.int64]
@@ -68,7 +68,9 @@ class LeftRows(NamedTuple):
     labelled: NDArray[np.bool_]
 
 
-def read_left_rows(conn: sa.Connection, left: str, reference: int) -> LeftRows:
+def read_left_rows(
+    conn: sa.Connection, left: str, reference: int, needs: tuple[str, ...] = LABELS
+) -> LeftRows:
     """Read what the funnel begins with.
 
     Parameters
@@ -77,10 +79,13 @@ def read_left_rows(conn: sa.Connection, left: str, reference: int) -> LeftRows:
         ``apogee`` or ``apogee/release``.
     reference : int
         Id of the edition of the reference label set.
+    needs : tuple of str
+        Labels that are needed.
     """
     survey, prefix = split_spec(left)
     params = {"survey": survey, "prefix": prefix, "reference": reference}
-    rows = fetch_arrays(conn, _LEFT_ROWS, _LEFT, params)
+    query = _LEFT_ROWS.format(needs=", ".join(f"l.{name}" for name in needs))
+    rows = fetch_arrays(conn, query, _LEFT, params)
     by = np.argsort(rows["left_id"])
     return LeftRows(*(rows[name][by] for name in LeftRows._fields))
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.flags import ASPCAPFLAG
-from jobs.sample_pairs import Candidates, ambiguous, nearest_of_left
+from jobs.sample_pairs import LABELS, Candidates, ambiguous, nearest_of_left
 
 SPEED_OF_LIGHT = 299_792.458  # km/s
 
@@ -27,7 +27,7 @@ REASONS = {
     "QUARANTINED": "the row of the file was refused",
     "NO_CANDIDATE": "no optical source lies within the radius",
     "DUPLICATE": "the APOGEE row is not the main row of its star",
-    "NO_LABELS": "the APOGEE row lacks one of teff, logg, fe_h",
+    "NO_LABELS": "the APOGEE row lacks a label that is needed (teff, logg, fe_h if nothing else)",
     "ASPCAP_FLAG": "ASPCAPFLAG says that the labels are bad",
     "NOT_NEAREST": "another spectrum lies nearer to the star",
     "NO_SPECTRUM": "no spectrum has been ingested for the optical source",
@@ -94,6 +94,7 @@ class SeedRules:
         "OTHER_INSTRUMENT",
         "LABEL_DISTANCE",
     )
+    needs: ClassVar[tuple[str, ...]] = LABELS
 
     max_distance: float = 4.5
     weight_teff: float = 1.0
@@ -107,7 +108,7 @@ class SeedRules:
         """Give every pair its reason, empty for the accepted ones."""
         tests = {
             "DUPLICATE": ~pairs.is_main,
-            "NO_LABELS": ~pairs.labelled,
+            "NO_LABELS": ~pairs.labelled(self.needs),
             "NOT_NEAREST": ~nearest_of_left(pairs),
         }
         reason = first_reason(tests, len(pairs.left_id))
@@ -166,6 +167,9 @@ class CleanRules:
         Largest fraction of bad pixels.
     min_teff, max_teff : float, optional
         Range of the effective temperature in the reference label set, inclusive [K].
+    needs : tuple of str
+        Which of teff, logg, fe_h a star must have in the reference label set; a star that has
+        the others only can still teach those.
     instruments : tuple of str
         Only spectra of these (SDSS, BOSS, LAMOST); empty takes all.
     """
@@ -194,6 +198,7 @@ class CleanRules:
     max_bad_fraction: float = 0.2
     min_teff: float | None = None
     max_teff: float | None = None
+    needs: tuple[str, ...] = LABELS
     instruments: tuple[str, ...] = ()
 
     def judge(self, pairs: Candidates) -> Verdict:
@@ -202,7 +207,7 @@ class CleanRules:
         rv_difference = np.abs(pairs.vhelio_avg - SPEED_OF_LIGHT * pairs.z)
         tests = {
             "DUPLICATE": ~pairs.is_main,
-            "NO_LABELS": ~pairs.labelled,
+            "NO_LABELS": ~pairs.labelled(self.needs),
             "ASPCAP_FLAG": (pairs.aspcapflag & bad_bits) != 0,
             "TEFF_RANGE": outside(pairs.reference[:, 0], self.min_teff, self.max_teff),
             **spectrum_tests(pairs),

@@ -133,7 +133,7 @@ def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:
     assert params.rules is not None
     crossmatch_id = find_crossmatch(conn, params.crossmatch)
     reference, compared = _label_sets(conn, params)
-    left = read_left_rows(conn, params.left, reference.label_set_id)
+    left = read_left_rows(conn, params.left, reference.label_set_id, params.rules.needs)
     pairs = read_candidates(
         conn,
         crossmatch_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -99,6 +100,7 @@ def sample_create(
     radius: Annotated[float, typer.Option(help="Radius of the crossmatch, in arcsec.")] = 2.0,
     reference: Annotated[str, typer.Option(help="Label set of the stars; aspcap/RELEASE if not given.")] = "",
     compared: Annotated[str, typer.Option(help="Label set of the spectra, to compare with.")] = "sspp/dr12",
+    needs: Annotated[str | None, typer.Option(help="clean: which of teff, logg, fe_h a star must have, separated by commas; all if not given.")] = None,
     instruments: Annotated[str | None, typer.Option(help="Only spectra of these: SDSS, BOSS, LAMOST, separated by commas. Naming several allows a training to mix them.")] = None,
     min_sn: Annotated[float | None, typer.Option(help="clean: smallest median S/N per pixel; 10 if not given.")] = None,
     max_bad_fraction: Annotated[float | None, typer.Option(min=0, max=1, help="clean: largest fraction of bad pixels; 0.2 if not given.")] = None,
@@ -116,7 +118,7 @@ def sample_create(
     rules = make_rules(
         preset,
         {
-            "instruments": _words(instruments), "min_sn": min_sn,
+            "needs": _words(needs, str.lower), "instruments": _words(instruments), "min_sn": min_sn,
             "max_bad_fraction": max_bad_fraction, "max_rv_difference": max_rv_difference,
             "min_teff": min_teff, "max_teff": max_teff, "aspcap_bad": _words(aspcap_bad),
             "max_distance": max_distance,
@@ -131,11 +133,11 @@ def sample_create(
             say_json(sample=name, counts=counts) if as_json else say(text)
 
 
-def _words(text: str | None) -> tuple[str, ...] | None:
-    """Words separated by commas, in capitals; None if nothing was said."""
+def _words(text: str | None, spell: Callable[[str], str] = str.upper) -> tuple[str, ...] | None:
+    """Words separated by commas, in capitals or otherwise; None if nothing was said."""
     if text is None:
         return None
-    return tuple(word.strip().upper() for word in text.split(",") if word.strip())
+    return tuple(spell(word.strip()) for word in text.split(",") if word.strip())
 
 
 def register(root: typer.Typer) -> None:

@@ -229,6 +229,13 @@ def test_temperature_range_is_inclusive():
     assert judged.reason.tolist() == ["TEFF_RANGE", "", "TEFF_RANGE"]
 
 
+def test_a_star_needs_no_more_labels_than_asked_for():
+    pairs = make({"reference": (4500.0, 2.0, NAN)}, {"reference": (4500.0, NAN, NAN)})
+    judged = CleanRules(needs=("teff", "logg")).judge(pairs)
+    assert judged.reason.tolist() == ["", "NO_LABELS"]
+    assert CleanRules().judge(pairs).reason.tolist() == ["NO_LABELS", "NO_LABELS"]
+
+
 def test_options_become_rules():
     rules = make_rules("clean", {"min_sn": 30.0, "max_teff": None, "instruments": ("SDSS",)})
     assert rules == CleanRules(min_sn=30.0, instruments=("SDSS",))
@@ -238,6 +245,9 @@ def test_options_become_rules():
         make_rules("clean", {"instruments": ("APOGEE",)})
     with pytest.raises(UsageError, match="no bit of ASPCAPFLAG BAD"):
         make_rules("clean", {"aspcap_bad": ("BAD",)})
+    for needs in ((), ("mass",)):
+        with pytest.raises(UsageError, match=r"without any label|no main label mass"):
+            make_rules("clean", {"needs": needs})
     with pytest.raises(UsageError, match="seed-2018 are not selected by min_sn"):
         make_rules("seed-2018", {"min_sn": 30.0})
 
