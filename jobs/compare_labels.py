@@ -141,7 +141,8 @@ def compare(
         )
         for r in numbers
     )  # fmt: skip
-    notes = comparison_notes(conn, sets, sample_id, {r.label for r in rows})
+    missing = _label_notes(conn, sets, {r.label for r in rows})
+    notes = comparison_notes(conn, sets, sample_id, missing)
     return Comparison(names[0], tuple(names[1:]), sample, rows, tuple(notes), bootstrap, seed)
 
 
@@ -178,26 +179,23 @@ _LINKS = """
 
 
 def comparison_notes(
-    conn: sa.Connection, sets: Sequence[LabelSet], sample_id: int | None, compared: set[str]
+    conn: sa.Connection, sets: Sequence[LabelSet], sample_id: int | None, missing: Sequence[str]
 ) -> list[str]:
-    """Sentences about stars that are left out, labels that are, and simulated data.
+    """What must be known to read a comparison, in sentences.
 
     Parameters
     ----------
     conn : Connection
         Open connection.
     sets : sequence of LabelSet
-        The reference, then what is compared with it.
+        The reference, then what is compared with it: their notes, whether they are simulated, and
+        how many stars are left out because a network was trained on them.
     sample_id : int or None
         Sample whose pairs are compared.
-    compared : set of str
-        Labels that are compared.
+    missing : sequence of str
+        Sentences about labels that are not compared.
     """
-    return [
-        *_training_notes(conn, sets, sample_id),
-        *_label_notes(conn, sets, compared),
-        *_simulation_notes(sets),
-    ]
+    return [*_training_notes(conn, sets, sample_id), *missing, *_simulation_notes(sets)]
 
 
 def no_common_stars(
@@ -214,7 +212,7 @@ def no_common_stars(
     for s in sets:
         ids = {"id": s.label_set_id, "sample_id": sample_id}
         n_pairs, n = conn.execute(query, ids).one()
-        labels = ", ".join(_labels_of(conn, s)) or "no label"
+        labels = ", ".join(labels_of(conn, s)) or "no label"
         found.append(f"{s.full_name} has {n} of them ({labels})")
     where = f"sample {sample}" if sample else "mutual nearest pairs"
     left_out = " ".join(_training_notes(conn, sets, sample_id))
@@ -225,8 +223,8 @@ def no_common_stars(
     )
 
 
-def _labels_of(conn: sa.Connection, which: LabelSet) -> list[str]:
-    """The labels that a set has at all."""
+def labels_of(conn: sa.Connection, which: LabelSet) -> list[str]:
+    """The labels that a set has at all, in the order of the vocabulary."""
     known = ", ".join(f"bool_or({label} IS NOT NULL)" for label in LABELS)
     query = sa.text(f"SELECT {known} FROM stellar_label WHERE label_set_id = :id")
     found = conn.execute(query, {"id": which.label_set_id}).one()
@@ -254,10 +252,10 @@ def _training_notes(
 
 def _label_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[str]) -> list[str]:
     """Labels of the reference that are not compared, for each set that lacks them."""
-    wanted = [label for label in _labels_of(conn, sets[0]) if label not in compared]
+    wanted = [label for label in labels_of(conn, sets[0]) if label not in compared]
     notes = []
     for s in sets[1:]:
-        has = _labels_of(conn, s)
+        has = labels_of(conn, s)
         missing = [label for label in wanted if label not in has]
         if missing:
             notes.append(

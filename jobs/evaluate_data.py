@@ -6,13 +6,13 @@ Which spectra are compared is decided by the SQL function ``comparison_rows`` al
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.store.columns import error_of
+from catalog.store.columns import LABELS, error_of
 from catalog.store.labels import LabelSet
 
 #: What spectra can be binned by: S/N, and labels of the reference.
@@ -29,20 +29,24 @@ class ComparedLabel:
     ----------
     label, unit : str
         Name and unit of the label.
+    names : tuple of str
+        The t compared sets.
     star : ndarray of int64, shape (n,)
         Number of the star of each spectrum, in the order of the names of the stars, as the rows.
     source_id : ndarray of int64, shape (t, n)
         The source whose row in the compared set was taken.
     reference, reference_err : ndarray, shape (n,) [unit]
         Of the reference; unknown errors are NaN.
-    test, sigma, raw_sigma : ndarray, shape (t, n) [unit]
-        Labels of the compared sets, their errors, and these before calibration; unknown is NaN.
+    test, sigma, raw_sigma, half_width95 : ndarray, shape (t, n) [unit]
+        Labels of the compared sets, their errors, these before calibration, and half of the
+        intervals of 95%; unknown is NaN.
     by : dict of str to ndarray, shape (n,)
         For each of `BINNED_BY`: S/N per pixel of the spectrum, labels of the reference.
     """
 
     label: str
     unit: str
+    names: tuple[str, ...]
     star: np.ndarray
     source_id: np.ndarray
     reference: FloatArray
@@ -50,14 +54,18 @@ class ComparedLabel:
     test: FloatArray
     sigma: FloatArray
     raw_sigma: FloatArray
+    half_width95: FloatArray
     by: dict[str, FloatArray]
 
     @property
     def digest(self) -> str:
         """Digest of everything that is scored; of no surrogate key."""
         found = hashlib.sha256(self.label.encode())
-        labels = (self.reference, self.reference_err, self.test, self.sigma, self.raw_sigma)
-        for values in (self.star, *labels, *self.by.values()):
+        numbers = (
+            self.star, self.reference, self.reference_err, self.test, self.sigma, self.raw_sigma,
+            self.half_width95,
+        )  # fmt: skip
+        for values in (*numbers, *self.by.values()):
             found.update(np.ascontiguousarray(values).tobytes())
         return found.hexdigest()[:32]
 
@@ -71,8 +79,9 @@ _ROWS = """
     LEFT JOIN star t ON t.star_id = c.star_id
     LEFT JOIN spectrum_blob br ON br.source_id = c.right_id
     LEFT JOIN spectrum_blob bl ON bl.source_id = c.left_id
-    ORDER BY c.ordinal % 1000, c.ordinal, star COLLATE "C", l.survey_key COLLATE "C",
-             r.survey COLLATE "C", r.survey_key COLLATE "C"
+    WHERE c.label = ANY(:labels)
+    ORDER BY c.ordinal % 1000, c.ordinal, coalesce(t.star_key, l.survey_key) COLLATE "C",
+             l.survey_key COLLATE "C", r.survey COLLATE "C", r.survey_key COLLATE "C"
 """
 
 # As comparison_rows chooses: the spectrum's own row before that of the source on the left.
@@ -92,9 +101,12 @@ _OF_SET = """
 
 
 def read_compared(
-    conn: sa.Connection, reference: LabelSet, tests: Sequence[LabelSet], sample: str | None
+    conn: sa.Connection,
+    reference: LabelSet,
+    tests: Mapping[str, Sequence[LabelSet]],
+    sample: str | None,
 ) -> list[ComparedLabel]:
-    """Read all labels that the sets have in common, on the spectra that they have in common.
+    """Read labels on the spectra for which all of their sets have them.
 
     Parameters
     ----------
@@ -102,23 +114,27 @@ def read_compared(
         A repeatable-read transaction.
     reference : LabelSet
         What the others are scored against.
-    tests : sequence of LabelSet
-        The t label sets to score.
+    tests : mapping of str to sequence of LabelSet
+        For each label the sets to score.
     sample : str, optional
         Use the pairs of this sample; all mutual nearest pairs if not given.
 
     Returns
     -------
     list of ComparedLabel
-        In the order of the vocabulary; empty where nothing is in common.
+        In the order of the vocabulary; without labels that no spectrum has in all of their sets.
     """
-    names = {"ref": reference.full_name, "tests": [t.full_name for t in tests], "sample": sample}
-    rows = conn.execute(sa.text(_ROWS), names).all()
     found = []
-    for label in dict.fromkeys(row.label for row in rows):
-        chosen = [row for row in rows if row.label == label]
-        found.append(_compared_label(conn, reference, tests, chosen))
-    return found
+    by_sets: dict[tuple[str, ...], list[str]] = {}
+    for label, sets in tests.items():
+        by_sets.setdefault(tuple(s.full_name for s in sets), []).append(label)
+    for names, labels in by_sets.items():
+        arguments = {"ref": reference.full_name, "tests": list(names), "sample": sample}
+        rows = conn.execute(sa.text(_ROWS), arguments | {"labels": labels}).all()
+        for label in dict.fromkeys(row.label for row in rows):
+            chosen = [row for row in rows if row.label == label]
+            found.append(_compared_label(conn, reference, tests[label], chosen))
+    return sorted(found, key=lambda data: tuple(LABELS).index(data.label))
 
 
 def _compared_label(
@@ -135,12 +151,13 @@ def _compared_label(
     own = []
     for i, which in enumerate(tests):
         place = _place_of(conn, which, label)
-        raw = "NULL" if place is None else f"d.raw_sigma[{place}]"
+        columns = f"s.{error_of(label)}, d.raw_sigma[{place}], d.half_width95[{place}]"
         part = slice(i * n, (i + 1) * n)
-        own.append(_of_set(conn, which, f"s.{error_of(label)}, {raw}", left[part], right[part]))
+        own.append(_of_set(conn, which, columns, left[part], right[part]))
     return ComparedLabel(
         label=label,
         unit=rows[0].unit,
+        names=tuple(which.full_name for which in tests),
         star=np.unique([row.star for row in rows[:n]], return_inverse=True)[1],
         source_id=np.array([ids for ids, _ in own]),
         reference=np.array([row.ref_value for row in rows[:n]], float),
@@ -148,6 +165,7 @@ def _compared_label(
         test=test,
         sigma=np.array([numbers[:, 0] for _, numbers in own]),
         raw_sigma=np.array([numbers[:, 1] for _, numbers in own]),
+        half_width95=np.array([numbers[:, 2] for _, numbers in own]),
         by={"snr": np.array([row.snr for row in rows[:n]], float)}
         | dict(zip(BINNED_BY[1:], of_ref[1][:, 1:].T, strict=True)),
     )
@@ -165,7 +183,7 @@ def _of_set(
     return ids, np.array([row[1:] for row in found], float).reshape(len(found), -1)
 
 
-def _place_of(conn: sa.Connection, which: LabelSet, label: str) -> int | None:
-    """Where a label stands, from 1, among the labels of the model that made a label set."""
+def _place_of(conn: sa.Connection, which: LabelSet, label: str) -> int:
+    """Where a label stands among those of the model that made a set, from 1; 0 is nowhere."""
     query = sa.text("SELECT array_position(labels, :label) FROM model WHERE model_id = :id")
-    return conn.scalar(query, {"label": label, "id": which.model_id})
+    return conn.scalar(query, {"label": label, "id": which.model_id}) or 0

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.labels import LabelSet, find_label_set, list_label_sets
 from catalog.store.samples import find_sample, sample_id_of
-from jobs.compare_labels import comparison_notes, no_common_stars
+from jobs.compare_labels import comparison_notes, labels_of, no_common_stars
 from jobs.engine.params import digest
 from jobs.evaluate_data import BINNED_BY, ComparedLabel, read_compared
 from jobs.evaluate_records import EDGES, Repeat, Score
@@ -122,14 +122,21 @@ def read_inputs(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"{twice} is named twice", "A label set always agrees with itself")
-    labels = read_compared(conn, ref, tests, sample)
+    has = {s.full_name: labels_of(conn, s) for s in (ref, *tests)}
+    wanted = [label for label in has[names[0]] if any(label in has[s.full_name] for s in named)]
+    scored = {label: [s for s in tests if label in has[s.full_name]] for label in wanted}
+    labels = read_compared(conn, ref, scored, sample)
     if not labels:
         raise no_common_stars(conn, [ref, *tests], sample, sample_id)
     settings = {
         "edges": {name: list(map(float, edges[name])) for name in BINNED_BY if name in edges},
         "giant_logg": GIANT_LOGG, "bootstrap": bootstrap, "seed": seed, "method": METHOD,
     }  # fmt: skip
-    notes = comparison_notes(conn, [ref, *tests], sample_id, {data.label for data in labels})
+    missing = {name: [k for k in wanted if k not in has[name]] for name in names[1:]}
+    notes = comparison_notes(
+        conn, [ref, *tests], sample_id,
+        [f"{name} does not have {', '.join(lacks)}." for name, lacks in missing.items() if lacks],
+    )  # fmt: skip
     whole = [names, sample, settings, notes, [data.digest for data in labels]]
     evaluation = Evaluation(
         names[0], tuple(names[1:]), sample, settings, tuple(notes), digest(whole)
@@ -140,11 +147,11 @@ def read_inputs(
 def evaluate(inputs: Inputs) -> Evaluation:
     """Score what was read; pure arithmetic."""
     asked, scores, repeats = inputs.evaluation, [], []
-    edges, names = asked.settings["edges"], asked.test_sets
+    edges = asked.settings["edges"]
     how = {"bootstrap": asked.settings["bootstrap"], "seed": asked.settings["seed"]}
     for data in inputs.labels:
-        scores += score_label(data, names, edges, **how)
-        repeats += score_repeats(data, names, edges.get("snr", ()), **how)
+        scores += score_label(data, edges, **how)
+        repeats += score_repeats(data, edges.get("snr", ()), **how)
     return dataclasses.replace(asked, scores=tuple(scores), repeats=tuple(repeats))
 
 
@@ -175,6 +182,26 @@ def find_evaluated(conn: sa.Connection, name: str) -> LabelSet:
     if found is None:
         raise UsageError(f"model {name} has no out-of-fold labels", "Train it again")
     return find_label_set(conn, found)
+
+
+def read_edges(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Edges of the bins, with those that are given as ``name=edge,edge`` put in place.
+
+    Raises
+    ------
+    UsageError
+        If a text does not say that.
+    """
+    edges = dict(EDGES)
+    for text in texts:
+        name, _, numbers = text.partition("=")
+        try:
+            edges[name.strip()] = tuple(float(number) for number in numbers.split(","))
+        except ValueError:
+            raise UsageError(
+                f"{text} does not say where bins end", "Write such as snr=20,40,80"
+            ) from None
+    return edges
 
 
 def _learned_by(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:

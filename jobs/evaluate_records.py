@@ -78,6 +78,32 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """One label of one size of a learning curve; a row of the table ``learning_curve``."""
+
+    model: str
+    training_stars: int
+    label: str
+    unit: str
+    n: int
+    n_stars: int
+    bias: float | None
+    bias_err: float | None
+    sigma_mad: float | None
+    sigma_mad_err: float | None
+    mae: float | None
+    mae_err: float | None
+    seed_bias: float | None
+    seed_bias_err: float | None
+    seed_scatter: float | None
+    seed_scatter_err: float | None
+    outlier_fraction: float | None
+    outlier_fraction_err: float | None
+    slope: float | None
+    slope_err: float | None
+
+
+@dataclass(frozen=True)
 class Cell:
     """One bin: its name, edges (None: open) and number."""
 

@@ -16,7 +16,6 @@ from models import metrics, resampling
 
 def score_repeats(
     data: ComparedLabel,
-    names: Sequence[str],
     edges: Sequence[float],
     *,
     bootstrap: int,
@@ -26,7 +25,7 @@ def score_repeats(
 
     Parameters
     ----------
-    data, names, bootstrap, seed
+    data, bootstrap, seed
         As in `jobs.evaluate_scores.score_label`.
     edges : sequence of float
         Edges of the bins of S/N.
@@ -36,7 +35,7 @@ def score_repeats(
     snr = np.minimum(data.by["snr"][left], data.by["snr"][right])
     for cell in (Cell("all"), *cells_of("snr", edges)):
         inside = np.ones(snr.size, bool) if cell.bin_by == "all" else cell.holds(snr)
-        for i, name in enumerate(names):
+        for i, name in enumerate(data.names):
             # A set that labels stars, not spectra, has one row for both.
             use = inside & (data.source_id[i, left] != data.source_id[i, right])
             a, b = left[use], right[use]

@@ -13,12 +13,12 @@ from jobs.evaluate_records import POPULATIONS, Cell, Score, cells_of, known
 from models import metrics, resampling
 
 GIANT_LOGG = 3.5  # [dex]; giants lie below
+MIN_STARS = 5  # fewer say nothing about errors
 DIFFERENCES = ("sigma_mad", "mae")  # what is also given as difference to the first set
 
 
 def score_label(
     data: ComparedLabel,
-    names: Sequence[str],
     edges: Mapping[str, Sequence[float]],
     *,
     bootstrap: int,
@@ -29,9 +29,7 @@ def score_label(
     Parameters
     ----------
     data : ComparedLabel
-        One label in t compared sets.
-    names : sequence of str
-        Names of the t sets; differences are taken to the first.
+        One label in t compared sets; differences are taken to the first.
     edges : mapping of str to sequence of float
         Edges of the bins, for some of `jobs.evaluate_data.BINNED_BY`.
     bootstrap, seed : int
@@ -47,7 +45,7 @@ def score_label(
             [resampling.scores(data.reference[rows], test[rows], which) for test in data.test]
             for which in (resampling.every_row(rows.size), draws)
         )
-        for i, name in enumerate(names):
+        for i, name in enumerate(data.names):
             numbers: dict[str, Any] = {}
             for statistic in resampling.STATISTICS:
                 value, samples = values[i][statistic], drawn[i][statistic]
@@ -96,18 +94,26 @@ def _bins(
 def _honesty(data: ComparedLabel, i: int, rows: np.ndarray) -> dict[str, Any]:
     """How far the stated errors are true: coverage of the difference by the combined error."""
     delta, own = data.test[i, rows] - data.reference[rows], data.reference_err[rows]
-    numbers: dict[str, Any] = {}
-    for kind, sigma in (("", data.sigma[i, rows]), ("raw_", data.raw_sigma[i, rows])):
-        stated = np.isfinite(sigma)
-        pulls = metrics.pull(delta[stated], sigma[stated], own[stated])
-        numbers[f"{kind}coverage68"] = known(metrics.coverage(pulls))
-        numbers[f"{kind}coverage95"] = known(metrics.coverage(pulls, metrics.WIDTH_95))
-        if not kind:
-            numbers["n_sigma"] = int(np.isfinite(pulls).sum())
-            numbers["pull_sigma"] = known(metrics.sigma_mad(pulls))
-    return numbers
+    sigma, raw, half = data.sigma[i, rows], data.raw_sigma[i, rows], data.half_width95[i, rows]
+    # A set that states no interval of 95% means that of a Gaussian.
+    half = np.where(np.isfinite(half), half / metrics.WIDTH_95, sigma)
+    pulls, wide, of_raw = (_pulls(delta, error, own) for error in (sigma, half, raw))
+    return {
+        "pull_sigma": known(metrics.sigma_mad(pulls)),
+        "n_sigma": int(np.isfinite(pulls).sum()),
+        "coverage68": known(metrics.coverage(pulls)),
+        "coverage95": known(metrics.coverage(wide, metrics.WIDTH_95)),
+        "raw_coverage68": known(metrics.coverage(of_raw)),
+        "raw_coverage95": known(metrics.coverage(of_raw, metrics.WIDTH_95)),
+    }
+
+
+def _pulls(delta: np.ndarray, error: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Differences over combined errors, where the compared set states one."""
+    stated = np.isfinite(error)
+    return metrics.pull(delta[stated], error[stated], own[stated])
 
 
 def error_over_stars(drawn: np.ndarray, n_stars: int) -> float | None:
-    """Error from draws of stars; None where there are fewer than two to draw from."""
-    return known(resampling.error_of(drawn)) if n_stars > 1 else None
+    """Error from draws of stars; None where there are too few stars to tell."""
+    return known(resampling.error_of(drawn)) if n_stars >= MIN_STARS else None

@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "crossmatch": ("jobs.match_sources", "CrossmatchParams", "crossmatch_job"),
     "normalize": ("jobs.normalize_spectra", "NormalizeParams", "normalize_job"),
     "train": ("jobs.train_network", "TrainParams", "train_job"),
+    "learning curve": ("jobs.learning_curve", "CurveParams", "curve_job"),
     "predict": ("jobs.predict_labels", "PredictParams", "predict_job"),
     "sample": ("jobs.select_sample", "SampleParams", "sample_job"),
 }

@@ -1,4 +1,4 @@
-"""Commands that show and hand out: labels, compare, export."""
+"""Commands that show and hand out: labels, compare, evaluate, export."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import Json, Quiet, database, say, say_json
+from jobs.cli.common import Json, Quiet, database, run_and_report, say, say_json
 
 labels_app = typer.Typer(help="Label sets.", no_args_is_help=True)
 
@@ -15,6 +15,7 @@ labels_app = typer.Typer(help="Label sets.", no_args_is_help=True)
 def register(root: typer.Typer) -> None:
     """Add the commands that have no group."""
     root.command("compare")(compare)
+    root.command("evaluate")(evaluate)
     root.command("export")(export)
 
 
@@ -69,6 +70,57 @@ def compare(
     with database() as db, db.reader() as conn:
         result = compare_sets(conn, ref, tests, sample, bootstrap=bootstrap)
     typer.echo(renderers[form](result).rstrip("\n"))
+
+
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="Models, whose out-of-fold labels are scored, or label sets.")],
+    against: Annotated[list[str] | None, typer.Option(help="Label set to score beside them; repeatable. The survey's that the sample names, if not given; none: nothing.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Label set to score against; what the models learned, if not given.")] = None,
+    sample: Annotated[str | None, typer.Option(help="Only the accepted pairs of this sample; that of the first model, if not given.")] = None,
+    bins: Annotated[list[str] | None, typer.Option(help="Edges between bins, such as snr=20,40,80; repeatable, for snr, teff, logg, fe_h.")] = None,
+    learning_curve: Annotated[str | None, typer.Option(help="Also train on fewer stars, such as 100,200,400,all, without publishing labels.")] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the errors.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with everything.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The scores as CSV.")] = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Score models bin by bin with errors, coverage and repeats, and keep the scores.
+
+    Out-of-fold labels are scored against what the models learned, beside other label sets, all on
+    the same spectra. The tables evaluation, evaluation_score, evaluation_repeat and learning_curve
+    keep what was found.
+    """
+    from jobs import evaluate_models, evaluate_text
+    from jobs.curve_rows import read_curve
+    from jobs.evaluate_rows import find_evaluation, write_evaluation
+    from jobs.learning_curve import curve_jobs
+
+    edges = evaluate_models.read_edges(bins or ())
+    beside = [] if against == ["none"] else against
+    with database() as db:
+        with db.reader() as conn:
+            inputs = evaluate_models.read_inputs(
+                conn, models, beside, reference=reference, sample=sample, edges=edges,
+                bootstrap=bootstrap,
+            )  # fmt: skip
+            found = find_evaluation(conn, inputs.evaluation)
+        jobs = curve_jobs(db, models, learning_curve) if learning_curve else []
+        rows = 0
+        if found is None:
+            found = evaluate_models.evaluate(inputs)
+            with db.begin() as conn:
+                rows = write_evaluation(conn, found)
+        for job in jobs:
+            run_and_report(job, db, quiet=quiet or as_json or as_csv)
+        with db.reader() as conn:
+            curves = [point for job in jobs for point in read_curve(conn, job.params.model)]
+    if as_json:
+        typer.echo(evaluate_text.as_json(found, curves))
+    elif as_csv:
+        typer.echo(evaluate_text.as_csv(found).rstrip("\n"))
+    elif not quiet:
+        typer.echo(evaluate_text.as_table(found, curves))
+        typer.echo(f"\n{rows:,} rows written" + ("" if rows else ": nothing has changed"))
 
 
 def export(
