@@ -19,7 +19,7 @@ def register(root: typer.Typer) -> None:
 
 
 def normalize(
-    recipe: Annotated[str, typer.Option(help="default, or seed-2018 as in the notebook.")] = "default",
+    recipe: Annotated[str, typer.Option(help="default; masked, without what is not of the star; or seed-2018 as in the notebook.")] = "default",
     sample: Sample = None,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.baselines.polyfit import fit_continuum_loop
 from models import polynomial, resample, smooth
 from models.continuum import NORMALIZE_FLAGS, RECIPES, normalize
+from models.lines import REGIONS
 from models.masks import BITS, MASK_SETS, SPPIXMASK, mask_of
 
 SEED, DEFAULT = RECIPES["seed-2018"], RECIPES["default"]
@@ -130,6 +131,22 @@ def test_rest_frame_undoes_the_redshift():
     ignored = normalize(DEFAULT, FIRST, moving, ivar, mask, np.full(2, np.nan)).flux
     assert np.std(corrected - wanted) < 0.003
     assert np.std(ignored - wanted) > 0.03
+
+
+def test_what_is_not_of_the_star_is_left_out_where_it_was_observed():
+    z, recipe = 1e-3, RECIPES["masked"]  # 300 km/s, more than the margin around the regions
+    flux, ivar, mask = spectra(2, noise=0.0, bad=0.0)
+    out = normalize(recipe, FIRST, flux, ivar, mask, np.array([0.0, z]))
+    oxygen = next(w for w in REGIONS["telluric"] if w.name == "O2 A")
+    for row, redshift in ((0, 0.0), (1, z)):
+        observed = recipe.wavelength * (1.0 + redshift)
+        gone = out.ivar[row] == 0.0
+        assert gone[(observed > oxygen.low) & (observed < oxygen.high)].all()
+        assert not gone[(observed > oxygen.high + 3.0) & (observed < oxygen.high + 50.0)].any()
+        assert gone[np.searchsorted(observed, 5891.58)]  # sodium of the gas
+    assert 0.1 < np.mean(out.ivar == 0.0) < 0.2
+    whole = normalize(DEFAULT, FIRST, flux, ivar, mask, np.array([0.0, z]))
+    assert (whole.ivar > 0.0).all()
 
 
 def test_a_whole_pixel_shift_copies_and_a_half_pixel_interpolates_a_cubic_exactly():
