@@ -32,11 +32,19 @@ class TrainedModel:
     recipe_version: int
     sha256: str
     label_set_id: int | None
+    preset: str
+    params: Mapping[str, Any]
+    run_id: int | None  # None: it came from a file
 
     @property
     def full_name(self) -> str:
         """``name@edition``."""
         return f"{self.name}@{self.edition}"
+
+
+def is_simulated_model(trained: TrainedModel) -> bool:
+    """Whether a model that came from a file says that nobody measured what it rests on."""
+    return bool(trained.params.get("simulated"))
 
 
 def training_sources(conn: sa.Connection, model_id: int) -> list[int]:

@@ -30,6 +30,7 @@ from jobs.engine.params import NOT_HASHED, digest
 from jobs.model_rows import (
     TrainedModel,
     find_model,
+    is_simulated_model,
     read_artifact,
     training_sources,
 )
@@ -106,7 +107,8 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         If there is no such model or sample, the name is taken by labels of another kind, or no
         spectrum is normalized as the model needs it.
     """
-    from models import predict  # JAX loads when a prediction needs it
+    from jobs.model_files import link_spectra_of_imported
+    from models import flags, predict  # JAX loads when a prediction needs it
 
     check_name(params.name, "label set")
     with db.reader() as conn:
@@ -138,7 +140,8 @@ def predict_job(params: PredictParams, db: Database) -> Job:
 
     def begin(conn: sa.Connection, run: Run) -> int:
         register_flags(conn, params.name, dict(predict.FLAG_BITS))
-        simulated = is_simulated(conn, trained.label_set_id)
+        simulated = is_simulated(conn, trained.label_set_id) or is_simulated_model(trained)
+        link_spectra_of_imported(conn, trained)
         begin_edition(
             conn, params.name, "prediction", run_id=run.run_id, inputs_hash=params.inputs,
             model_id=trained.model_id, params=run.params | {"simulated": simulated},
@@ -161,8 +164,11 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         )  # fmt: skip
         found = loaded[0].predict(spectra.flux, spectra.ivar, spectra.continuum)
         trained_on = np.isin(spectra.source_id, training_sources(conn, trained.model_id))
-        flags = predict.mark_trained_on(found.flags, trained_on)
-        return Batch(spectra.source_id, dataclasses.replace(found, flags=flags))
+        bits = flags.mark_trained_on(found.flags, trained_on)
+        instrument = np.array([k.instrument for k in wanted])
+        known = loaded[0].manifest.get("instruments", ())
+        bits = flags.mark_other_instrument(bits, instrument, known)
+        return Batch(spectra.source_id, dataclasses.replace(found, flags=bits))
 
     def write(conn: sa.Connection, run: Run, batch: Batch) -> int:
         edition = building_edition(conn, run.run_id)

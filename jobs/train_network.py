@@ -78,10 +78,12 @@ def train_job(params: TrainParams, db: Database) -> Job:
     UsageError
         If the parameters make no sense, name what is not there, or spectra are not normalized.
     """
+    from jobs.provenance import training_facts, training_spectra
     from models import trainer  # JAX loads when a training needs it
+    from models.artifact import annotate
     from models.predict import FLAG_BITS
 
-    params = dataclasses.replace(params, recipe=recipe_name(params))
+    params = dataclasses.replace(params, recipe=recipe_name(params.preset, params.recipe))
     spec = make_spec(params)
     params = dataclasses.replace(params, options=spec.options)
     recipe = find_recipe(spec.recipe)
@@ -161,6 +163,10 @@ def train_job(params: TrainParams, db: Database) -> Job:
             step = trainer.run_chunk(spec, data, key, state, versions=versions)
         except ValueError as exc:  # models says in a sentence what it cannot work with
             raise ChunkFailed(str(exc)) from exc
+        if step.artifact is not None:
+            facts = training_facts(conn, params, rows, data)
+            spectra = training_spectra(conn, building_model(conn, params.name))
+            step = dataclasses.replace(step, artifact=annotate(step.artifact, facts, spectra))
         last.clear()
         last[key] = step.state
         return Batch(key, step, rows)

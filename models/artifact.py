@@ -65,6 +65,29 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Arrays]:
     return manifest, {name: a for name, a in members.items() if name != "manifest"}
 
 
+def annotate(
+    data: bytes, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
+) -> bytes:
+    """Add to a model where it comes from: what only the one who trained it knows.
+
+    Parameters
+    ----------
+    data : bytes
+        From `to_bytes`.
+    facts : mapping
+        Added to the manifest, where they replace what has the same name.
+    arrays : mapping of str to ndarray, optional
+        Added to the arrays, likewise.
+
+    Raises
+    ------
+    ValueError
+        As in `from_bytes`.
+    """
+    manifest, own = from_bytes(data)
+    return to_bytes({**manifest, **facts}, {**own, **(arrays or {})})
+
+
 def _digest(members: Mapping[str, NDArray[Any]]) -> bytes:
     """SHA-256 over names, types, shapes and contents."""
     digest = hashlib.sha256()

@@ -112,13 +112,12 @@ def load(data: bytes) -> Model:
     Raises
     ------
     ValueError
-        If the bytes are damaged or of another format version.
+        If the bytes are damaged, no model, or of another version of the program.
     """
     manifest, arrays = artifact.from_bytes(data)
-    return Model(
-        spec=TrainSpec.from_dict(manifest["spec"]),
-        first_index=int(manifest["grid"]["first_index"]),
-        n_pixels=int(manifest["grid"]["n_pixels"]),
-        arrays=arrays,
-        manifest=manifest,
-    )
+    try:
+        spec, grid = manifest["spec"], manifest["grid"]
+        first_index, n_pixels = int(grid["first_index"]), int(grid["n_pixels"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"The bytes hold no model: their manifest lacks {error}.") from error
+    return Model(TrainSpec.from_dict(spec), first_index, n_pixels, arrays, manifest)

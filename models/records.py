@@ -132,7 +132,19 @@ class TrainSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainSpec:
-        """Undo `to_dict`, also after a round trip through JSON."""
+        """Undo `to_dict`, also after a round trip through JSON.
+
+        Raises
+        ------
+        ValueError
+            If there are settings that this version does not know.
+        """
+        unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(
+                f"This training has settings that this program does not know: "
+                f"{', '.join(sorted(unknown))}. It was written by another version."
+            )
         arguments: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }

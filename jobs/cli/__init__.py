@@ -13,7 +13,15 @@ from typing import Annotated
 import typer
 
 from catalog.errors import CrosslabelError
-from jobs.cli import database, ingest, learn, ledger, results
+from jobs.cli import (
+    database,
+    ingest,
+    learn,
+    ledger,
+    models,
+    results,
+    selections,  # noqa: F401 - adds its commands to those of the others
+)
 from jobs.cli.common import complain, remember
 
 app = typer.Typer(
@@ -27,7 +35,8 @@ app.add_typer(database.app, name="db")
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(ingest.sample_app, name="sample")
 app.add_typer(results.labels_app, name="labels")
-for module in (ingest, learn, results, ledger):
+app.add_typer(models.app, name="models")
+for module in (ingest, learn, results, models, ledger):
     module.register(app)
 
 

@@ -1,0 +1,224 @@
+"""Models as files: one file holds all that another catalog needs to label spectra by the model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.errors import BadInputError, UsageError
+from catalog.files.export import replace_files
+from catalog.store.bulk import upsert_arrays
+from catalog.store.db import Database, advisory_lock
+from catalog.store.schema import label_set, model, star, training_member
+from jobs.engine.runner import lock_name
+from jobs.model_rows import TrainedModel, complete_models, find_model, read_artifact
+from jobs.names import check_name
+from jobs.provenance import MEMBERS
+from models.continuum import RECIPES
+from models.predict import Model, load
+
+MAX_BYTES = 1 << 30  # a larger file is no model of ours
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that came from a file.
+
+    Parameters
+    ----------
+    full_name : str
+        ``name@edition`` here.
+    is_new : bool
+        Whether it was not here before.
+    known_spectra, training_spectra : int
+        Spectra that it was trained on: those that are in this catalog, and all.
+    """
+
+    full_name: str
+    is_new: bool
+    known_spectra: int
+    training_spectra: int
+
+
+def export_model(conn: sa.Connection, name: str, path: Path) -> int:
+    """Write a model to a file; returns its number of bytes. A file in its place is replaced.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model, or the file cannot be written.
+    """
+    artifact = read_artifact(conn, find_model(conn, name).model_id)
+    with replace_files(path) as (stream,):
+        stream.write(artifact)
+    return len(artifact)
+
+
+def import_model(db: Database, path: Path, name: str | None = None) -> Imported:
+    """Take a model from a file into the catalog.
+
+    Parameters
+    ----------
+    db : Database
+        The catalog.
+    path : Path
+        From `export_model`.
+    name : str, optional
+        Name of the model here; that which it had, if not given. An existing name gets a further
+        edition, unless the model is among its editions already.
+
+    Raises
+    ------
+    BadInputError
+        If the file is damaged or no model, or needs another version of the program.
+    UsageError
+        If the file cannot be read or the name cannot be used.
+    """
+    data = _read(path)
+    found = _open(path, data)
+    facts = found.manifest.get("model", {})
+    name = name or facts.get("name")
+    if not name:
+        raise UsageError(f"{path} does not say what the model is called", "Give it a --name")
+    check_name(name, "model")
+    sha256 = hashlib.sha256(data).hexdigest()
+    spectra = {n: a for n, a in found.arrays.items() if n.startswith(MEMBERS)}
+    n_spectra = len(spectra.get(MEMBERS + "fold", ()))
+    with advisory_lock(db, lock_name("train", f"model {name}")), db.begin() as conn:
+        for here in complete_models(conn, name):
+            if here.sha256 == sha256:
+                return Imported(
+                    here.full_name, False, link_training_spectra(conn, here.model_id, spectra),
+                    n_spectra,
+                )  # fmt: skip
+        model_id, edition = _insert(conn, name, found, data, sha256)
+        known = link_training_spectra(conn, model_id, spectra)
+    return Imported(f"{name}@{edition}", True, known, n_spectra)
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file of believable size."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise BadInputError("BAD_MODEL", f"{path} is too large to be a model", "Check the path")
+        return path.read_bytes()
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror}", "Check the path") from exc
+
+
+def _open(path: Path, data: bytes) -> Model:
+    """The model in the bytes of a file, if this version can use it."""
+    try:
+        found = load(data)
+    except ValueError as exc:
+        raise BadInputError(
+            "BAD_MODEL", f"{path}: {str(exc).rstrip('.')}",
+            "Export the model again: crosslabel models export",
+        ) from exc  # fmt: skip
+    recipe = RECIPES.get(found.spec.recipe)
+    version = found.manifest.get("recipe", {}).get("version")
+    if recipe is None or recipe.version != version:
+        raise BadInputError(
+            "BAD_MODEL",
+            f"{path}: the model needs version {version} of the recipe {found.spec.recipe}, and "
+            f"this program has {f'version {recipe.version}' if recipe else 'none'}",
+            "Use the version of crosslabel that trained it, or train again",
+        )
+    return found
+
+
+def _insert(
+    conn: sa.Connection, name: str, found: Model, data: bytes, sha256: str
+) -> tuple[int, int]:
+    """Enter the model as the next edition of its name; its id and edition."""
+    manifest, spec = found.manifest, found.spec
+    facts, target = manifest.get("model", {}), manifest.get("label_set", {})
+    last = conn.scalar(sa.select(sa.func.max(model.c.edition)).where(model.c.name == name))
+    params = facts.get("params", {}) | {"simulated": bool(target.get("simulated"))}
+    values = {
+        "name": name, "edition": (last or 0) + 1, "status": "complete", "preset": spec.preset,
+        "params": params, "params_hash": sha256, "seed": spec.seed, "labels": list(spec.labels),
+        "label_set_id": _label_set(conn, target), "recipe": spec.recipe,
+        "recipe_version": manifest["recipe"]["version"], "first_index": found.first_index,
+        "n_pixels": found.n_pixels, "metrics": manifest.get("metrics"), "artifact": data,
+        "sha256": sha256, "versions": manifest.get("versions"),
+    }  # fmt: skip
+    model_id = conn.execute(model.insert().values(values).returning(model.c.model_id)).scalar_one()
+    return model_id, values["edition"]
+
+
+def _label_set(conn: sa.Connection, target: dict[str, Any]) -> int | None:
+    """The label set that the model learned, where the same one is in this catalog."""
+    query = sa.select(label_set.c.label_set_id).where(
+        label_set.c.name == str(target.get("name", "")).partition("@")[0],
+        label_set.c.inputs_hash == target.get("inputs_hash"),
+        label_set.c.status == "complete",
+    )
+    return conn.scalar(query.order_by(label_set.c.edition.desc()).limit(1))
+
+
+def link_spectra_of_imported(conn: sa.Connection, trained: TrainedModel) -> None:
+    """Record the training spectra of an imported model again: some may have come since."""
+    if trained.run_id is None:
+        found = load(read_artifact(conn, trained.model_id))
+        link_training_spectra(conn, trained.model_id, found.arrays)
+
+
+def link_training_spectra(conn: sa.Connection, model_id: int, arrays: dict[str, np.ndarray]) -> int:
+    """Record which spectra of this catalog a model was trained on, wherever that was.
+
+    Predictions flag these spectra, and comparisons leave their stars out.
+
+    Parameters
+    ----------
+    conn : Connection
+        For writing.
+    model_id : int
+        The model.
+    arrays : dict of str to ndarray
+        Of the model; those of `jobs.provenance.training_spectra` are used.
+
+    Returns
+    -------
+    int
+        Number of such spectra.
+    """
+    if MEMBERS + "fold" not in arrays:
+        return 0
+    survey, survey_key, star_key = (
+        [text.decode() for text in arrays[MEMBERS + name].tolist()]
+        for name in ("survey", "survey_key", "star_key")
+    )
+    found = conn.execute(
+        sa.text(
+            "SELECT s.source_id, s.survey, s.survey_key FROM source s JOIN "
+            "unnest(CAST(:survey AS text[]), CAST(:key AS text[])) AS k (survey, survey_key) "
+            "USING (survey, survey_key) ORDER BY s.source_id"
+        ),
+        {"survey": survey, "key": survey_key},
+    ).all()
+    if not found:
+        return 0
+    place = {pair: i for i, pair in enumerate(zip(survey, survey_key, strict=True))}
+    rows = np.array([place[row.survey, row.survey_key] for row in found])
+    names = [star_key[i] for i in rows]
+    columns = {"star_key": np.array([n.encode() for n in sorted(set(names))], "S")}
+    upsert_arrays(conn, star, columns, key=["star_key"])
+    query = sa.select(star.c.star_key, star.c.star_id).where(star.c.star_key.in_(set(names)))
+    star_id = {row.star_key: row.star_id for row in conn.execute(query)}
+    upsert_arrays(
+        conn, training_member,
+        {
+            "model_id": np.full(len(found), model_id, np.int64),
+            "source_id": np.array([row.source_id for row in found], np.int64),
+            "star_id": np.array([star_id[n] for n in names], np.int64),
+            "fold": arrays[MEMBERS + "fold"][rows].astype(np.int32),
+        },
+    )  # fmt: skip
+    return len(found)

@@ -1,0 +1,167 @@
+"""Where a model comes from and how well it did, as facts that travel inside its artifact.
+
+The facts name things as people do, never by surrogate ids, and hold no times: the same training on
+the same data makes the same bytes anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from catalog.store.columns import error_of
+from catalog.store.labels import find_label_set, flag_meanings, is_simulated
+from catalog.store.samples import find_sample
+from jobs.train_params import TrainParams
+from jobs.training_rows import TrainingRows
+from models import metrics
+from models.predict import median_snr
+from models.records import TrainingData
+
+GIANT_LOGG = 3.5  # giants have less [dex]
+MIN_GROUP = 20  # spectra of which scores are told
+PERCENTILES = {"min": 0.0, "p5": 5.0, "median": 50.0, "p95": 95.0, "max": 100.0}
+MEMBERS = "training/"  # what names the arrays of the spectra trained on begin with
+
+FloatArray = NDArray[np.float64]
+
+
+def training_facts(
+    conn: sa.Connection, params: TrainParams, rows: TrainingRows, data: TrainingData
+) -> dict[str, Any]:
+    """What a model was made from, and how its out-of-fold labels compare; for its manifest.
+
+    Parameters
+    ----------
+    conn : Connection
+        Sees the out-of-fold labels that the training has written.
+    params : TrainParams
+        Of the training, complete.
+    rows, data
+        What it is trained on.
+
+    Returns
+    -------
+    dict
+        JSON-able: ``model``, ``label_set``, ``sample``, ``training``, ``scores``, ``flagged``.
+    """
+    target = find_label_set(conn, params.target)
+    sample = find_sample(conn, params.sample)
+    given = target.params or {}
+    return {
+        "model": {"name": params.name, "inputs": params.inputs, "params": _plain(params)},
+        "label_set": {
+            "name": target.full_name, "description": target.description,
+            "inputs_hash": target.inputs_hash, "n_rows": target.n_rows,
+            "simulated": is_simulated(conn, target.label_set_id),
+            "note": str(given.get("note") or ""),
+        },
+        "sample": {
+            "name": sample.name, "preset": sample.preset, "params": dict(sample.params),
+            "counts": sample.counts and dict(sample.counts),
+        },
+        "training": _training(rows, data),
+    } | _scores(conn, params, rows, data)  # fmt: skip
+
+
+def _plain(params: TrainParams) -> dict[str, Any]:
+    """The parameters of a training as JSON-able values."""
+    from jobs.engine.params import to_dict
+
+    return to_dict(params)
+
+
+def _training(rows: TrainingRows, data: TrainingData) -> dict[str, Any]:
+    """Counts and ranges of what is trained on."""
+    labels = {}
+    for j, name in enumerate(data.names):
+        known = data.labels[np.isfinite(data.labels[:, j]), j]
+        labels[name] = {"n": int(known.size), **_percentiles(known)}
+    return {
+        "spectra": int(data.group.size),
+        "stars": int(np.unique(data.group).size),
+        "instruments": list(rows.instruments),
+        "snr": _percentiles(median_snr(data.ivar)),
+        "labels": labels,
+    }
+
+
+def _percentiles(values: FloatArray) -> dict[str, float]:
+    """The percentiles that are told, rounded to what float32 holds."""
+    return {name: float(np.float32(np.percentile(values, q))) for name, q in PERCENTILES.items()}
+
+
+def _scores(
+    conn: sa.Connection, params: TrainParams, rows: TrainingRows, data: TrainingData
+) -> dict[str, Any]:
+    """How the out-of-fold labels compare with the known ones, for all, giants and dwarfs."""
+    columns = [name for label in data.names for name in (label, error_of(label))]
+    found = conn.execute(
+        sa.text(
+            f"SELECT s.source_id, s.flags, {', '.join(f's.{c}' for c in columns)} "
+            "FROM stellar_label s JOIN label_set l USING (label_set_id) "
+            "WHERE l.name = :name AND l.status = 'building' ORDER BY s.source_id"
+        ),
+        {"name": params.out_of_fold_set},
+    ).all()
+    place = np.searchsorted([row.source_id for row in found], rows.source_id)
+    numbers = np.array([row[2:] for row in found], float)[place]
+    flags = np.array([row.flags for row in found], np.int64)[place]
+    delta, error = numbers[:, ::2] - data.labels, numbers[:, 1::2]
+    groups = {"all": np.ones(len(delta), dtype=bool)}
+    if "logg" in data.names:
+        giant = data.labels[:, data.names.index("logg")] < GIANT_LOGG
+        groups |= {"giants": giant, "dwarfs": ~giant}
+    scores = {
+        label: {
+            group: _score(delta[chosen, j], error[chosen, j], data.label_errors[chosen, j])
+            for group, chosen in groups.items()
+            if np.isfinite(delta[chosen, j]).sum() >= MIN_GROUP or group == "all"
+        }
+        for j, label in enumerate(data.names)
+    }
+    meanings = flag_meanings(conn, params.out_of_fold_set)
+    flagged = {name: int((flags >> bit & 1).sum()) for bit, (name, _) in sorted(meanings.items())}
+    return {"scores": scores, "flagged": {"any": int((flags != 0).sum()), **flagged}}
+
+
+def _score(delta: FloatArray, error: FloatArray, label_error: FloatArray) -> dict[str, Any]:
+    """Scores of some differences; None where unknown."""
+    score = metrics.score(delta)
+    known = np.isfinite(error)
+    pulls = metrics.pull(delta[known], error[known], label_error[known])
+    told = {
+        "n": score.n, "bias": score.bias, "sigma_mad": score.sigma_mad, "mae": score.mae,
+        "outliers": score.outliers, "coverage68": metrics.coverage(pulls),
+        "coverage95": metrics.coverage(pulls, 1.96),
+        "median_error": float(np.median(error[known])) if known.any() else math.nan,
+    }  # fmt: skip
+    return {name: x if math.isfinite(x) else None for name, x in told.items()}
+
+
+def training_spectra(conn: sa.Connection, model_id: int) -> dict[str, NDArray[Any]]:
+    """The spectra that a model is trained on by natural key, as arrays for its artifact.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``training/survey``, ``training/survey_key`` and ``training/star_key``: bytes of shape (n,);
+        ``training/fold``: int32 of shape (n,).
+    """
+    rows = conn.execute(
+        sa.text(
+            "SELECT r.survey, r.survey_key, t.star_key, m.fold FROM training_member m "
+            "JOIN source r ON r.source_id = m.source_id JOIN star t ON t.star_id = m.star_id "
+            'WHERE m.model_id = :id ORDER BY r.survey COLLATE "C", r.survey_key COLLATE "C"'
+        ),
+        {"id": model_id},
+    ).all()
+    arrays: dict[str, NDArray[Any]] = {
+        MEMBERS + name: np.array([row[i].encode() for row in rows], "S")
+        for i, name in enumerate(("survey", "survey_key", "star_key"))
+    }
+    return arrays | {MEMBERS + "fold": np.array([row.fold for row in rows], np.int32)}

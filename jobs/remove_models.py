@@ -1,0 +1,111 @@
+"""Remove models, samples and predictions; nothing that others rest on, unless told to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from catalog.errors import UsageError
+from catalog.store.db import Database, advisory_lock
+from catalog.store.labels import find_label_set
+from catalog.store.samples import find_sample
+from catalog.store.schema import label_set, model, sample
+from jobs.engine.runner import lock_name
+from jobs.model_rows import complete_models, find_model
+
+
+def remove_model(db: Database, name: str, *, with_labels: bool = False) -> tuple[list[str], int]:
+    """Remove a model: one edition if the name says which, else all.
+
+    Parameters
+    ----------
+    db : Database
+        The catalog.
+    name : str
+        ``name`` or ``name@edition``.
+    with_labels : bool
+        Remove the label sets that it made too.
+
+    Returns
+    -------
+    models : list of str
+        The editions that are gone.
+    n_label_sets : int
+        Editions of label sets that went with them.
+
+    Raises
+    ------
+    UsageError
+        If there is no such model, or label sets depend on it and are not to go.
+    """
+    base = name.partition("@")[0]
+    with advisory_lock(db, lock_name("train", f"model {base}")), db.begin() as conn:
+        found = find_model(conn, name)
+        gone = [found] if "@" in name else complete_models(conn, base)
+        ids = [m.model_id for m in gone]
+        made = conn.execute(
+            sa.select(label_set.c.label_set_id, label_set.c.name, label_set.c.edition)
+            .where(label_set.c.model_id.in_(ids))
+            .order_by(label_set.c.name, label_set.c.edition)
+        ).all()
+        building = sa.select(label_set.c.name).where(
+            label_set.c.model_id.in_(ids), label_set.c.status == "building"
+        )
+        if (unfinished := conn.scalars(building).first()) is not None:
+            raise UsageError(
+                f"the label set {unfinished} is being made by {name}",
+                "See crosslabel status; finish that run with: crosslabel resume",
+            )
+        if made and not with_labels:
+            names = ", ".join(f"{row.name}@{row.edition}" for row in made)
+            raise UsageError(
+                f"label sets were made by {name}: {names}", "Remove them too: --with-labels"
+            )
+        conn.execute(
+            label_set.delete().where(
+                label_set.c.label_set_id.in_([row.label_set_id for row in made])
+            )
+        )
+        conn.execute(model.delete().where(model.c.model_id.in_(ids)))
+    return [m.full_name for m in gone], len(made)
+
+
+def remove_sample(db: Database, name: str) -> None:
+    """Remove a sample with its pairs, unless a model was trained on it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such sample, or models depend on it.
+    """
+    with advisory_lock(db, lock_name("sample", name)), db.begin() as conn:
+        sample_id = find_sample(conn, name).sample_id
+        query = sa.select(model.c.name).where(model.c.sample_id == sample_id).distinct()
+        models: Sequence[str] = conn.scalars(query.order_by(model.c.name)).all()
+        if models:
+            raise UsageError(
+                f"models were trained on the sample {name}: {', '.join(models)}",
+                "Remove them first: crosslabel models remove",
+            )
+        conn.execute(sample.delete().where(sample.c.sample_id == sample_id))
+
+
+def remove_prediction(db: Database, name: str) -> str:
+    """Remove one edition of a label set that a model predicted; its full name.
+
+    Raises
+    ------
+    UsageError
+        If there is no such label set, or it is not a prediction.
+    """
+    base = name.partition("@")[0]
+    with advisory_lock(db, lock_name("predict", f"label set {base}")), db.begin() as conn:
+        found = find_label_set(conn, name)
+        if found.kind != "prediction":
+            raise UsageError(
+                f"{found.full_name} is of the kind {found.kind}: others rest on it",
+                "Out-of-fold labels go with their model: crosslabel models remove",
+            )
+        conn.execute(label_set.delete().where(label_set.c.label_set_id == found.label_set_id))
+    return found.full_name
