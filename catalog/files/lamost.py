@@ -21,7 +21,13 @@ from catalog.files.cells import MISSING_BELOW
 from catalog.files.checksum import verify_checksums
 from catalog.files.fits import FitsFile, open_fits
 from catalog.files.fitstable import native, open_table
-from catalog.files.spectrum import SpectrumFile, bad_fraction, check_pixels, check_position
+from catalog.files.spectrum import (
+    SpectrumFile,
+    bad_fraction,
+    check_pixels,
+    check_position,
+    check_vacuum,
+)
 
 FILE_NAME = re.compile(r"spec-(\d+)-(.+)_sp(\d+)-(\d+)\.fits(\.gz)?")
 TABLE_COLUMNS = ("flux", "ivar", "wavelength", "andmask", "ormask")
@@ -76,6 +82,7 @@ def read_lamost(path: str | os.PathLike[str]) -> SpectrumFile:
     path = Path(path)
     with open_fits(path) as file:
         header = file.hdus[0].header
+        check_vacuum(path, header)
         arrays = _read_image(file) if header.get("NAXIS") == 2 else _read_table(file)
     key, fiberid = _identity(path, header)
     loglam = _loglam(header, arrays["wavelength"])

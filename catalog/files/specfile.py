@@ -18,7 +18,13 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.fits import FitsFile, open_fits
 from catalog.files.fitstable import Column, Kind, Table, native, open_table, table_of
 from catalog.files.specobjid import pack_specobjid, parse_ids
-from catalog.files.spectrum import SpectrumFile, bad_fraction, check_pixels, check_position
+from catalog.files.spectrum import (
+    SpectrumFile,
+    bad_fraction,
+    check_pixels,
+    check_position,
+    check_vacuum,
+)
 
 FILE_NAME = re.compile(r"spec-(\d+)-(\d+)-(\d+)\.fits(\.gz)?")
 PIXELS: dict[str, Kind] = {"loglam": "float", "flux": "float", "ivar": "float"}
@@ -66,6 +72,7 @@ def read_spectrum(path: str | os.PathLike[str]) -> SpectrumFile:
     with open_fits(path) as file:
         coadd = open_table(file, "COADD")
         verify_checksums(file, coadd.hdu)
+        check_vacuum(path, file.hdus[0].header)
         arrays = _read_pixels(coadd)
         header, row = _header_values(file), _object_row(file, coadd)
     plate, mjd, fiberid = _identity(path, header, row)

@@ -6,6 +6,7 @@ the signal-to-noise ratio of a spectrum is the median of flux * sqrt(ivar) over 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from catalog.errors import BadInputError
+from catalog.files.cards import CardValue
 
 GRID_START = 3.5
 GRID_STEP = 1e-4
@@ -197,6 +199,16 @@ def check_position(path: Path, ra: float, dec: float) -> tuple[float, float]:
             "BAD_COORD", f"RA {ra}, Dec {dec} (degrees) in {path} is no position", ""
         )
     return ra, dec
+
+
+def check_vacuum(path: Path, header: Mapping[str, CardValue]) -> None:
+    """Fail with BAD_GRID if a header says that the wavelengths are those in air."""
+    if header.get("VACUUM") in (False, 0, "F"):
+        raise BadInputError(
+            "BAD_GRID",
+            f"the wavelengths of {path} are in air, as its card VACUUM says",
+            "Only spectra with vacuum wavelengths can be used.",
+        )
 
 
 def bad_fraction(ivar: np.ndarray) -> float:

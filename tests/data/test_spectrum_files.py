@@ -192,6 +192,7 @@ def set_row(name: str, value: object) -> Change:
     ("change", "code"),
     [
         (set_row("FIBERID", 639), "WRONG_CONTENT"),
+        (lambda hdus: hdus[0].header.set("VACUUM", False), "BAD_GRID"),
         (set_row("SPECOBJID", "299497923312379904"), "WRONG_CONTENT"),
         (set_row("SPECOBJID", "1.2e18"), "BAD_ID"),
         (set_row("PLUG_DEC", 91.0), "BAD_COORD"),
