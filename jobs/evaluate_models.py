@@ -8,12 +8,12 @@ part where its own predictions are scored; if none is left, the evaluation is re
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
@@ -213,9 +213,10 @@ def _learned_by(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:
     )
     found = conn.scalars(query, {"ids": [s.model_id for s in sets if s.model_id]}).all()
     if len(found) != 1:
-        learned = f"learned different label sets: {', '.join(found)}" if found else "learned none"
+        learned = f"learned different ones: {', '.join(found)}" if found else "come from no model"
         raise UsageError(
-            f"{', '.join(s.full_name for s in sets)} {learned}",
+            f"no label set is clear to score {', '.join(s.full_name for s in sets)} against: they "
+            f"{learned}",
             "Say what to score against: --reference",
         )
     return found[0]
@@ -243,9 +244,9 @@ def _check(edges: Mapping[str, Sequence[float]], bootstrap: int) -> None:
     for name, between in edges.items():
         if name not in BINNED_BY:
             raise UsageError(f"there are no bins of {name}", f"Bins: {', '.join(BINNED_BY)}")
-        if any(a >= b for a, b in pairwise(between)):
+        if not np.isfinite(between).all() or any(a >= b for a, b in pairwise(between)):
             raise UsageError(
-                f"the edges {json.dumps(list(between))} of {name} do not grow",
+                f"the edges {', '.join(f'{edge:g}' for edge in between)} of {name} do not grow",
                 "Write them in increasing order",
             )
     if bootstrap < 0 or bootstrap == 1:

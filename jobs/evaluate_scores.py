@@ -96,7 +96,7 @@ def _honesty(data: ComparedLabel, i: int, rows: np.ndarray) -> dict[str, Any]:
     delta, own = data.test[i, rows] - data.reference[rows], data.reference_err[rows]
     sigma, raw, half = data.sigma[i, rows], data.raw_sigma[i, rows], data.half_width95[i, rows]
     # A set that states no interval of 95% means that of a Gaussian.
-    half = np.where(np.isfinite(half), half / metrics.WIDTH_95, sigma)
+    half = np.where(np.isfinite(half + sigma), half / metrics.WIDTH_95, sigma)
     pulls, wide, of_raw = (_pulls(delta, error, own) for error in (sigma, half, raw))
     return {
         "pull_sigma": known(metrics.sigma_mad(pulls)),

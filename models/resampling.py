@@ -66,7 +66,7 @@ def draw_stars(star: ArrayLike, draws: int, seed: int) -> Draws:
         return Draws(np.zeros((draws, 0), np.int64), np.zeros((draws, 0), bool))
     length = size[drawn]
     total = length.sum(axis=1)
-    inside = np.arange(total.max()) < total[:, None]
+    inside = np.arange(total.max(initial=0)) < total[:, None]
     within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length.ravel(), length.ravel())
     rows = np.zeros(inside.shape, dtype=np.int64)
     rows[inside] = order[np.repeat(begin[drawn], length.ravel()) + within]

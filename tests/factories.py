@@ -16,6 +16,7 @@ from catalog.store.schema import (
     job_run,
     match,
     model,
+    prediction_detail,
     sample,
     sample_member,
     source,
@@ -114,8 +115,12 @@ def add_label_set(
     flags: Any = 0,
     description: str = "",
     params: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> int:
-    """A published edition: columns of stellar_label by name, NaN is NULL; its id."""
+    """A published edition: columns of stellar_label by name, NaN is NULL; its id.
+
+    Details are those of prediction_detail for a single label, one number a source.
+    """
     label_set_id = labels.begin_edition(
         conn, name, kind, run_id=add_run(conn, target=name), model_id=model_id,
         inputs_hash=f"inputs of {name}", description=description, params=params,
@@ -123,6 +128,15 @@ def add_label_set(
     columns = _columns(len(source_id), label_set_id=label_set_id, source_id=source_id, flags=flags)
     columns |= {c: np.asarray(v, np.float32) for c, v in values.items()}
     upsert_arrays(conn, stellar_label, columns)
+    if details:
+        conn.execute(
+            prediction_detail.insert(),
+            [
+                {"label_set_id": label_set_id, "source_id": int(source)}
+                | {name: [float(values[i])] for name, values in details.items()}
+                for i, source in enumerate(source_id)
+            ],
+        )
     labels.publish(conn, label_set_id)
     return label_set_id
 
