@@ -195,31 +195,100 @@ END $$
     "Trigger: rows of a complete label set are never written",
 )
 
+REFUSE_TRUNCATE = Function(
+    "refuse_truncate_of_complete",
+    "",
+    """
+CREATE FUNCTION refuse_truncate_of_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    kept text;
+BEGIN
+    SELECT l.name || '@' || l.edition INTO kept FROM label_set l
+    WHERE l.status = 'complete' LIMIT 1;
+    IF kept IS NOT NULL THEN
+        RAISE EXCEPTION 'label set % is complete: its rows never change', kept
+            USING HINT = 'an edition goes whole: DELETE FROM label_set';
+    END IF;
+    RETURN NULL;
+END $$
+""",
+    "Trigger: tables that hold rows of complete label sets are never emptied",
+)
+
+REFUSE_REOPEN = Function(
+    "refuse_reopening_label_set",
+    "",
+    """
+CREATE FUNCTION refuse_reopening_label_set() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'label set %@% is complete: it keeps its name, kind and status',
+        old.name, old.edition USING HINT = 'publish a new edition instead';
+END $$
+""",
+    "Trigger: a complete label set is never renamed or opened again",
+)
+
 FUNCTIONS = (
     LABEL_SET_ID_OF,
     SAMPLE_ID_OF,
     COMPARISON_ROWS,
     COMPARE_LABEL_SETS,
     REFUSE_COMPLETE,
-)
-
-#: (table, event, which rows): an update is guarded against moving rows in, and out.
-GUARDED = tuple(
-    (table, event, rows)
-    for table in ("stellar_label", "prediction_detail")
-    for event, rows in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD"))
+    REFUSE_TRUNCATE,
+    REFUSE_REOPEN,
 )
 
 
-def trigger_name(table: str, event: str, rows: str) -> str:
-    """The name of one of the guards."""
-    return f"guard_{table}_{event}_{rows}".lower()
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger on a table: its name and the statement that makes it."""
+
+    name: str
+    table: str
+    create: str
 
 
-def trigger_statement(table: str, event: str, rows: str) -> str:
-    """The statement that guards ``table`` against one kind of write to complete editions."""
-    return (
-        f"CREATE TRIGGER {trigger_name(table, event, rows)} AFTER {event} ON {table} "
+def _guard(table: str, event: str, rows: str) -> Trigger:
+    """The guard of ``table`` against one kind of write to complete editions."""
+    name = f"guard_{table}_{event}_{rows}".lower()
+    return Trigger(
+        name,
+        table,
+        f"CREATE TRIGGER {name} AFTER {event} ON {table} "
         f"REFERENCING {rows} TABLE AS changed FOR EACH STATEMENT "
-        "EXECUTE FUNCTION refuse_complete_label_set()"
+        "EXECUTE FUNCTION refuse_complete_label_set()",
     )
+
+
+def _keep(table: str) -> Trigger:
+    """The guard of ``table`` against TRUNCATE, which no other guard sees."""
+    name = f"keep_{table}"
+    return Trigger(
+        name,
+        table,
+        f"CREATE TRIGGER {name} BEFORE TRUNCATE ON {table} FOR EACH STATEMENT "
+        "EXECUTE FUNCTION refuse_truncate_of_complete()",
+    )
+
+
+GUARDED = ("stellar_label", "prediction_detail")
+
+TRIGGERS = (
+    # An update is guarded against moving rows in, and out.
+    *(
+        _guard(table, event, rows)
+        for table in GUARDED
+        for event, rows in (
+            ("INSERT", "NEW"), ("UPDATE", "NEW"), ("UPDATE", "OLD"), ("DELETE", "OLD")
+        )
+    ),
+    *(_keep(table) for table in GUARDED),
+    Trigger(
+        "keep_label_set",
+        "label_set",
+        "CREATE TRIGGER keep_label_set BEFORE UPDATE ON label_set FOR EACH ROW "
+        "WHEN (old.status = 'complete' AND (old.status, old.name, old.edition, old.kind) "
+        "IS DISTINCT FROM (new.status, new.name, new.edition, new.kind)) "
+        "EXECUTE FUNCTION refuse_reopening_label_set()",
+    ),
+)  # fmt: skip

@@ -142,6 +142,40 @@ def test_complete_editions_refuse_every_write(
             assert conn.scalar(count, {"s": complete}) == 2
 
 
+@pytest.mark.parametrize("emptied", [*TABLES, "label_set", "source"])
+def test_tables_with_complete_editions_are_not_emptied(
+    db: Database, published: tuple[int, np.ndarray], emptied: str
+) -> None:
+    refused = pytest.raises(DBAPIError, match=r"aspcap/dr14@1 is complete: its rows never change")
+    with db.engine.connect() as conn, refused:
+        conn.execute(sa.text(f"TRUNCATE {emptied} CASCADE"))
+
+
+@pytest.mark.parametrize(
+    "change", ["status = 'building'", "name = 'other'", "edition = 7", "kind = 'out_of_fold'"]
+)
+def test_complete_editions_stay_what_they_are(
+    db: Database, published: tuple[int, np.ndarray], change: str
+) -> None:
+    query = f"UPDATE label_set SET {change} WHERE label_set_id = :id"
+    with db.engine.connect() as conn:
+        refused = pytest.raises(DBAPIError, match=r"aspcap/dr14@1 is complete: it keeps")
+        with refused, conn.begin():
+            conn.execute(sa.text(query), {"id": published[0]})
+        conn.execute(sa.text("UPDATE label_set SET description = 'as before'"))
+
+
+def test_a_complete_edition_goes_whole(db: Database, published: tuple[int, np.ndarray]) -> None:
+    with db.begin() as conn:
+        conn.execute(
+            sa.text("DELETE FROM label_set WHERE label_set_id = :id"), {"id": published[0]}
+        )
+        for table in TABLES:
+            assert conn.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0
+        for table in TABLES:  # nothing is left to keep
+            conn.execute(sa.text(f"TRUNCATE {table}"))
+
+
 def test_building_editions_take_every_write(
     db: Database, published: tuple[int, np.ndarray]
 ) -> None:

@@ -152,11 +152,11 @@ def test_views_and_functions_are_those_of_the_code(db: Database) -> None:
             conn.exec_driver_sql(create.strip().replace("%", "%%"))
             assert _comment(conn, f"'{signature}'::regprocedure", "pg_proc") == function.comment
         assert _functions(conn) == bodies
-        for guard in functions.GUARDED:
-            conn.exec_driver_sql(f"DROP TRIGGER {functions.trigger_name(*guard)} ON {guard[0]}")
+        for trigger in functions.TRIGGERS:
+            conn.exec_driver_sql(f"DROP TRIGGER {trigger.name} ON {trigger.table}")
         assert _triggers(conn) == {}
-        for guard in functions.GUARDED:
-            conn.exec_driver_sql(functions.trigger_statement(*guard))
+        for trigger in functions.TRIGGERS:
+            conn.exec_driver_sql(trigger.create)
         assert _triggers(conn) == triggers
         conn.rollback()
 
