@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.posterior import MAX_DEVIATION, posterior, prepare, solve_pixels, triangle
+
 REFINEMENTS = 2  # rounds of factorisation
 FIRST_SCATTER = 0.02  # s before any residual is known, in units of the continuum
 MIN_SCATTER = 1e-3
 MIN_PIXEL_ROWS = 10  # a pixel that is good in fewer training spectra is not used
-MAX_DEVIATION = 1.0  # of a pixel from the mean spectrum: beyond lie cosmic rays and bad sky
-BLOCK = 512  # spectra or pixels whose normal matrices are held at once
+BLOCK = 256  # spectra or pixels per call: one compiled shape, bounded memory
 
 Float = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -80,22 +81,13 @@ class Projection:
         """
         n, c = flux.shape[0], self.prior.size
         values, noise, chi2 = np.zeros((n, c)), np.zeros((n, c)), np.zeros(n)
-        products, gram_index = pair_products(self.basis)
+        size = np.sqrt(self.prior)
+        basis = prepare(self.mean, self.basis, self.prior.astype(np.float32), self.scatter)
         for start in range(0, n, BLOCK):
-            part = slice(start, start + BLOCK)
-            weight = self._weight(ivar[part])
-            residual = clip_deviation(flux[part], self.mean, weight)
-            gram = (weight @ products).astype(np.float64)[:, gram_index]
-            right = (weight * residual @ self.basis).astype(np.float64)
-            covariance = np.linalg.inv(gram + np.diag(1.0 / self.prior))
-            z = np.einsum("nij,nj->ni", covariance, right)
-            # Under noise alone the mean scatters by C G C = C - C L^-1 C.
-            diagonal = np.einsum("nii->ni", covariance)
-            spread = diagonal - np.einsum("nij,j,nij->ni", covariance, 1.0 / self.prior, covariance)
-            residual = residual - z.astype(np.float32) @ self.basis.T
-            values[part], noise[part] = z, np.sqrt(np.maximum(spread, 0.0))
-            good = np.maximum((weight > 0.0).sum(axis=1), 1)
-            chi2[part] = np.sum(weight * residual**2, axis=1, dtype=np.float64) / good
+            part = slice(start, min(start + BLOCK, n))
+            rows = [_pad_rows(a[part]) for a in (flux, ivar)]
+            found = [np.asarray(a)[: part.stop - start] for a in posterior(basis, *rows)]
+            values[part], noise[part], chi2[part] = found[0] * size, found[1] * size, found[2]
         return Scores(values, noise, chi2)
 
     def _weight(self, ivar: Float) -> Float:
@@ -175,12 +167,22 @@ def _principal(deviation: Float, components: int, seed: int) -> tuple[Float, Flo
     width = min(components + 16, *deviation.shape)
     space = deviation.T @ rng.standard_normal((deviation.shape[0], width)).astype(np.float32)
     for _ in range(4):
-        space = np.linalg.qr(space)[0]
-        space = deviation.T @ (deviation @ space)
-    space = np.linalg.qr(space)[0]
+        space = deviation.T @ (deviation @ _orthogonal(space)[0])
+    space = _orthogonal(space)[0]
     _, size, rotation = np.linalg.svd(deviation @ space, full_matrices=False)
     prior = size[:components].astype(np.float64) ** 2 / deviation.shape[0]
     return space @ rotation[:components].T, np.maximum(prior, 1e-6 * prior[0] + 1e-12)
+
+
+def _orthogonal(columns: NDArray[Any]) -> tuple[NDArray[Any], FloatArray]:
+    """Orthonormal columns q and a matrix r with columns = q r.
+
+    For many rows and few columns, several times as fast as a QR decomposition.
+    """
+    wide = columns.astype(np.float64)
+    eigenvalues, vectors = np.linalg.eigh(wide.T @ wide)
+    size = np.sqrt(np.maximum(eigenvalues, 1e-14 * max(eigenvalues[-1], 1e-30)))
+    return (wide @ (vectors / size)).astype(columns.dtype), (vectors * size).T
 
 
 def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
@@ -189,18 +191,18 @@ def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
     deviation = clip_deviation(flux, old.mean, weight)
     scores = old.scores(flux, ivar).values.astype(np.float32)
     design = np.concatenate([np.ones((scores.shape[0], 1), np.float32), scores], axis=1)
-    products, gram_index = pair_products(design)
-    p, d = flux.shape[1], design.shape[1]
-    solution = np.zeros((p, d))
     # A weak pull to zero, worth one spectrum of typical weight, keeps rarely seen pixels tame.
     typical = float(weight[weight > 0.0].mean()) if (weight > 0.0).any() else 1.0
-    ridge = np.diag(np.concatenate([[1e-6], 1.0 / old.prior])) * old.prior.min() * typical
+    size = np.concatenate([[1.0], np.sqrt(old.prior)])  # of the columns; scaled, they all count
+    ridge = np.concatenate([[1e-6], 1.0 / old.prior]) * old.prior.min() / size**2
+    p, d = flux.shape[1], design.shape[1]
+    solution = np.zeros((p, d))
+    scaled = (design / size).astype(np.float32)
     for start in range(0, p, BLOCK):
-        part = slice(start, start + BLOCK)
-        columns = np.ascontiguousarray(weight[:, part].T)
-        gram = (columns @ products).astype(np.float64)[:, gram_index]
-        right = ((columns * deviation[:, part].T) @ design).astype(np.float64)
-        solution[part] = np.linalg.solve(gram + ridge, right[..., None])[..., 0]
+        part = slice(start, min(start + BLOCK, p))
+        columns = [_pad_rows(a[:, part].T) for a in (weight / np.float32(typical), deviation)]
+        found = solve_pixels(*columns, scaled, ridge.astype(np.float32))
+        solution[part] = np.asarray(found)[: part.stop - start] / size
     used = np.isfinite(old.scatter)
     solution[~used] = 0.0
     residual = deviation - design @ solution.T.astype(np.float32)
@@ -211,7 +213,7 @@ def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
     trust = np.where(good, 1.0 / (noise + np.float32(FIRST_SCATTER**2)) ** 2, 0.0)
     scatter = (trust * excess).sum(axis=0) / np.maximum(trust.sum(axis=0), 1e-30)
     # The basis times the scores is what counts: rotate both back to principal axes.
-    q, r = np.linalg.qr(solution[:, 1:])
+    q, r = _orthogonal(solution[:, 1:])
     _, size, rotation = np.linalg.svd(scores.astype(np.float64) @ r.T, full_matrices=False)
     prior = size**2 / scores.shape[0]
     return Projection(
@@ -229,13 +231,17 @@ def clip_deviation(flux: Float, mean: Float, weight: NDArray[Any]) -> Float:
     )
 
 
+def _pad_rows(rows: Float) -> Float:
+    """Rows of zeros up to a whole block: one compiled shape."""
+    padded = np.zeros((BLOCK, rows.shape[1]), np.float32)
+    padded[: rows.shape[0]] = rows
+    return padded
+
+
 def pair_products(columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Products of all pairs of columns, and where each entry of a symmetric matrix finds its own.
 
     One matrix product with these gives the normal matrices of many spectra (or pixels) at once.
     """
-    d = columns.shape[1]
-    i, j = np.triu_indices(d)
-    index = np.zeros((d, d), dtype=np.int64)
-    index[i, j] = index[j, i] = np.arange(i.size)
+    i, j, index = triangle(columns.shape[1])
     return columns[:, i] * columns[:, j], index
