@@ -1,16 +1,18 @@
 """Normalizations against each other by the labels of noisy spectra: LAMOST's, with noise added.
 
 Each star of 4000 to 7500 K whose spectrum has a median S/N of 40 or more is seen three times, with
-noise added until the median S/N is 10, 20 and 40. The copies of a star never part in the five
-folds. Every way to normalize gets the same noise, the same folds and the same model; the table
-gives its robust scatter of left-out stars as a ratio to that of the recipe `default`, with errors
-from resampled stars, the same for both. Below 1 is better than `default`.
+noise added until the median S/N is 10, 20 and 40; ``--snr 0`` takes spectra of S/N 20 and more as
+they are. The copies of a star never part in the five folds. Every way to normalize gets the same
+noise, the same folds and the same model; the table gives its robust scatter of left-out stars as a
+ratio to that of the recipe `default`, with errors from resampled stars, the same for both. Below 1
+is better than `default`.
 
 LASP found the labels in the spectra before the noise was added. Errors that real faint spectra have
 beside their noise (sky residuals, flux calibration) are not in here.
 Not one of ``python -m benchmarks``: it takes minutes.
 
-Usage: python -m benchmarks.normalization [--model MODEL] [--stars N] [--seed SEED] [NAME ...]
+Usage: python -m benchmarks.normalization [NAME ...] [--model MODEL] [--stars N] [--snr SNR ...]
+[--seed SEED]
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +36,8 @@ from models.resample import LOGLAM_STEP, LOGLAM_ZERO
 
 BASE = RECIPES["default"]
 TARGET_SNR = (10, 20, 40)
+AS_IT_IS = 0  # in place of a target: no noise is added
+MIN_SNR = 20.0  # of spectra as they are
 FOLDS = 5
 MEMBERS = 2  # networks, where the model is `default`
 CHEBYSHEV_DEGREE = 6  # of each half
@@ -57,7 +61,7 @@ class Spectra(NamedTuple):
     star : ndarray of int64, shape (n,)
         Number of the star.
     snr : ndarray of int64, shape (n,)
-        Which of `TARGET_SNR` the copy has.
+        Median S/N of the copy, or `AS_IT_IS`.
     """
 
     first_index: int
@@ -69,7 +73,7 @@ class Spectra(NamedTuple):
     snr: NDArray[np.int64]
 
 
-def read_noisy(n_stars: int, seed: int) -> Spectra:
+def read_noisy(n_stars: int, targets: Sequence[int], seed: int) -> Spectra:
     """Read good spectra of some random stars, one of each, and add noise to copies of them."""
     folder = KIT / "data" / "lamost"
     if not (folder / "spectra.npz").exists():
@@ -79,14 +83,15 @@ def read_noisy(n_stars: int, seed: int) -> Spectra:
         loglam, flux, ivar = (file[name].astype(np.float64) for name in ("loglam", "flux", "ivar"))
     ratio = np.where(ivar > 0.0, flux * np.sqrt(ivar), np.nan)
     snr = np.nanmedian(ratio, axis=1)
-    kept = np.flatnonzero(table["teff"].between(*TEFF_RANGE) & (snr >= max(TARGET_SNR)))
+    kept = np.flatnonzero(table["teff"].between(*TEFF_RANGE) & (snr >= (max(targets) or MIN_SNR)))
     star = number_stars(table["ra"].to_numpy()[kept], table["dec"].to_numpy()[kept])
     kept = kept[np.unique(star, return_index=True)[1]]
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.permutation(kept)[:n_stars])
     flux, ivar, snr = flux[kept], ivar[kept], snr[kept]
-    noisy = [_add_noise(flux, ivar, snr / target, rng) for target in TARGET_SNR]
-    times, n = len(TARGET_SNR), kept.size
+    factors = [snr / target if target else np.ones(snr.size) for target in targets]
+    noisy = [_add_noise(flux, ivar, factor, rng) for factor in factors]
+    times, n = len(targets), kept.size
     return Spectra(
         first_index=round((loglam[0] - LOGLAM_ZERO) / LOGLAM_STEP),
         flux=np.concatenate([copy[0] for copy in noisy]),
@@ -94,7 +99,7 @@ def read_noisy(n_stars: int, seed: int) -> Spectra:
         z=np.tile(table["z"].to_numpy(np.float64)[kept], times),
         labels=np.tile(table[list(LABELS)].to_numpy(np.float64)[kept], (times, 1)),
         star=np.tile(np.arange(n), times),
-        snr=np.repeat(TARGET_SNR, n),
+        snr=np.repeat(targets, n),
     )
 
 
@@ -156,7 +161,9 @@ def fit_chebyshev(flux: FloatArray, ivar: FloatArray, recipe: Recipe) -> FloatAr
 CANDIDATES: Mapping[str, Callable[[Spectra], Normalized]] = {
     "default": _by_recipe(),
     "L = 25 A": _by_recipe(length=25.0),
+    "L = 75 A": _by_recipe(length=75.0),
     "L = 100 A": _by_recipe(length=100.0),
+    "L = 150 A": _by_recipe(length=150.0),
     "L = 200 A": _by_recipe(length=200.0),
     "notebook's polynomials": _by_recipe(continuum="polynomial"),
     "Chebyshev by ivar": _by_fit(fit_chebyshev),
@@ -193,7 +200,7 @@ def leave_out(model: str, normalized: Normalized, spectra: Spectra, seed: int) -
 def report(spectra: Spectra, found: Mapping[str, FloatArray]) -> None:
     """Print sigma_mad of `default`, and the ratios of the others to it."""
     draws = resample(np.arange(np.unique(spectra.star).size), 0)
-    columns = [(j, snr) for snr in TARGET_SNR for j in range(len(LABELS))]
+    columns = [(j, snr) for snr in np.unique(spectra.snr) for j in range(len(LABELS))]
     head = "".join(f"{f'{LABELS[j]} {snr}':>14}" for j, snr in columns)
     print(f"\n{'':24}{head}")
     first = next(iter(found))
@@ -217,11 +224,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only these, beside default")
     parser.add_argument("--model", default="ridge", help="preset that learns the labels")
     parser.add_argument("--stars", type=int, default=444)
+    parser.add_argument("--snr", type=int, nargs="+", default=TARGET_SNR, help="0: as they are")
     parser.add_argument("--seed", type=int, default=0, help="of stars, noise, folds and networks")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(CANDIDATES):
         parser.error(f"no candidate {', '.join(unknown)}; there are {', '.join(CANDIDATES)}")
-    spectra = read_noisy(arguments.stars, arguments.seed)
+    spectra = read_noisy(arguments.stars, arguments.snr, arguments.seed)
     print(f"{np.unique(spectra.star).size} stars, model {arguments.model}", flush=True)
     found = {}
     for name, apply in CANDIDATES.items():
