@@ -1,9 +1,10 @@
-"""The preset `default`: a small ensemble on ivar-weighted scores, with errors.
+"""The preset `default`: networks and a Gaussian process on ivar-weighted scores, with errors.
 
 Spectra are projected on components fitted to the training rows of the split (`models.projection`).
 An ensemble of small networks turns the scores into a mean and a standard deviation per label. The
 loss is a robust likelihood that knows the label errors and skips missing labels; noise of each
-spectrum's own size is added to the scores in training.
+spectrum's own size is added to the scores in training. The mean of a Gaussian process on the same
+scores (`models.gaussian_process`) is averaged with that of the networks: the two err differently.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import arrays as ar
-from models import train
-from models.answers import Answer, apply_blocks, mahalanobis, whitening
+from models import ensemble, gaussian_process, train
+from models.answers import Answer, mahalanobis, whitening
 from models.arrays import Arrays
 from models.crossval import Split
-from models.losses import LOG_SIGMA_RANGE, Tables
+from models.losses import Tables
 from models.networks import Architecture
 from models.optimisers import Optimiser
 from models.projection import Projection, fit_projection
@@ -32,12 +33,14 @@ UPDATES_PER_CHUNK = 10_000  # network updates: a few seconds of one core
 
 
 def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
-    """Stages of a fit: one projection per split, then the networks of all splits together."""
+    """Stages of a fit: projection and process split by split, then all networks together."""
     steps = -(-n_train // spec.option("batch"))
     updates = steps * n_splits * spec.members
     epochs = spec.epochs or -(-STEPS // steps)
+    process = (Stage("process", n_splits, 1),) if spec.option("process") > 0.0 else ()
     return (
         Stage("projection", n_splits, 1),
+        *process,
         Stage("forward", epochs, max(1, UPDATES_PER_CHUNK // updates)),
     )
 
@@ -67,7 +70,7 @@ def advance(
     chunk: Chunk,
     state: Arrays,
 ) -> tuple[Arrays, NDArray[np.float32], NDArray[np.float32]]:
-    """Fit the projection of one split, or train the epochs of one chunk.
+    """Fit the projection or the process of one split, or train the epochs of one chunk.
 
     Parameters
     ----------
@@ -85,13 +88,14 @@ def advance(
     Returns
     -------
     state : dict of str to ndarray
-        Projections, scores and networks.
+        Projections, scores, processes and networks.
     losses, test_losses : ndarray, shape (n_splits, epochs of the chunk)
-        Mean over the ensemble, in scaled labels; empty for a projection.
+        Mean over the ensemble, in scaled labels; empty without epochs.
     """
-    if chunk.stage.name == "projection":
+    if chunk.stage.name != "forward":
+        fit = _project if chunk.stage.name == "projection" else _fit_process
         nothing = np.zeros((len(splits), 0), np.float32)
-        return _project(spec, data, splits, chunk, state), nothing, nothing
+        return fit(spec, data, splits, chunk, state), nothing, nothing
     components = state["projection/prior"].shape[1]
     task = _task(chunk.stage, spec, splits, components)
     keys = train.network_keys(spec.seed, f"{chunk.phase}/forward", splits, spec.members)
@@ -142,6 +146,29 @@ def _project(
     }
 
 
+def _fit_process(
+    spec: TrainSpec,
+    data: TrainingData,
+    splits: tuple[Split, ...],
+    chunk: Chunk,
+    state: Arrays,
+) -> Arrays:
+    """Fit the Gaussian process of one split on its training rows."""
+    i = chunk.start
+    rows = splits[i].train
+    own = {name: state[name][i : i + 1] for name in ("scores", "noise")}
+    tables = _tables(spec, data, splits[i : i + 1], own)
+    process = gaussian_process.fit(
+        scores=tables.inputs[0, rows].astype(np.float64),
+        score_noise=tables.noise[0, rows].astype(np.float64),
+        labels=tables.targets[0, rows].astype(np.float64),
+        label_errors=tables.errors[0, rows].astype(np.float64),
+        known=tables.weights[0, rows] > 0.0,
+        seed=spec.seed,
+    )
+    return {**state, **ar.add_prefix(f"process/{i}", process)}
+
+
 def _tables(
     spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
 ) -> Tables:
@@ -175,6 +202,7 @@ def fitted(
         for name, a in ar.select("forward", state).items():
             for member, params in enumerate(a[members]):
                 model[f"member-{member}/{name}"] = params
+        model |= ar.add_prefix("process", ar.select(f"process/{i}", state))
         scaler = LabelScaler.from_data(data.labels[split.train], data.names)
         scores = state["scores"][i, split.train].astype(np.float64)
         mean, whiten = whitening(scores)
@@ -198,8 +226,9 @@ def answer(
 ) -> Answer:
     """Predict labels with the arrays of one fitted model.
 
-    The raw error is the root of the mean of the predicted variances plus the variance between the
-    members of the ensemble.
+    The raw error is the root of a sum of three variances: the mean of those that the networks
+    predict, that between the networks and the process, each with its weight in the average, and
+    the noise of the spectrum propagated through the networks.
 
     Parameters
     ----------
@@ -218,17 +247,20 @@ def answer(
     )
     scores = fit.scores(flux, ivar)
     inputs = scores.values / model["projection/scale"]
+    noise = scores.noise / model["projection/scale"]
     arch = _network(spec, inputs.shape[1])
-    outputs = np.stack(
-        [apply_blocks(arch, model, f"member-{i}", inputs) for i in range(spec.members)]
-    )
-    means, log_sigmas = np.split(outputs, 2, axis=2)
-    variance = np.exp(2.0 * np.clip(log_sigmas, *LOG_SIGMA_RANGE)).mean(axis=0)
-    spread = means.std(axis=0)
+    means, variance, propagated = ensemble.ask(arch, model, spec.members, inputs, noise)
+    share = spec.option("process")
+    weights = np.full(spec.members, (1.0 - share) / spec.members)
+    if share > 0.0:
+        process = gaussian_process.mean(ar.select("process", model), inputs)
+        means, weights = np.concatenate([means, process[None]]), np.append(weights, share)
+    mean = np.average(means, axis=0, weights=weights)
+    spread = np.sqrt(np.average((means - mean) ** 2, axis=0, weights=weights))
     scaler = LabelScaler(model["center"], model["scale"])
     return Answer(
-        values=scaler.inverse(means.mean(axis=0)),
-        sigma=scaler.inverse_errors(np.sqrt(variance + spread**2)),
+        values=scaler.inverse(mean),
+        sigma=scaler.inverse_errors(np.sqrt(variance + spread**2 + propagated)),
         ensemble_std=scaler.inverse_errors(spread),
         chi2=scores.chi2,
         distance=mahalanobis(inputs, model["distance_mean"], model["distance_whiten"]),
