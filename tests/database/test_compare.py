@@ -10,9 +10,12 @@ import comparison_case
 import factories
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from comparison_case import N, expected
 
 from catalog.errors import UsageError
+from catalog.store.bulk import upsert_arrays
+from catalog.store.schema import apogee_star
 from jobs.compare_labels import compare
 from jobs.comparison_text import FIELDS, as_csv, as_json, as_table
 from models import metrics
@@ -110,6 +113,39 @@ def test_a_network_is_not_compared_where_it_saw_every_star(db, case):
 def test_wrong_names_are_usage_errors(db, case, ref, tests, sample, message):
     with db.reader() as conn, pytest.raises(UsageError, match=message):
         compare(conn, ref, tests, sample)
+
+
+def test_releases_of_apogee_are_compared_by_star(db, case):
+    with db.begin() as conn:
+        again = factories.add_sources(
+            conn, "apogee", [f"dr17/{i}" for i in range(38)], ra=1.0, star_id=case.star[:38]
+        )
+        entries = np.r_[case.left[:38], again]
+        names = np.array([f"2M{i}" for i in range(38)] * 2, "S")
+        upsert_arrays(
+            conn, apogee_star,
+            {"source_id": entries, "apogee_id": names, "apstar_id": names,
+             "data_release": np.repeat(np.array([b"dr14", b"dr17"]), 38),
+             "is_primary": np.arange(76) != 3},
+        )  # fmt: skip
+        newer = case.values["aspcap/dr14"]["teff"][:38] + np.arange(38.0)
+        factories.add_label_set(conn, "aspcap/dr17", again, {"teff": newer})
+    with db.reader() as conn:
+        [every] = compare(conn, "aspcap/dr14", ["aspcap/dr17"], bootstrap=0).rows
+        [some] = compare(conn, "aspcap/dr14", ["aspcap/dr17"], "clean", bootstrap=0).rows
+        pairs = conn.execute(
+            sa.text(
+                "SELECT left_id, right_id, delta FROM "
+                "comparison_rows('aspcap/dr14', '{aspcap/dr17}') ORDER BY left_id"
+            )
+        ).all()
+    delta = np.delete(np.arange(38.0), [3, 5])  # 3 is a duplicate, 5 has no temperature
+    assert every == some
+    assert (every.n, every.n_stars, every.bias) == (36, 36, np.median(delta))
+    found = {p.left_id: (p.right_id, p.delta) for p in pairs}
+    assert found == {
+        case.left[i]: (again[i], pytest.approx(i, abs=1e-3)) for i in delta.astype(int)
+    }
 
 
 def test_renderings_agree(db, case):
