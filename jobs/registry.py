@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "train": ("jobs.train_network", "TrainParams", "train_job"),
     "learning curve": ("jobs.learning_curve", "CurveParams", "curve_job"),
     "predict": ("jobs.predict_labels", "PredictParams", "predict_job"),
+    "scan": ("jobs.scan_settings", "ScanParams", "scan_job"),
     "sample": ("jobs.select_sample", "SampleParams", "sample_job"),
 }
 

@@ -88,7 +88,7 @@ def make_spec(params: TrainParams) -> TrainSpec:
     if params.rounds is None:
         del values["rounds"]
     try:
-        return TrainSpec(**values | {"recipe": recipe_name(params)})
+        return TrainSpec(**values | {"recipe": recipe_name(params.preset, params.recipe)})
     except ValueError as exc:
         raise UsageError(str(exc).rstrip(".")) from exc
 
@@ -127,9 +127,9 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
     return dataclasses.replace(params, options=options, **fields)
 
 
-def recipe_name(params: TrainParams) -> str:
+def recipe_name(preset: str, recipe: str | None) -> str:
     """The recipe asked for, else that of the preset."""
-    return params.recipe or (params.preset if params.preset in RECIPES else "default")
+    return recipe or (preset if preset in RECIPES else "default")
 
 
 def library_versions() -> dict[str, str]:

@@ -261,6 +261,7 @@ trial | | meta.number | Number of the trial in the scan, from 0
 trial_state | | meta.code.status | open, done or failed
 trial_settings | | meta.note | Settings that were varied, as JSON
 best_settings | | meta.note | Settings with the least mean loss on inner validation stars, as JSON
+best_loss | | stat.fit.residual | Mean inner_loss of best_settings
 n_trials | | meta.number | Number of trials that the folds chose among
 inner_loss | | stat.fit.residual | Mean error of the validation stars within a fold's training part, in scaled labels
 outer_loss | | stat.fit.residual | Mean error of the stars that the fold held out, in scaled labels

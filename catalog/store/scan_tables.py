@@ -22,7 +22,7 @@ scan = Table(
     col("params_hash", Text),
     opt("n_trials", Integer),
     opt("best_settings", JSONB),
-    opt("inner_loss", Double),
+    opt("best_loss", Double),
     opt("metrics", JSONB),
     opt("chunk_key", Text),
     opt("state_bytes", LargeBinary),

@@ -1,7 +1,8 @@
-"""Commands of learning: normalize, train, predict."""
+"""Commands of learning: normalize, train, scan, predict."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ def register(root: typer.Typer) -> None:
     """Add the commands."""
     root.command("normalize")(normalize)
     root.command("train")(train)
+    root.command("scan")(scan)
     root.command("predict")(predict)
 
 
@@ -63,6 +65,48 @@ def train(
     params = with_settings(params, settings or ())
     with database() as db:
         run_and_report(train_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+
+
+def scan(
+    preset: Annotated[str, typer.Option(help="Whose settings are searched.")],
+    sample: Annotated[str, typer.Option(help="Sample to train on.")],
+    name: Annotated[str, typer.Option(help="Name of the scan.")],
+    space: Annotated[str, typer.Option(help="TOML file of settings; or notebook or networks, which come with crosslabel.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="Settings to try; all of a grid if not given. A scan goes on if there are more.")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Outer folds: each chooses its own best, and its held-out stars judge.")] = 5,
+    target: Annotated[str, typer.Option(help="Label set to learn.")] = "aspcap/dr14",
+    recipe: Annotated[str | None, typer.Option(help="Normalization; the preset's by default.")] = None,
+    labels: Annotated[str, typer.Option(help="Labels, separated by commas.")] = "teff,logg,fe_h",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
+    csv: Annotated[Path | None, typer.Option(help="Write all trials to this file, by validation loss.")] = None,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Search the best settings of a preset; no star judges what it helped to choose."""
+    import dataclasses
+
+    from catalog.errors import UsageError
+    from jobs.scan_report import scan_csv, scan_report
+    from jobs.scan_settings import ScanParams, scan_job
+    from jobs.scan_space import read_space
+
+    names = tuple(label.strip() for label in labels.split(",") if label.strip())
+    params = ScanParams(
+        name, preset, sample, dataclasses.asdict(read_space(space, preset)), trials, target=target,
+        recipe=recipe, labels=names, folds=folds, seed=seed,
+    )  # fmt: skip
+    with database() as db:
+        run_and_report(scan_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            say(f"{params.search.n_trials(trials)} trials in {folds} folds", quiet=quiet or as_json)
+            return
+        with db.reader() as conn:
+            if csv is not None:
+                try:
+                    csv.write_text(scan_csv(conn, name), "utf-8")
+                except OSError as exc:
+                    raise UsageError(f"{csv} cannot be written: {exc.strerror}") from exc
+            if not (quiet or as_json):
+                say(scan_report(conn, name))
 
 
 def predict(

@@ -51,10 +51,10 @@ def upgrade() -> None:
             comment="Settings with the least mean loss on inner validation stars, as JSON (meta.note)",
         ),
         sa.Column(
-            "inner_loss",
+            "best_loss",
             sa.Float(precision=53),
             nullable=True,
-            comment="Mean error of the validation stars within a fold's training part, in scaled labels (stat.fit.residual)",
+            comment="Mean inner_loss of best_settings (stat.fit.residual)",
         ),
         sa.Column(
             "metrics",
@@ -169,8 +169,7 @@ def upgrade() -> None:
             comment="Why it failed; NULL if it did not (meta.note)",
         ),
         sa.CheckConstraint(
-            "trial_state IN ('open','done','failed')",
-            name=op.f("ck_scan_trial_trial_state"),
+            "trial_state IN ('open','done','failed')", name=op.f("ck_scan_trial_trial_state")
         ),
         sa.ForeignKeyConstraint(
             ["scan_id"], ["scan.scan_id"], name=op.f("fk_scan_trial_scan_id"), ondelete="CASCADE"

@@ -1,0 +1,133 @@
+"""Choose settings without the stars that judge: splits within splits, fitted by any preset.
+
+Each outer fold holds stars out that only judge. Of its training stars a part is set aside; settings
+are compared on that part, by models trained on the rest. What the fold chooses is then trained on
+all its training stars, and its outer stars say how good choosing in this way is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import crossval
+from models.arrays import Arrays
+from models.crossval import Split
+from models.presets import PRESETS
+from models.records import FINAL_FOLD, TrainingData, TrainSpec
+from models.scaling import LabelScaler
+from models.schedule import Chunk, cut_phase
+
+Objective = Literal["mae", "mse"]
+FloatArray = NDArray[np.float64]
+INNER = "inner"  # phase of the fits that are compared
+OUTER = "folds"  # phase of the fits that are judged: they begin as those of a training do
+
+
+def outer_splits(group: NDArray[np.int64], folds: int, seed: int) -> tuple[Split, ...]:
+    """The outer folds: those that a training with as many folds and this seed has."""
+    return crossval.fold_splits(crossval.assign_folds(group, folds, seed))
+
+
+def inner_splits(
+    group: NDArray[np.int64], folds: int, fraction: float, seed: int, *, with_all: bool
+) -> tuple[Split, ...]:
+    """Set a part of the training stars of each outer fold aside.
+
+    Parameters
+    ----------
+    group : ndarray of int64, shape (n,)
+        Number of the star of each row.
+    folds : int
+        Number of outer folds.
+    fraction : float
+        Part of the stars of each training part that is set aside.
+    seed : int
+        Root of the random numbers.
+    with_all : bool
+        Whether a last split, of fold `FINAL_FOLD`, is made of all stars.
+
+    Raises
+    ------
+    ValueError
+        If there are too few stars.
+    """
+    splits = []
+    for outer in outer_splits(group, folds, seed):
+        own = group[outer.train]
+        inner = crossval.validation_split(own, fraction, seed, outer.fold)
+        splits.append(Split(outer.fold, outer.train[inner.train], outer.train[inner.test]))
+    if with_all:
+        splits.append(crossval.validation_split(group, fraction, seed, FINAL_FOLD))
+    return tuple(splits)
+
+
+def fit_plan(spec: TrainSpec, phase: str, splits: tuple[Split, ...]) -> tuple[Chunk, ...]:
+    """Cut the fit of some splits into chunks."""
+    n_train = max(split.train.size for split in splits)
+    return cut_phase(phase, PRESETS[spec.preset].stages(spec, len(splits), n_train))
+
+
+def advance(
+    spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], chunk: Chunk, state: Arrays
+) -> Arrays:
+    """Run one chunk of a fit.
+
+    Raises
+    ------
+    FloatingPointError
+        If no network has a finite training loss any more.
+    ValueError
+        If the preset cannot be fitted to these rows.
+    """
+    state, losses, _ = PRESETS[spec.preset].advance(spec, data, splits, chunk, state)
+    if losses.size and not np.isfinite(losses[:, -1]).any():
+        raise FloatingPointError(f"the training loss was not finite in epoch {chunk.stop}")
+    return dict(state)
+
+
+def left_out(
+    spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
+) -> Iterator[tuple[Split, FloatArray]]:
+    """Labels of the rows that each split leaves out, from the state that ends a fit.
+
+    Yields
+    ------
+    split : Split
+        The split.
+    values : ndarray, shape (rows left out, k) [units of the labels]
+        Predicted labels.
+    """
+    preset = PRESETS[spec.preset]
+    fits = preset.fitted(spec, data, splits, state)
+    for split, fit in zip(splits, fits, strict=True):
+        test = split.test
+        part = (data.flux[test], data.ivar[test], data.continuum[test])
+        yield split, preset.answer(spec, fit, data.first_index, *part).values
+
+
+def loss(data: TrainingData, split: Split, values: FloatArray, objective: Objective) -> float:
+    """Mean error of the rows that a split leaves out, in labels scaled by its training rows.
+
+    It means the same for all presets and settings.
+
+    Parameters
+    ----------
+    data : TrainingData
+        All rows.
+    split : Split
+        The split.
+    values : ndarray, shape (rows left out, k) [units of the labels]
+        From `left_out`.
+    objective : {"mae", "mse"}
+        Mean absolute or mean squared error, over all known labels.
+    """
+    scaler = LabelScaler.from_data(data.labels[split.train], data.names)
+    truth = data.labels[split.test]
+    delta = (scaler.transform(values) - scaler.transform(truth))[np.isfinite(truth)]
+    if not delta.size:
+        return float("nan")
+    return float(np.mean(np.abs(delta) if objective == "mae" else delta**2))
