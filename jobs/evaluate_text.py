@@ -6,12 +6,14 @@ import csv
 import dataclasses
 import io
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jobs.evaluate_models import Evaluation
 from jobs.evaluate_records import POPULATIONS, CurvePoint, Repeat, Score
 
+WIDTH = 100
 SETS_PER_LINE = 3
 _LEGEND = """
 bias: median of test - reference; sigma_mad: 1.4826 median absolute deviation; vs first: its
@@ -25,7 +27,11 @@ Errors: combined with the reference's; raw: before calibration; *: off by over 2
 def as_table(found: Evaluation, curves: Sequence[CurvePoint] = ()) -> str:
     """All of an evaluation as text: by label the sets, the bins, coverage and repeats."""
     where = f"the pairs of sample {found.sample}" if found.sample else "nearest pairs"
-    lines = [f"Reference {found.ref_set}, on {where}, where all sets have the label", *found.notes]
+    lines = [
+        f"Reference {found.ref_set}, on {where}",
+        "Each label is scored on the spectra for which all sets that know it have it.",
+        *(line for note in found.notes for line in textwrap.wrap(note, WIDTH)),
+    ]
     for label in dict.fromkeys(row.label for row in found.scores):
         scores = [row for row in found.scores if row.label == label]
         overall = [row for row in scores if row.bin_by == "all" and row.population == "all"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,48 +89,6 @@ def coverage(pulls: ArrayLike, width: float = 1.0) -> float:
     """Fraction of finite pulls within +-width; 0.683 for width 1 if the errors are right."""
     finite = _finite(pulls)
     return float(np.mean(np.abs(finite) <= width)) if finite.size else float("nan")
-
-
-def bootstrap_error(
-    delta: ArrayLike,
-    group: ArrayLike,
-    statistic: Callable[[FloatArray], float],
-    *,
-    seed: int,
-    draws: int = 200,
-) -> float:
-    """Half the 16th-to-84th percentile range of a statistic over resampled stars.
-
-    Parameters
-    ----------
-    delta : array_like, shape (n,)
-        Differences; those not finite are left out.
-    group : array_like of int, shape (n,)
-        Number of the star of each: repeats are drawn together.
-    statistic : callable
-        Such as `bias` or `sigma_mad`.
-    seed : int
-        Seed of the draws.
-    draws : int
-        Number of bootstrap samples.
-    """
-    values, stars = np.asarray(delta, dtype=np.float64), np.asarray(group)
-    known = np.isfinite(values)
-    values, stars = values[known], stars[known]
-    if values.size == 0:
-        return float("nan")
-    order = np.argsort(stars, kind="stable")
-    values = values[order]
-    _, first, count = np.unique(stars[order], return_index=True, return_counts=True)
-    rng = np.random.default_rng(seed)
-    results = []
-    for _ in range(draws):
-        drawn = rng.integers(0, first.size, first.size)
-        length = count[drawn]
-        within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-        results.append(statistic(values[np.repeat(first[drawn], length) + within]))
-    low, high = np.percentile(results, [16.0, 84.0])
-    return float(0.5 * (high - low))
 
 
 def _finite(values: ArrayLike) -> FloatArray:

@@ -18,7 +18,7 @@ from catalog.store.bulk import upsert_arrays
 from catalog.store.schema import apogee_star
 from jobs.compare_labels import compare
 from jobs.comparison_text import FIELDS, as_csv, as_json, as_table
-from models import metrics
+from models import resampling
 
 TESTS = ["sspp/dr12", "net/oof"]
 
@@ -46,9 +46,13 @@ def test_numbers_equal_numpy_and_errors_come_from_resampled_stars(db, case):
     aspcap, net = case.values["aspcap/dr14"]["teff"], case.values["net/oof"]["teff"]
     by_star = np.argsort(case.star, kind="stable")  # ids grow with the number of the star
     delta = np.where(np.isfinite(net), sspp - aspcap, np.nan)[by_star]
-    for error, statistic in (("bias_err", metrics.bias), ("sigma_mad_err", metrics.sigma_mad)):
-        want = metrics.bootstrap_error(delta, case.star[by_star], statistic, seed=3, draws=50)
-        assert getattr(found.rows[0], error) == want > 0
+    reference = aspcap[by_star][np.isfinite(delta)]
+    draws = resampling.draw_stars(case.star[by_star][np.isfinite(delta)], 50, seed=3)
+    drawn = resampling.scores(reference, reference + delta[np.isfinite(delta)], draws)
+    for statistic in ("bias", "sigma_mad"):
+        error = getattr(found.rows[0], f"{statistic}_err")
+        assert error == pytest.approx(resampling.error_of(drawn[statistic]), rel=1e-9)
+        assert error > 0
 
 
 def test_same_seed_same_answer(db, case):

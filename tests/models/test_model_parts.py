@@ -167,17 +167,6 @@ def test_metrics_against_numbers_made_by_hand():
     assert np.isnan(metrics.score([np.nan]).bias)
 
 
-def test_bootstrap_draws_stars_and_not_spectra():
-    rng = np.random.default_rng(0)
-    delta, group = rng.standard_normal(400), np.arange(400)
-    error = metrics.bootstrap_error(delta, group, lambda x: float(np.mean(x)), seed=1)
-    assert error == pytest.approx(1 / 20, rel=0.2)
-    copies = metrics.bootstrap_error(
-        np.repeat(delta, 9), np.repeat(group, 9), lambda x: float(np.mean(x)), seed=1
-    )
-    assert copies == pytest.approx(error, rel=1e-6)
-
-
 def test_an_artifact_comes_back_as_it_was():
     members = {"a/b": np.arange(6.0).reshape(2, 3), "c": np.array(3)}
     data = artifact.to_bytes({"x": [1, "ü"]}, members)
