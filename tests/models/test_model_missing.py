@@ -10,7 +10,7 @@ from simulated import run_all, simulate
 
 from models.metrics import sigma_mad
 from models.missing import fill_labels
-from models.records import TrainSpec
+from models.records import SOLVED_PRESETS, TrainSpec
 
 
 def correlated(n=500, seed=0):
@@ -48,7 +48,7 @@ def test_what_needs_no_filling_stays_and_a_row_without_labels_gets_the_means():
     np.testing.assert_allclose(fill_labels(labels)[7], np.nanmean(labels, axis=0), rtol=1e-3)
 
 
-@pytest.mark.parametrize("preset", ["ridge", "cannon", "default"])
+@pytest.mark.parametrize("preset", SOLVED_PRESETS)
 def test_stars_without_all_labels_teach_the_labels_that_they_have(preset):
     """With a third label that nine of ten stars lack, the first two are as good as without it."""
     data = simulate(n_stars=200, repeats=0, seed=3)
@@ -69,7 +69,6 @@ def test_stars_without_all_labels_teach_the_labels_that_they_have(preset):
 
 def leave_out(preset, data):
     """Labels of each row by a model that never saw its star."""
-    epochs = {"epochs": 100, "members": 1, "components": 12} if preset == "default" else {}
-    spec = TrainSpec(preset, data.names, "default", folds=3, **epochs)
+    spec = TrainSpec(preset, data.names, "default", folds=3)
     steps = run_all(spec, data, until=lambda step: step.out_of_fold is not None)
     return steps[-1].out_of_fold.values
