@@ -180,7 +180,10 @@ def find_evaluated(conn: sa.Connection, name: str) -> LabelSet:
     )
     found = conn.scalar(query, {"id": find_model(conn, name).model_id})
     if found is None:
-        raise UsageError(f"model {name} has no out-of-fold labels", "Train it again")
+        raise UsageError(
+            f"model {name} has no out-of-fold labels here: it was imported, or they were removed",
+            "Train it here, or name a label set that it predicted",
+        )
     return find_label_set(conn, found)
 
 
