@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +19,8 @@ from models.records import Predictions, TrainSpec
 from models.uncertainty import Evidence, calibrate
 
 __all__ = ["FLAG_BITS", "Model", "load", "mark_trained_on", "median_snr"]
+
+MAX_ROWS = 4096  # spectra that one core works on at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,25 @@ class Model:
                 f"got {flux.shape}, {ivar.shape} and {continuum.shape}. Normalize the spectra by "
                 f"the recipe {self.spec.recipe!r}."
             )
+        found = Predictions.empty(flux.shape[0], len(self.spec.labels))
+
+        def fill(rows: NDArray[np.int64]) -> None:
+            found.put(rows, self._predict(*(a[rows[0] : rows[-1] + 1] for a in spectra)))
+
+        spectra = (flux, ivar, continuum)
+        cores = os.cpu_count() or 1
+        parts = np.array_split(np.arange(flux.shape[0]), max(cores, -(-len(flux) // MAX_ROWS)))
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(fill, [rows for rows in parts if rows.size]))
+        return found
+
+    def _predict(
+        self,
+        flux: NDArray[np.float32],
+        ivar: NDArray[np.float32],
+        continuum: NDArray[np.float32],
+    ) -> Predictions:
+        """`predict` for some of the spectra: no row knows of another."""
         compute = PRESETS[self.spec.preset].answer
         answer = compute(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
         blind = ~(ivar > 0.0).any(axis=1)
@@ -94,11 +117,13 @@ class Model:
 
 def median_snr(ivar: NDArray[np.float32]) -> NDArray[np.float64]:
     """Median signal-to-noise ratio per good pixel of normalized spectra, shape (n,); 0 for none."""
-    noise = np.where(ivar > 0.0, np.sqrt(ivar), np.float32(np.nan))
-    snr = np.zeros(ivar.shape[0])
-    seen = (ivar > 0.0).any(axis=1)
-    snr[seen] = np.nanmedian(noise[seen], axis=1)
-    return snr
+    # A whole sort is several times as fast as a median that knows of gaps.
+    rising = np.sort(np.where(ivar > 0.0, ivar, np.float32(0.0)), axis=1)
+    n_pixels, n_good = ivar.shape[1], (rising > 0.0).sum(axis=1)
+    first = n_pixels - n_good
+    middle = np.stack([first + (n_good - 1) // 2, first + n_good // 2], axis=1)
+    chosen = np.take_along_axis(rising, np.minimum(middle, n_pixels - 1), axis=1)
+    return np.sqrt(chosen).mean(axis=1, dtype=np.float64)
 
 
 def load(data: bytes) -> Model:
