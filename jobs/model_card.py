@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobs.train_params import TrainParams
 from models.flags import FLAG_BITS
 from models.predict import Model
 from models.resample import grid_wavelength
 
 PRESETS = {
     "seed-2018": "the network of the notebook of 2018: one linear and one ReLU layer on the pixels",
-    "default": "an ensemble on ivar-weighted scores of the spectra, the preset `default`",
+    "default": "networks and a Gaussian process on ivar-weighted scores of the spectra (`default`)",
     "ridge": "a linear function of the pixels (ridge regression), a baseline",
     "cannon": "The Cannon: each pixel a quadratic function of the labels, a baseline",
 }
@@ -187,11 +189,12 @@ def _errors(model: Model) -> str:
     ):
         return "The model gives no errors. Take the scatter above for what it is: an average."
     return (
-        "Raw errors are those that the model predicts. They were multiplied by factors such that "
-        "68% of\nthe out-of-fold differences lie within the combined error, for giants and dwarfs "
-        "and by S/N\n(split-conformal scaling; models/uncertainty.py). The errors do not contain "
-        "those of the labels\nlearned, nor their zero points, and hold for stars like the training "
-        "stars."
+        "Raw errors are those that the model predicts. They are multiplied by factors such that "
+        "68% of\nthe out-of-fold differences lie within the combined error, among giants and among "
+        "dwarfs. The\nfactors depend on S/N, distance to the training spectra and other things "
+        "known without the labels\n(models/uncertainty.py). Intervals of 95% have factors of their "
+        "own. The errors do not contain those\nof the labels learned, nor their zero points, and "
+        "hold for stars like the training stars."
     )
 
 
@@ -260,6 +263,10 @@ def train_command(params: Mapping[str, Any]) -> str:
     for key in ("epochs", "reverse_epochs", "rounds", "validation", "seed"):
         if params.get(key):
             words += [f"--{key.replace('_', '-')}", str(params[key])]
+    usual = {field.name: field.default for field in dataclasses.fields(TrainParams)}
+    for key in ("members", "components"):
+        if params[key] != usual[key]:
+            words += ["--set", f"{key}={params[key]}"]
     for name, value in params.get("options") or ():
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)

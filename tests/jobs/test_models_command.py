@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from conftest import cloned
 from learning import TRAININGS, labels_by_key, rows, value
 from typer.testing import CliRunner
 
@@ -98,39 +97,37 @@ def test_card_says_in_words_what_the_numbers_are(trained, params):
         assert f"`{name}`" in card
     assert f"--preset {params.preset} --sample {params.sample} --name {params.name}" in card
     assert found.sha256 in card
+    assert ("--set members=2 --set components=8" in card) == (params.preset == "default")
     assert ("The model gives no errors" in card) == (params.preset == "seed-2018")
     scores = model.manifest["scores"]["teff"]["all"]
     assert f"| teff [K] | all | {scores['n']} |" in card
 
 
-def test_exported_model_predicts_the_same_in_another_catalog(
-    trained, model_file, server_url, admin, survey_template
-):
+def test_exported_model_predicts_the_same_in_another_catalog(trained, model_file, survey):
     predict(trained, "small")
-    with cloned(server_url, admin, survey_template) as other:
-        here = import_model(other, model_file)
-        assert (here.full_name, here.is_new) == ("small@1", True)
-        assert here.known_spectra == here.training_spectra > 50
-        again = import_model(other, model_file)
-        assert (again.full_name, again.is_new) == ("small@1", False)
-        predict(other, "small")
-        there, own = labels_by_key(trained, "pred"), labels_by_key(other, "pred")
-        assert there.keys() == own.keys()
-        for key, row in there.items():
-            np.testing.assert_allclose(
-                np.array(own[key][:6], float), np.array(row[:6], float), rtol=1e-5
-            )
-            assert own[key][6] == row[6], "the same spectra are flagged, TRAINED_ON among them"
-        description = "SELECT description, params -> 'simulated' FROM label_set WHERE name = 'pred'"
-        [(text, simulated)] = rows(other, description)
-        assert simulated
-        assert "SIMULATED" in text
-        query = "SELECT n FROM compare_label_sets('aspcap/dr14', '{pred}') WHERE label = 'teff'"
-        assert value(other, query) == value(trained, query)  # without the training stars
-        with other.reader() as conn:
-            [line] = list_models(conn)
-        assert line.imported
-        assert line.simulated
+    here = import_model(survey, model_file)
+    assert (here.full_name, here.is_new) == ("small@1", True)
+    assert here.known_spectra == here.training_spectra > 50
+    again = import_model(survey, model_file)
+    assert (again.full_name, again.is_new) == ("small@1", False)
+    predict(survey, "small")
+    there, own = labels_by_key(trained, "pred"), labels_by_key(survey, "pred")
+    assert there.keys() == own.keys()
+    for key, row in there.items():
+        np.testing.assert_allclose(
+            np.array(own[key][:6], float), np.array(row[:6], float), rtol=1e-5
+        )
+        assert own[key][6] == row[6], "the same spectra are flagged, TRAINED_ON among them"
+    description = "SELECT description, params -> 'simulated' FROM label_set WHERE name = 'pred'"
+    [(text, simulated)] = rows(survey, description)
+    assert simulated
+    assert "SIMULATED" in text
+    query = "SELECT n FROM compare_label_sets('aspcap/dr14', '{pred}') WHERE label = 'teff'"
+    assert value(survey, query) == value(trained, query)  # without the training stars
+    with survey.reader() as conn:
+        [line] = list_models(conn)
+    assert line.imported
+    assert line.simulated
 
 
 def test_imported_model_knows_its_training_spectra_when_they_come_later(db, model_file, survey):
