@@ -12,7 +12,6 @@ from models import arrays as ar
 from models.arrays import Arrays
 from models.networks import Architecture, apply_jit, template
 
-CLIP = 5.0  # robust standard deviations
 BLOCK = 512  # spectra per call: one compiled shape, bounded memory
 
 FloatArray = NDArray[np.float64]
@@ -26,15 +25,17 @@ class Answer:
     ----------
     values, sigma, ensemble_std : ndarray, shape (n, k) [units of the labels]
         Labels, raw errors, spread of the ensemble; NaN where the preset has none.
-    chi2, distance : ndarray, shape (n,)
+    chi2 : ndarray, shape (n,)
         As in `models.records.Predictions`.
+    points : ndarray, shape (n, c)
+        Spectra in the coordinates that `models.neighbourhood.describe` was given.
     """
 
     values: FloatArray
     sigma: FloatArray
     ensemble_std: FloatArray
     chi2: FloatArray
-    distance: FloatArray
+    points: FloatArray
 
 
 def apply_blocks(arch: Architecture, model: Arrays, prefix: str, inputs: ArrayLike) -> FloatArray:
@@ -64,34 +65,3 @@ def apply_blocks(arch: Architecture, model: Arrays, prefix: str, inputs: ArrayLi
         for i in range(0, padded.shape[0], BLOCK)
     ]
     return np.concatenate(parts)[: rows.shape[0]].astype(np.float64)
-
-
-def whitening(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Centre and whitening matrix of a cloud of points, for `mahalanobis`; robust to outliers.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n, c)
-        Training spectra in score space.
-
-    Returns
-    -------
-    mean : ndarray, shape (c,)
-        The median of each score.
-    whiten : ndarray, shape (c, c)
-        ``(x - mean) @ whiten`` has unit covariance, outliers apart.
-    """
-    mean = np.median(points, axis=0)
-    centred = points - mean
-    # A few odd spectra must not stretch the cloud, or nothing would ever be far from it.
-    limit = CLIP * 1.4826 * np.median(np.abs(centred), axis=0)
-    centred = np.clip(centred, -limit, limit)
-    covariance = centred.T @ centred / max(points.shape[0] - 1, 1)
-    # Directions that the training spectra do not span get a floor instead of infinite weight.
-    covariance += 1e-6 * max(float(np.trace(covariance)), 1e-30) * np.eye(mean.size)
-    return mean, np.linalg.inv(np.linalg.cholesky(covariance)).T
-
-
-def mahalanobis(points: FloatArray, mean: FloatArray, whiten: FloatArray) -> FloatArray:
-    """Distance of points to the training cloud, shape (n,), in standard deviations."""
-    return np.sqrt(np.sum(((points - mean) @ whiten) ** 2, axis=1))

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import solved
-from models.answers import Answer, mahalanobis, whitening
+from models.answers import Answer
 from models.arrays import Arrays
 from models.crossval import Split
 from models.label_terms import n_terms, search, terms
 from models.missing import fill_labels
+from models.neighbourhood import describe
 from models.projection import (
     BLOCK,
     FIRST_SCATTER,
@@ -87,8 +88,7 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
         "scale": scaler.scale,
     }
     gram, right, *_ = _normal_equations(model, flux, ivar)
-    model["distance_mean"], model["distance_whiten"] = whitening(_coordinates(gram, right))
-    return model
+    return {**model, **describe(_coordinates(gram, right), data.labels[rows])}
 
 
 def fit_pixels(
@@ -210,9 +210,7 @@ def answer(
         sigma=scaler.inverse_errors(found.sigma),
         ensemble_std=np.full(found.labels.shape, np.nan),
         chi2=(constant + found.cost) / freedom,
-        distance=mahalanobis(
-            _coordinates(gram, right), model["distance_mean"], model["distance_whiten"]
-        ),
+        points=_coordinates(gram, right),
     )
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from models import arrays as ar
 from models import ensemble, gaussian_process, train
-from models.answers import Answer, mahalanobis, whitening
+from models.answers import Answer
 from models.arrays import Arrays
 from models.crossval import Split
 from models.losses import Tables
+from models.neighbourhood import describe
 from models.networks import Architecture
 from models.optimisers import Optimiser
 from models.projection import Projection, fit_projection
@@ -205,14 +206,8 @@ def fitted(
         model |= ar.add_prefix("process", ar.select(f"process/{i}", state))
         scaler = LabelScaler.from_data(data.labels[split.train], data.names)
         scores = state["scores"][i, split.train].astype(np.float64)
-        mean, whiten = whitening(scores)
-        model |= {
-            "center": scaler.center,
-            "scale": scaler.scale,
-            "distance_mean": mean,
-            "distance_whiten": whiten,
-        }
-        models.append(model)
+        model |= {"center": scaler.center, "scale": scaler.scale}
+        models.append({**model, **describe(scores, data.labels[split.train])})
     return models
 
 
@@ -263,5 +258,5 @@ def answer(
         sigma=scaler.inverse_errors(np.sqrt(variance + spread**2 + propagated)),
         ensemble_std=scaler.inverse_errors(spread),
         chi2=scores.chi2,
-        distance=mahalanobis(inputs, model["distance_mean"], model["distance_whiten"]),
+        points=inputs,
     )

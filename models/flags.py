@@ -1,8 +1,8 @@
 """Where a model should not be believed: flags from flux, ivar and mask, never from a label.
 
-Distance to the training spectra, chi-square and disagreement within the ensemble are held against
-limits that 99% of the training spectra keep when they are left out. All three change with the
-signal-to-noise ratio of good spectra, so the limits do too.
+Distance to the training spectra, chi-square and disagreement are held against limits that 99 to
+99.5% of the training spectra keep when they are left out. All of them change with the signal-to-noise ratio
+of good spectra, so the limits do too.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ from models.records import Predictions
 
 FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
-        0: ("OUT_OF_RANGE", "a label lies outside the range of the training labels"),
+        0: (
+            "OUT_OF_RANGE",
+            "a label lies outside the range of the training labels, or would by a robust linear "
+            "fit, by more than for 99% of the training spectra when left out",
+        ),
         1: (
             "FAR_FROM_TRAINING",
-            "farther from the training spectra than 99% of those of its S/N, when left out",
+            "farther from the training spectra than 99.5% of those of its S/N, when left out",
         ),
         2: ("LOW_SNR", "median signal-to-noise ratio per pixel below 20"),
         3: ("MASKED", "less than 80% of the pixels are good"),
@@ -30,17 +34,17 @@ FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
         5: ("NO_INFORMATION", "no good pixel: labels are missing"),
         6: (
             "HIGH_CHI2",
-            "reproduced worse than 99% of the training spectra of its S/N, when left out",
+            "reproduced worse than 99.5% of the training spectra of its S/N, when left out",
         ),
         7: (
             "TRAINED_ON",
             "the model was trained on this spectrum: the out-of-fold set has honest labels; "
-            "distance, chi-square and ensemble are not judged",
+            "distance, chi-square and disagreement are not judged",
         ),
         8: (
-            "ENSEMBLE_DISAGREES",
-            "its networks disagree more than on 99% of the training spectra of its S/N, when left "
-            "out",
+            "DISAGREEMENT",
+            "the members of the ensemble, or they and a robust linear fit, differ more than for "
+            "99% of the training spectra of its S/N, when left out",
         ),
         9: ("OTHER_INSTRUMENT", "taken by an instrument that took no training spectrum"),
     }
@@ -60,17 +64,19 @@ JUDGED = MappingProxyType(
     {
         "distance": BIT["FAR_FROM_TRAINING"],
         "chi2": BIT["HIGH_CHI2"],
-        "disagreement": BIT["ENSEMBLE_DISAGREES"],
+        "spread": BIT["DISAGREEMENT"],
+        "doubt": BIT["DISAGREEMENT"],
     }
 )
-LEVEL = 0.99  # of the left-out training spectra are within a limit
-SNR_KNOTS = (0.25, 0.5, 0.75)  # quantiles of S/N between which a limit is a power of S/N
-PENALTY = np.array([0.0, 1.0, 1.0, 1.0, 1.0])  # in units of one spectrum's pull
+# Shares of the left-out training spectra that are within the limits.
+LEVELS = MappingProxyType({"distance": 0.995, "chi2": 0.995, "spread": 0.99, "doubt": 0.99})
+LINEAR_LEVEL = 0.99
+PENALTY = np.array([0.0, 3.0, 3.0])  # of a limit's slope and bend with S/N: few spectra are odd
 
 FloatArray = NDArray[np.float64]
 
 
-def fit_limits(found: Predictions, snr: FloatArray) -> dict[str, FloatArray]:
+def fit_limits(found: Predictions, snr: FloatArray, labels: FloatArray) -> dict[str, FloatArray]:
     """Fit the limits beyond which a spectrum is flagged.
 
     Parameters
@@ -80,55 +86,73 @@ def fit_limits(found: Predictions, snr: FloatArray) -> dict[str, FloatArray]:
         training spectra so closely that their own numbers would say nothing.
     snr : ndarray, shape (n,)
         Signal-to-noise ratio per pixel.
+    labels : ndarray, shape (n, k) [units of the labels]
+        Known labels; NaN where missing.
 
     Returns
     -------
     dict of str to ndarray
-        `limit/spread`, the typical spread of the ensemble for each label; `limit/snr`, the knots
-        of the limits; and for each quantity that the model has, such as `limit/chi2`, the weights
-        of the logarithm of its limit.
+        `limit/low` and `limit/high`, shape (k,) [units of the labels], between which the linear
+        fit may lie; `limit/snr`, range and middle of the logarithm of S/N; `limit/typical_spread`
+        and `limit/typical_doubt`, shape (k,) [units of the labels]; and for each quantity that the
+        model has, such as `limit/chi2`, the weights of the logarithm of its limit.
     """
     known = np.isfinite(found.distance) & (snr > 0.0)
     if not known.any():
         return {}
-    limits = {"limit/snr": np.quantile(np.log(snr[known]), (0.0, *SNR_KNOTS, 1.0))}
-    with np.errstate(all="ignore"):
-        spread = np.median(found.ensemble_std[known], axis=0)
-    if (spread > 0.0).all():
-        limits["limit/spread"] = spread
+    doubt = np.abs(found.linear - found.values)[known]
+    limits = {"limit/snr": np.quantile(np.log(snr[known]), (0.0, 0.5, 1.0))}
+    for name, numbers in (("spread", found.ensemble_std[known]), ("doubt", doubt)):
+        if np.isfinite(numbers).all():
+            typical = np.median(numbers, axis=0)
+            limits[f"limit/typical_{name}"] = np.where(typical > 0.0, typical, np.inf)
     design = _design(limits["limit/snr"], snr)
     start = np.zeros(design.shape[1])
     for name, numbers in _judged(limits, found).items():
         rows = known & np.isfinite(numbers) & (numbers > 0.0)
         if rows.any():
             y = np.log(numbers[rows])
-            weights = fit_quantile(design[rows], y, LEVEL, start, PENALTY)
+            weights = fit_quantile(design[rows], y, LEVELS[name], start, PENALTY)
             # The zero point by rank: right to the last spectrum, however few there are.
-            weights[0] += np.quantile(y - design[rows] @ weights, LEVEL)
+            weights[0] += np.quantile(y - design[rows] @ weights, LEVELS[name])
             limits[f"limit/{name}"] = weights
-    return limits
+    return limits | _linear_range(found.linear[known], labels)
 
 
-def _design(knots: FloatArray, snr: FloatArray) -> FloatArray:
-    """Constant, logarithm of S/N and its bends, shape (n, 5); constant beyond the known range."""
-    log_snr = np.clip(np.log(np.maximum(snr, 1e-6)), knots[0], knots[-1])
-    bends = np.maximum(log_snr[:, None] - knots[1:-1], 0.0)
-    return np.column_stack([np.ones(snr.size), log_snr - knots[2], bends])
+def _linear_range(linear: FloatArray, labels: FloatArray) -> dict[str, FloatArray]:
+    """Range of the training labels, widened such that enough of the linear labels are within."""
+    with np.errstate(all="ignore"):
+        low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
+    width = np.where(high > low, high - low, 1.0)
+    beyond = np.maximum((low - linear) / width, (linear - high) / width).max(axis=1)
+    margin = max(float(np.quantile(beyond, LINEAR_LEVEL)), 0.0) * width
+    return {"limit/low": low - margin, "limit/high": high + margin}
+
+
+def _design(log_range: FloatArray, snr: FloatArray) -> FloatArray:
+    """Constant, logarithm of S/N and its bend, shape (n, 3); constant beyond the known range."""
+    low, middle, high = log_range
+    log_snr = np.clip(np.log(np.maximum(snr, 1e-6)), low, high) - middle
+    return np.column_stack([np.ones(snr.size), log_snr, np.maximum(log_snr, 0.0)])
 
 
 def _judged(limits: Mapping[str, NDArray[Any]], found: Predictions) -> dict[str, FloatArray]:
     """Quantities that have limits; each of shape (n,)."""
     numbers = {"distance": found.distance, "chi2": found.chi2}
-    if "limit/spread" in limits:
-        # The label on which the networks differ most, for them.
-        numbers["disagreement"] = (found.ensemble_std / limits["limit/spread"]).max(axis=1)
+    doubt = np.abs(found.linear - found.values)
+    for name, per_label in (("spread", found.ensemble_std), ("doubt", doubt)):
+        if f"limit/typical_{name}" in limits:
+            # The label on which the opinions differ most, for them.
+            numbers[name] = (per_label / limits[f"limit/typical_{name}"]).max(axis=1)
     return numbers
 
 
 def limit_flags(
     model: Mapping[str, NDArray[Any]], found: Predictions, snr: FloatArray
 ) -> NDArray[np.int64]:
-    """Bits FAR_FROM_TRAINING, HIGH_CHI2 and ENSEMBLE_DISAGREES, by the limits that a model holds.
+    """Flags by the limits that a model holds.
+
+    These are FAR_FROM_TRAINING, HIGH_CHI2, DISAGREEMENT, and OUT_OF_RANGE for the linear labels.
 
     Parameters
     ----------
@@ -139,14 +163,14 @@ def limit_flags(
     snr : ndarray, shape (n,)
         Signal-to-noise ratio per pixel.
     """
-    flags = np.zeros(snr.size, np.int64)
     if "limit/snr" not in model:
-        return flags
+        return np.zeros(snr.size, np.int64)
+    flags = range_flags(model["limit/low"], model["limit/high"], found.linear)
     design = _design(model["limit/snr"], snr)
     for name, numbers in _judged(model, found).items():
         if f"limit/{name}" in model:
             beyond = numbers > np.exp(design @ model[f"limit/{name}"])
-            flags |= np.where(beyond, JUDGED[name], 0)
+            flags |= np.where(beyond, JUDGED[name], np.int64(0))
     return flags
 
 
@@ -172,17 +196,17 @@ def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int
     return np.bitwise_or.reduce([np.where(hit, BIT[name], 0) for name, hit in hits.items()])
 
 
-def range_flags(model: Mapping[str, NDArray[Any]], values: FloatArray) -> NDArray[np.int64]:
-    """Bit OUT_OF_RANGE, by `range_low` and `range_high` of a model.
+def range_flags(low: FloatArray, high: FloatArray, values: FloatArray) -> NDArray[np.int64]:
+    """Bit OUT_OF_RANGE.
 
     Parameters
     ----------
-    model : mapping of str to ndarray
-        Arrays of a model.
+    low, high : ndarray, shape (k,) [units of the labels]
+        Range of each label.
     values : ndarray, shape (n, k) [units of the labels]
-        Predicted labels; NaN is within the range.
+        Labels; NaN is within the range.
     """
-    outside = (values < model["range_low"]) | (values > model["range_high"])
+    outside = (values < low) | (values > high)
     return np.where(outside.any(axis=1), BIT["OUT_OF_RANGE"], np.int64(0))
 
 

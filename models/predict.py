@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models import artifact
+from models import artifact, neighbourhood
 from models.arrays import Arrays
 from models.flags import FLAG_BITS, limit_flags, mark_trained_on, range_flags, spectrum_flags
 from models.presets import PRESETS
@@ -95,13 +95,16 @@ class Model:
         """`predict` for some of the spectra: no row knows of another."""
         compute = PRESETS[self.spec.preset].answer
         answer = compute(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
+        distance = neighbourhood.distance(self.arrays, answer.points)
+        linear = neighbourhood.linear_labels(self.arrays, answer.points)
         blind = ~(ivar > 0.0).any(axis=1)
-        for numbers in (answer.values, answer.sigma, answer.ensemble_std):
+        for numbers in (answer.values, answer.sigma, answer.ensemble_std, linear):
             numbers[blind] = np.nan
-        answer.chi2[blind] = answer.distance[blind] = np.nan
+        answer.chi2[blind] = distance[blind] = np.nan
         snr = median_snr(ivar)
-        evidence = Evidence(answer.values, answer.sigma, snr, answer.distance, answer.chi2)
+        evidence = Evidence(answer.values, answer.sigma, snr, distance, answer.chi2)
         sigma, half_width95 = calibrate(self.spec.labels, self.arrays, evidence)
+        low, high = self.arrays["range_low"], self.arrays["range_high"]
         found = Predictions(
             values=answer.values,
             sigma=sigma,
@@ -109,8 +112,9 @@ class Model:
             raw_sigma=answer.sigma,
             ensemble_std=answer.ensemble_std,
             chi2=answer.chi2,
-            distance=answer.distance,
-            flags=range_flags(self.arrays, answer.values) | spectrum_flags(ivar, snr),
+            distance=distance,
+            linear=linear,
+            flags=range_flags(low, high, answer.values) | spectrum_flags(ivar, snr),
         )
         return replace(found, flags=found.flags | limit_flags(self.arrays, found, snr))
 

@@ -216,6 +216,8 @@ class Predictions:
         Reduced chi-square of the model's reconstruction of the spectrum; NaN where there is none.
     distance : ndarray of float64, shape (n,)
         Mahalanobis distance to the training spectra in score space.
+    linear : ndarray of float64, shape (n, k) [units of the labels]
+        Labels by a robust linear fit, a second opinion for the flags; see `models.neighbourhood`.
     flags : ndarray of int64, shape (n,)
         Bits of `models.predict.FLAG_BITS`.
     """
@@ -227,6 +229,7 @@ class Predictions:
     ensemble_std: NDArray[np.float64]
     chi2: NDArray[np.float64]
     distance: NDArray[np.float64]
+    linear: NDArray[np.float64]
     flags: NDArray[np.int64]
 
     @classmethod
@@ -241,6 +244,7 @@ class Predictions:
             ensemble_std=np.full(wide, np.nan),
             chi2=np.full(line, np.nan),
             distance=np.full(line, np.nan),
+            linear=np.full(wide, np.nan),
             flags=np.zeros(line, dtype=np.int64),
         )
 

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import solved
-from models.answers import Answer, mahalanobis, whitening
+from models.answers import Answer
 from models.arrays import Arrays
 from models.crossval import Split
 from models.metrics import sigma_mad
+from models.neighbourhood import describe
 from models.projection import MAX_DEVIATION, clip_deviation, mean_spectrum
 from models.records import TrainingData, TrainSpec
 from models.scaling import LabelScaler
@@ -69,8 +70,8 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
         variances.append(max(scatter**2 - typical, (MIN_MODEL_ERROR * scatter) ** 2))
     u, eigenvalues = solutions[everything.tobytes()]
     leading = min(spec.components, eigenvalues.size)
-    basis = x.T @ (u[:, -leading:] / np.sqrt(eigenvalues[-leading:]))
-    center, whiten = whitening(x @ basis)
+    # The leading components first.
+    basis = x.T @ (u[:, : -leading - 1 : -1] / np.sqrt(eigenvalues[: -leading - 1 : -1]))
     return {
         "mean": mean,
         "used": used,
@@ -81,8 +82,7 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
         "center": scaler.center,
         "scale": scaler.scale,
         "basis": basis,
-        "distance_mean": center,
-        "distance_whiten": whiten,
+        **describe(x @ basis, data.labels[rows]),
     }
 
 
@@ -198,7 +198,7 @@ def answer(
         sigma=scaler.inverse_errors(sigma),
         ensemble_std=np.full(values.shape, np.nan),
         chi2=np.full(flux.shape[0], np.nan),
-        distance=mahalanobis(x @ model["basis"], model["distance_mean"], model["distance_whiten"]),
+        points=x @ model["basis"],
     )
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from models import arrays as ar
 from models import pixels, train
-from models.answers import Answer, apply_blocks, mahalanobis, whitening
+from models.answers import Answer, apply_blocks
 from models.arrays import Arrays
 from models.crossval import Split
 from models.losses import Tables
+from models.neighbourhood import describe
 from models.networks import Architecture, template
 from models.optimisers import Optimiser
 from models.records import TrainingData, TrainSpec
@@ -32,6 +33,7 @@ STEPS_PER_CHUNK = 6_000  # network updates: a few seconds of one core
 
 def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
     """Stages of a fit: the reverse network where a second round needs it, then the forward."""
+
     def stage(name: str, epochs: int, batch: int) -> Stage:
         return Stage(name, epochs, max(1, STEPS_PER_CHUNK // (n_splits * -(-n_train // batch))))
 
@@ -181,9 +183,7 @@ def fitted(
         model |= {"center": scaler.center, "scale": scaler.scale}
         part = (data.flux[split.train], data.ivar[split.train], data.continuum[split.train])
         hidden = _first_layer(spec, model, _spectra(model, *part, data.first_index))
-        mean, whiten = whitening(hidden)
-        model |= {"distance_mean": mean, "distance_whiten": whiten}
-        models.append(model)
+        models.append({**model, **describe(hidden, data.labels[split.train])})
     return models
 
 
@@ -222,9 +222,7 @@ def answer(
         sigma=nothing,
         ensemble_std=nothing.copy(),
         chi2=chi2,
-        distance=mahalanobis(
-            _first_layer(spec, model, spectra), model["distance_mean"], model["distance_whiten"]
-        ),
+        points=_first_layer(spec, model, spectra),
     )
 
 

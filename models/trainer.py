@@ -249,7 +249,7 @@ def _calibration(
     rows: NDArray[np.int64],
 ) -> Arrays:
     """Factors on the errors (where the preset has errors) and limits, from some rows."""
-    limits = fit_limits(result.take(rows), evidence.snr[rows])
+    limits = fit_limits(result.take(rows), evidence.snr[rows], data.labels[rows])
     if not np.isfinite(result.raw_sigma).any():
         return limits
     delta = result.values[rows] - data.labels[rows]

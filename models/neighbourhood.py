@@ -1,0 +1,114 @@
+"""Where a spectrum lies among the training spectra, and what a robust linear fit says of it.
+
+Networks level off where they have learned nothing: a star hotter than all training stars is given
+the temperature of the hottest. A linear fit goes on, so it tells that the star lies beyond. It
+must be robust, for the few training stars that lie out there are mostly those with wrong labels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import Arrays
+from models.quantiles import fit_quantile
+
+CLIP = 5.0  # robust standard deviations
+LEADING = 16  # coordinates of the linear fit: more would only follow noise
+BIWEIGHT = 6.0  # robust standard deviations of the residuals beyond which a row has no weight
+ROUNDS = 30
+
+FloatArray = NDArray[np.float64]
+
+
+def describe(points: FloatArray, labels: FloatArray) -> Arrays:
+    """Describe the training spectra by the centre, extent and labels of their cloud.
+
+    Parameters
+    ----------
+    points : ndarray, shape (n, c)
+        Training spectra in some coordinates, the important ones first.
+    labels : ndarray, shape (n, k) [units of the labels]
+        Known labels; NaN where missing.
+
+    Returns
+    -------
+    dict of str to ndarray
+        `distance_mean`, shape (c,), and `distance_whiten`, shape (c, c), for `distance`;
+        `linear_scale`, shape (m,), and `linear_weights`, shape (m + 1, k), for `linear_labels`.
+    """
+    mean, whiten = _whitening(points)
+    leading = points[:, :LEADING]
+    scale = leading.std(axis=0) if points.shape[0] else np.ones(leading.shape[1])
+    scale = np.where(scale > 0.0, scale, 1.0)
+    model = {"distance_mean": mean, "distance_whiten": whiten, "linear_scale": scale}
+    x = _design(model, points)
+    weights = np.stack([_robust_fit(x, column) for column in labels.T], axis=1)
+    return {**model, "linear_weights": weights}
+
+
+def _whitening(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Centre and whitening matrix of a cloud of points; robust to outliers."""
+    mean = np.median(points, axis=0)
+    centred = points - mean
+    # A few odd spectra must not stretch the cloud, or nothing would ever be far from it.
+    limit = CLIP * 1.4826 * np.median(np.abs(centred), axis=0)
+    centred = np.clip(centred, -limit, limit)
+    covariance = centred.T @ centred / max(points.shape[0] - 1, 1)
+    # Directions that the training spectra do not span get a floor instead of infinite weight.
+    covariance += 1e-6 * max(float(np.trace(covariance)), 1e-30) * np.eye(mean.size)
+    return mean, np.linalg.inv(np.linalg.cholesky(covariance)).T
+
+
+def _design(model: Arrays, points: FloatArray) -> FloatArray:
+    """A constant and the leading coordinates, centred and scaled, shape (n, m + 1)."""
+    centred = (points - model["distance_mean"])[:, :LEADING] / model["linear_scale"]
+    return np.column_stack([np.ones(points.shape[0]), centred])
+
+
+def _robust_fit(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Weights of a linear fit that outliers do not move: Tukey's biweight from the L1 fit."""
+    known = np.isfinite(y) & np.isfinite(x).all(axis=1)
+    weights = np.zeros(x.shape[1])
+    if not known.any():
+        return weights
+    x, y = x[known], y[known]
+    center, scale = np.median(y), max(float(np.std(y)), 1e-30)
+    pull = np.ones(x.shape[1])
+    pull[0] = 0.0
+    weights = fit_quantile(x, (y - center) / scale, 0.5, weights, pull) * scale
+    for _ in range(ROUNDS):
+        residual = (y - center - x @ weights) / scale
+        limit = BIWEIGHT * 1.4826 * max(float(np.median(np.abs(residual))), 1e-9)
+        trust = np.maximum(1.0 - (residual / limit) ** 2, 0.0) ** 2
+        gram = (x * trust[:, None]).T @ x + np.diag(pull + 1e-9)
+        weights = np.linalg.solve(gram, (x * trust[:, None]).T @ (y - center))
+    weights[0] += center
+    return weights
+
+
+def distance(model: Arrays, points: FloatArray) -> FloatArray:
+    """Mahalanobis distance to the training cloud, shape (n,), in standard deviations.
+
+    Parameters
+    ----------
+    model : dict of str to ndarray
+        With the arrays of `describe`.
+    points : ndarray, shape (n, c)
+        Spectra in the same coordinates.
+    """
+    whitened = (points - model["distance_mean"]) @ model["distance_whiten"]
+    return np.sqrt(np.sum(whitened**2, axis=1))
+
+
+def linear_labels(model: Arrays, points: FloatArray) -> FloatArray:
+    """Labels by the robust linear fit, shape (n, k) [units of the labels].
+
+    Parameters
+    ----------
+    model : dict of str to ndarray
+        With the arrays of `describe`.
+    points : ndarray, shape (n, c)
+        Spectra in the same coordinates.
+    """
+    return _design(model, points) @ model["linear_weights"]
