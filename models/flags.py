@@ -1,8 +1,8 @@
 """Where a model should not be believed: flags from flux, ivar and mask, never from a label.
 
 Distance to the training spectra, chi-square and disagreement are held against limits that 99 to
-99.5% of the training spectra keep when they are left out. All of them change with the signal-to-noise ratio
-of good spectra, so the limits do too.
+99.5% of the training spectra keep when they are left out. All of them change with the
+signal-to-noise ratio of good spectra, so the limits do too.
 """
 
 from __future__ import annotations
