@@ -67,7 +67,8 @@ def begin_scan(conn: sa.Connection, params: ScanParams) -> int:
         "name": params.name, "preset": params.preset, "params": to_dict(params),
         "params_hash": params.identity,
     }  # fmt: skip
-    return conn.execute(insert(scan).values(**values).on_conflict_do_nothing()).rowcount
+    new = insert(scan).values(**values).on_conflict_do_nothing().returning(scan.c.scan_id)
+    return len(conn.execute(new).all())
 
 
 def read_trials(conn: sa.Connection, scan_id: int) -> list[Trial]:
@@ -94,9 +95,10 @@ def write_trials(conn: sa.Connection, scan_id: int, trials: Iterable[Trial]) -> 
         return 0
     statement = insert(scan_trial).values(rows)
     new = {n: statement.excluded[n] for n in rows[0]}
-    return conn.execute(
+    conn.execute(
         statement.on_conflict_do_update(index_elements=scan_trial.primary_key.columns, set_=new)
-    ).rowcount
+    )
+    return len(rows)
 
 
 def read_choices(conn: sa.Connection, scan_id: int) -> list[Trial]:
@@ -123,7 +125,9 @@ def write_choices(conn: sa.Connection, scan_id: int, choices: Iterable[Trial]) -
         }
         for t in choices
     ]  # fmt: skip
-    return conn.execute(scan_fold.insert().values(rows)).rowcount if rows else 0
+    if rows:
+        conn.execute(scan_fold.insert().values(rows))
+    return len(rows)
 
 
 def write_outer(conn: sa.Connection, scan_id: int, judged: Iterable[Trial]) -> int:

@@ -19,6 +19,7 @@ _NATURAL = {
     "sample_id": "(SELECT name FROM sample k WHERE k.sample_id = t.{0})",
     "crossmatch_id": "(SELECT concat_ws(':', left_spec, right_spec, radius_arcsec) "
     "FROM crossmatch k WHERE k.crossmatch_id = t.{0})",
+    "scan_id": "(SELECT name FROM scan k WHERE k.scan_id = t.{0})",
     "input_file_id": "(SELECT kind || ' ' || path FROM input_file k WHERE k.input_file_id = t.{0})",
 }
 _LEDGER = {"job_run", "job_chunk"}

@@ -56,6 +56,13 @@ CASES = {
          "members": 1, "components": 4},
         delay_s=0.05,
     ),
+    "scan": Case(
+        "scan",
+        {"name": "scan", "preset": "ridge", "sample": "clean", "folds": 4, "trials": 12,
+         "space": {"preset": "ridge",
+                   "range": {"components": {"low": 2, "high": 40, "log": True}}}},
+        delay_s=0.05,
+    ),
 }  # fmt: skip
 
 
