@@ -160,9 +160,10 @@ def _scores(facts: Mapping[str, Any]) -> str:
     if "scores" not in facts:
         return ""
     rows = []
-    for label, groups in facts["scores"].items():
-        unit = facts["units"][label]
-        for group, s in groups.items():
+    for label in facts["labels"]:
+        unit, groups = facts["units"][label], facts["scores"][label]
+        for group in [name for name in ("all", "giants", "dwarfs") if name in groups]:
+            s = groups[group]
             shares = [f"{s[c]:.2f}" if s[c] is not None else "-" for c in _COVERAGES]
             rows.append(
                 (f"{label} [{unit}]", group, str(s["n"]), _number(s["bias"], unit),

@@ -116,6 +116,13 @@ def _open(path: Path, data: bytes) -> Model:
     """The model in the bytes of a file, if this version can use it."""
     try:
         found = load(data)
+        flat = np.ones((1, found.n_pixels), np.float32)
+        found.predict(flat, flat, flat)  # whether all is there that a prediction needs
+    except KeyError as exc:
+        raise BadInputError(
+            "BAD_MODEL", f"{path}: the model lacks {exc}: another version of crosslabel wrote it",
+            "Use that version, or train again",
+        ) from exc  # fmt: skip
     except ValueError as exc:
         raise BadInputError(
             "BAD_MODEL", f"{path}: {str(exc).rstrip('.')}",

@@ -190,6 +190,10 @@ def test_damaged_and_foreign_files_are_refused(db, model_file, tmp_path):
         "an archive of arrays": ((tmp_path / "other.npz").read_bytes(), "not a model"),
         "newer": (artifact.to_bytes(newer | {"spec": spec}, arrays), "another version"),
         "no model": (artifact.to_bytes({"spec": {}}, {}), "manifest lacks 'grid'"),
+        "a part is missing": (
+            artifact.to_bytes(newer, {n: a for n, a in arrays.items() if n != "center"}),
+            "lacks 'center': another version",
+        ),
         "other recipe": (artifact.annotate(whole, {"recipe": recipe}), "version 99 of the recipe"),
     }
     for name, (data, message) in cases.items():
