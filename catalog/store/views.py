@@ -128,16 +128,18 @@ GROUP BY r.run_id
 EVALUATION_SUMMARY = View(
     "evaluation_summary",
     """
-SELECT DISTINCT ON (e.ref_set, e.sample, s.test_set, s.label)
-       e.ref_set, e.sample, s.test_set, s.label, s.unit, s.n, s.n_stars, s.bias, s.bias_err,
-       s.sigma_mad, s.sigma_mad_err, s.mae, s.mae_err, s.seed_bias, s.seed_scatter,
-       s.outlier_fraction, s.slope, s.coverage68, s.coverage95, e.evaluation_id, e.created_at
-FROM evaluation e
+SELECT e.evaluation_id, e.ref_set, e.sample, s.test_set, s.label, s.unit, s.n, s.n_stars,
+       s.bias, s.bias_err, s.sigma_mad, s.sigma_mad_err, s.sigma_mad_diff, s.sigma_mad_diff_err,
+       s.mae, s.mae_err, s.seed_bias, s.seed_scatter, s.outlier_fraction, s.slope,
+       s.coverage68, s.coverage95, e.created_at
+FROM (
+    SELECT DISTINCT ON (ref_set, sample, test_sets) * FROM evaluation
+    ORDER BY ref_set, sample, test_sets, evaluation_id DESC
+) e
 JOIN evaluation_score s USING (evaluation_id)
 WHERE s.bin_by = 'all' AND s.population = 'all'
-ORDER BY e.ref_set, e.sample, s.test_set, s.label, e.evaluation_id DESC
 """,
-    "Overall scores of every evaluated label set, each from the newest evaluation it was in",
+    "Overall scores, newest evaluations only; scores of one evaluation are on the same spectra",
 )
 
 VIEWS = (

@@ -15,15 +15,17 @@ depends_on = None
 
 VIEW = (
     r"""CREATE VIEW evaluation_summary AS
-SELECT DISTINCT ON (e.ref_set, e.sample, s.test_set, s.label)
-       e.ref_set, e.sample, s.test_set, s.label, s.unit, s.n, s.n_stars, s.bias, s.bias_err,
-       s.sigma_mad, s.sigma_mad_err, s.mae, s.mae_err, s.seed_bias, s.seed_scatter,
-       s.outlier_fraction, s.slope, s.coverage68, s.coverage95, e.evaluation_id, e.created_at
-FROM evaluation e
+SELECT e.evaluation_id, e.ref_set, e.sample, s.test_set, s.label, s.unit, s.n, s.n_stars,
+       s.bias, s.bias_err, s.sigma_mad, s.sigma_mad_err, s.sigma_mad_diff, s.sigma_mad_diff_err,
+       s.mae, s.mae_err, s.seed_bias, s.seed_scatter, s.outlier_fraction, s.slope,
+       s.coverage68, s.coverage95, e.created_at
+FROM (
+    SELECT DISTINCT ON (ref_set, sample, test_sets) * FROM evaluation
+    ORDER BY ref_set, sample, test_sets, evaluation_id DESC
+) e
 JOIN evaluation_score s USING (evaluation_id)
-WHERE s.bin_by = 'all' AND s.population = 'all'
-ORDER BY e.ref_set, e.sample, s.test_set, s.label, e.evaluation_id DESC""",
-    r"""COMMENT ON VIEW evaluation_summary IS 'Overall scores of every evaluated label set, each from the newest evaluation it was in'""",
+WHERE s.bin_by = 'all' AND s.population = 'all'""",
+    r"""COMMENT ON VIEW evaluation_summary IS 'Overall scores, newest evaluations only; scores of one evaluation are on the same spectra'""",
     r"""COMMENT ON COLUMN evaluation_summary."ref_set" IS 'Reference label set (meta.id)'""",
     r"""COMMENT ON COLUMN evaluation_summary."sample" IS 'Name of the sample whose pairs are compared; NULL: all mutual nearest pairs (meta.id)'""",
     r"""COMMENT ON COLUMN evaluation_summary."test_set" IS 'Compared label set (meta.id)'""",
@@ -35,6 +37,8 @@ ORDER BY e.ref_set, e.sample, s.test_set, s.label, e.evaluation_id DESC""",
     r"""COMMENT ON COLUMN evaluation_summary."bias_err" IS 'Error of bias, from resampled stars (stat.error;stat.median)'""",
     r"""COMMENT ON COLUMN evaluation_summary."sigma_mad" IS 'Robust scatter: 1.4826 times the median absolute deviation (stat.stdev;arith.diff)'""",
     r"""COMMENT ON COLUMN evaluation_summary."sigma_mad_err" IS 'Error of sigma_mad, from resampled stars (stat.error;arith.diff)'""",
+    r"""COMMENT ON COLUMN evaluation_summary."sigma_mad_diff" IS 'sigma_mad minus that of the first set on the same spectra (stat.value;arith.diff)'""",
+    r"""COMMENT ON COLUMN evaluation_summary."sigma_mad_diff_err" IS 'Its error, from the same resampled stars for both (stat.error;arith.diff)'""",
     r"""COMMENT ON COLUMN evaluation_summary."mae" IS 'Mean absolute difference (stat.value;stat.mean)'""",
     r"""COMMENT ON COLUMN evaluation_summary."mae_err" IS 'Error of mae, from resampled stars (stat.error;stat.mean)'""",
     r"""COMMENT ON COLUMN evaluation_summary."seed_bias" IS 'The notebook''s bias: mean difference (stat.value;stat.mean)'""",

@@ -302,15 +302,19 @@ def test_what_is_kept_is_what_was_found_and_is_kept_once(db, case):
         assert find_evaluation(conn, again.evaluation) == found
         other = read_inputs(conn, ["net"], [SSPP], reference=REF, bootstrap=11)
         assert find_evaluation(conn, other.evaluation) is None
+    newer = evaluate(other)
     with db.begin() as conn:
-        write_evaluation(conn, dataclasses.replace(evaluate(other), sample=found.sample))
+        write_evaluation(conn, newer)
+        write_evaluation(conn, run(db, ["net"], bootstrap=10))
     with db.reader() as conn:
         rows = conn.execute(
-            sa.text("SELECT test_set, label, mae_err, evaluation_id FROM evaluation_summary")
+            sa.text("SELECT * FROM evaluation_summary ORDER BY evaluation_id, test_set")
         ).all()
-    assert [(r.test_set, r.label) for r in rows] == [("net/oof@1", "teff"), ("sspp/dr12@1", "teff")]
-    assert len({r.evaluation_id for r in rows}) == 1
-    assert rows[0].mae_err != scores_of(found)[0].mae_err  # of the newer one
+    assert [(r.test_set, r.n, r.mae_err) for r in rows[:2]] == [
+        (s.test_set, s.n, s.mae_err) for s in scores_of(newer)
+    ]
+    assert [(r.test_set, r.n) for r in rows[2:]] == [("net/oof@1", 36)]
+    assert rows[0].evaluation_id == rows[1].evaluation_id < rows[2].evaluation_id
 
 
 def test_renderings_agree_and_fit(db, case):
