@@ -36,7 +36,8 @@ def sample_matrix(
     dict of ndarray
         ``flux``, ``ivar`` (n, p; float32, continuum-normalized), ``loglam`` (p; log10 of the vacuum
         wavelength in Angstrom), ``labels``, ``label_errors`` (n, k; NaN is unknown),
-        ``label_names``, ``label_units`` (k), ``left_key``, ``right_key``, ``star_key`` (n; text),
+        ``label_names``, ``label_units`` (k), ``left_key``, ``right_key``, ``star_key``,
+        ``instrument`` (n; text: spectra of two instruments differ also where the star does not),
         ``group`` (n; number of the star: never part one star between training and test), and the
         scalars ``recipe``, ``recipe_version``, ``provenance`` (JSON).
 
@@ -52,7 +53,9 @@ def sample_matrix(
             f"no survey's label set labels the stars of sample {which.name}", "Ingest one first"
         )
     names = tuple(labels_of(conn, reference.label_set_id))
-    rows = read_training_rows(conn, which.name, which.sample_id, reference, names, chosen)
+    rows = read_training_rows(
+        conn, which.name, which.sample_id, reference, names, chosen, mixed=True
+    )
     data = read_training_data(conn, rows, names, chosen)
     provenance = sample_provenance(conn, which, reference) | {"inputs_hash": rows.inputs}
     grid = chosen.first_index + np.arange(chosen.n_pixels)
@@ -72,17 +75,18 @@ def sample_matrix(
 
 
 def _keys(conn: sa.Connection, which: Sample, right_id: np.ndarray) -> dict[str, np.ndarray]:
-    """Natural keys of pairs, by their spectra."""
+    """Natural keys and instruments of pairs, by their spectra."""
     query = sa.text(
-        "SELECT k.right_id, l.survey_key AS left_key, r.survey_key AS right_key, t.star_key "
+        "SELECT k.right_id, l.survey_key AS left_key, r.survey_key AS right_key, t.star_key, "
+        "b.instrument "
         "FROM star_link k JOIN star t ON t.star_id = k.star_id "
         "JOIN source l ON l.source_id = k.left_id JOIN source r ON r.source_id = k.right_id "
-        "WHERE k.sample_id = :id"
+        "JOIN spectrum_blob b ON b.source_id = k.right_id WHERE k.sample_id = :id"
     )
     found = {row.right_id: row for row in conn.execute(query, {"id": which.sample_id})}
     return {
         name: np.array([getattr(found[i], name) for i in right_id.tolist()], "U")
-        for name in ("left_key", "right_key", "star_key")
+        for name in ("left_key", "right_key", "star_key", "instrument")
     }
 
 

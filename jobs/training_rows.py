@@ -70,11 +70,19 @@ def read_training_rows(
     target: LabelSet,
     labels: tuple[str, ...],
     recipe: Recipe,
+    *,
+    mixed: bool = False,
 ) -> TrainingRows:
     """Join the accepted pairs of a sample with their labels and normalized spectra.
 
     A pair takes part if its spectrum has good pixels and its star at least one of the labels. The
     label set may be of either side of the pairs.
+
+    Parameters
+    ----------
+    mixed : bool
+        Whether spectra of several instruments may come together although the sample does not
+        name them.
 
     Raises
     ------
@@ -116,7 +124,8 @@ def read_training_rows(
         )
     rows = [row for row in rows if row.good_fraction > 0]  # of the others there is nothing to learn
     instruments = tuple(sorted({row.instrument for row in rows}))
-    _check_instruments(conn, sample_name, instruments)
+    if not mixed:
+        _check_instruments(conn, sample_name, instruments)
     numbers = np.array([row[9:] for row in rows], float).reshape(len(rows), -1)
     _, group = np.unique([row.star_key for row in rows], return_inverse=True)
     return TrainingRows(

@@ -10,7 +10,9 @@ from learning import TRAININGS, rows, train, value
 
 from catalog.errors import UsageError
 from catalog.store.db import Database
+from catalog.store.samples import find_sample
 from jobs.engine.runner import run_job
+from jobs.export_matrix import sample_matrix
 from jobs.predict_labels import PredictParams, predict_job
 from jobs.sample_options import make_rules
 from jobs.select_sample import SampleParams, sample_job, sample_report
@@ -57,6 +59,9 @@ def test_a_mixture_is_counted_and_must_be_named(mixed):
     with pytest.raises(UsageError, match="of several instruments: BOSS, SDSS") as refused:
         train(mixed, SHORT, sample="all")
     assert "--instruments BOSS,SDSS" in refused.value.todo
+    with mixed.reader() as conn:  # a matrix says which is which, so it may hold both
+        exported = sample_matrix(conn, find_sample(conn, "all"), "default")
+    assert (exported["instrument"] == "BOSS").sum() == N_BOSS
     text = select(mixed, "both", "SDSS", "BOSS")
     assert "other than preset clean: instruments SDSS, BOSS" in text
     assert train(mixed, SHORT, sample="both").state == "succeeded"
