@@ -115,6 +115,10 @@ OPTIONS: Mapping[str, Mapping[str, Option]] = MappingProxyType(
                 "float", None, "decay of the weights; 0.01, and 0.1 below 600 rows, if not given",
                 0.0, 10.0,
             ),
+            "error_floor": Option(
+                "float", 1.0, "factor on the least label errors: 30 K, 0.05 (gravity), 0.02 dex",
+                0.0, 100.0,
+            ),
             "process": Option(
                 "float", 0.5, "weight of the Gaussian process in the average with the networks",
                 0.0, 1.0,

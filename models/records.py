@@ -122,7 +122,8 @@ class TrainSpec:
     def floors(self) -> NDArray[np.float64]:
         """Least label errors, shape (k,) [units of the labels]."""
         named = tuple(ERROR_FLOORS.get(name, ERROR_FLOOR) for name in self.labels)
-        return np.array(self.error_floors or named, dtype=np.float64)
+        factor = self.option("error_floor") if "error_floor" in OPTIONS[self.preset] else 1.0
+        return factor * np.array(self.error_floors or named, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
