@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from catalog.store.columns import error_of
 from catalog.store.labels import find_label_set, flag_meanings, is_simulated
 from catalog.store.samples import find_sample
+from catalog.store.schema import model
 from jobs.train_params import TrainParams
 from jobs.training_rows import TrainingRows
 from models import metrics
@@ -47,7 +48,8 @@ def training_facts(
     Returns
     -------
     dict
-        JSON-able: ``model``, ``label_set``, ``sample``, ``training``, ``scores``, ``flagged``.
+        JSON-able: ``model``, ``label_set``, ``sample``, ``training``, ``metrics``, ``scores``,
+        ``flagged``.
     """
     target = find_label_set(conn, params.target)
     sample = find_sample(conn, params.sample)
@@ -65,6 +67,11 @@ def training_facts(
             "counts": sample.counts and dict(sample.counts),
         },
         "training": _training(rows, data),
+        "metrics": conn.scalar(
+            sa.select(model.c.metrics).where(
+                model.c.name == params.name, model.c.status == "building"
+            )
+        ),
     } | _scores(conn, params, rows, data)  # fmt: skip
 
 

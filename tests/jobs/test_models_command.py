@@ -126,8 +126,11 @@ def test_exported_model_predicts_the_same_in_another_catalog(trained, model_file
     assert value(survey, query) == value(trained, query)  # without the training stars
     with survey.reader() as conn:
         [line] = list_models(conn)
+    with trained.reader() as conn:
+        original = list_models(conn)[1]
     assert line.imported
     assert line.simulated
+    assert line.sigma_mad == original.sigma_mad
 
 
 def test_imported_model_knows_its_training_spectra_when_they_come_later(db, model_file, survey):
