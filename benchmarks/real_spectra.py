@@ -2,15 +2,17 @@
 
 Stars of 4000 to 7500 K with S/N of at least 20 in g; observations within 3 arcsec are one star.
 All presets get the same spectra (recipe `default`) and the same ten folds, made of stars. Scores
-are those of stars left out: sigma_mad, mean absolute error and their ratios to those of `ridge`,
-with errors from resampled stars (the same stars for both sides of a ratio), and the share of
-differences within the raw and the calibrated error.
+are those of stars left out: sigma_mad, mean absolute error, their ratios to those of `ridge` and
+what `default` has less of them than the others, with errors from resampled stars (the same stars
+for both sides of a ratio or a difference); and the share of differences within the raw error, the
+calibrated error and the interval that is to hold 95%.
 
 LASP found its labels in these same spectra, without stated errors. So the scores compare presets;
 they flatter a transfer of labels from another survey. Folds and predictions go to OUT as npz.
 Not one of ``python -m benchmarks``: ten folds of all presets take minutes.
 
-Usage: python -m benchmarks.real_spectra [PRESET ...] [--rows N] [--out FOLDER] [--seed SEED]
+Usage: python -m benchmarks.real_spectra [PRESET ...] [--rows N] [--out FOLDER] [--reuse]
+       [--seed-epochs N] [--seed SEED]
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.common import KIT
-from models import metrics, trainer
+from models import crossval, metrics, resampling, trainer
 from models.continuum import RECIPES, normalize
 from models.presets import PRESETS
 from models.records import Predictions, TrainingData, TrainSpec
@@ -40,7 +42,8 @@ TEFF_RANGE, MIN_SNRG = (4000.0, 7500.0), 20.0
 STAR_ARCSEC = 3.0
 GIANT_LOGG = 3.5  # giants have less [dex]
 MIN_GIANTS = 20  # for a table of their own
-DRAWS = 200
+DRAWS = 500
+STATISTICS = ("sigma_mad", "mae")
 
 FloatArray = NDArray[np.float64]
 
@@ -92,58 +95,62 @@ def number_stars(ra: FloatArray, dec: FloatArray) -> NDArray[np.int64]:
     return star.astype(np.int64)
 
 
-def leave_out(preset: str, data: TrainingData, seed: int) -> tuple[NDArray[np.int64], Predictions]:
+def leave_out(spec: TrainSpec, data: TrainingData) -> tuple[NDArray[np.int64], Predictions]:
     """Folds, and the labels of each row by the model that never saw its star."""
-    spec = TrainSpec(preset, data.names, RECIPE.name, folds=FOLDS, seed=seed)
     state = None
     for key in trainer.plan(spec, data.flux.shape[0]):
         step = trainer.run_chunk(spec, data, key, state)
         state = step.state
         if step.out_of_fold is not None and step.fold_of_row is not None:
             return step.fold_of_row, step.out_of_fold
-    raise RuntimeError(f"the training of {preset} ended without predictions")
-
-
-def resample(group: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
-    """Rows of resampled stars, with all rows of a star together: the same draws for everyone."""
-    rows_of = [np.flatnonzero(group == star) for star in np.unique(group)]
-    rng = np.random.default_rng(seed)
-    return [
-        np.concatenate([rows_of[i] for i in rng.integers(0, len(rows_of), len(rows_of))])
-        for _ in range(DRAWS)
-    ]
+    raise RuntimeError(f"the training of {spec.preset} ended without predictions")
 
 
 def report(
     title: str, rows: NDArray[np.int64], data: TrainingData, found: Mapping[str, Predictions]
 ) -> None:
-    """Print a table of scores on some rows."""
-    draws = resample(data.group[rows], 0)
+    """Print the tables of some rows: scores of each preset, and differences from `default`."""
+    draws = resampling.draw_stars(data.group[rows], DRAWS, 0)
+    once = resampling.every_row(rows.size)
     stars = np.unique(data.group[rows]).size
     print(f"\n{title}: {rows.size} spectra of {stars} stars, LASP labels")
     head = f"{'label':6}{'preset':>11}{'sigma_mad':>11}{'MAE':>9}"
-    print(f"{head}{'sigma/ridge':>16}{'MAE/ridge':>16}{'raw 68%':>9}{'calib.':>8}")
-    statistics = (metrics.sigma_mad, lambda delta: float(np.nanmean(np.abs(delta))))
+    print(f"{head}{'sigma/ridge':>16}{'MAE/ridge':>16}{'raw 68%':>9}{'68%':>6}{'95%':>6}")
+    differences = []
     for j, name in enumerate(LABELS):
         digits = 1 if name == "teff" else 3
-        deltas = {p: o.values[rows, j] - data.labels[rows, j] for p, o in found.items()}
-        drawn = {p: [[s(d[i]) for i in draws] for s in statistics] for p, d in deltas.items()}
-        for preset, delta in deltas.items():
+        known = data.labels[rows, j]
+        exact = {p: resampling.scores(known, o.values[rows, j], once) for p, o in found.items()}
+        drawn = {p: resampling.scores(known, o.values[rows, j], draws) for p, o in found.items()}
+        for preset, predicted in found.items():
             line = f"{name:6}{preset:>11}"
-            for width, statistic in zip((11, 9), statistics, strict=True):
-                line += f"{statistic(delta):{width}.{digits}f}"
-            for k, statistic in enumerate(statistics):
-                if "ridge" not in deltas:
+            for width, statistic in zip((11, 9), STATISTICS, strict=True):
+                line += f"{exact[preset][statistic][0]:{width}.{digits}f}"
+            for statistic in STATISTICS:
+                if "ridge" not in found:
                     line += f"{'':16}"
                     continue
-                ratio = statistic(delta) / statistic(deltas["ridge"])
-                ratios = np.array(drawn[preset][k]) / np.array(drawn["ridge"][k])
-                low, high = np.percentile(ratios, [16.0, 84.0])
-                line += f"{ratio:9.3f} +-{0.5 * (high - low):5.3f}"
-            for width, sigma in ((9, found[preset].raw_sigma), (8, found[preset].sigma)):
-                pulls = metrics.pull(delta, sigma[rows, j], np.zeros(rows.size))
-                line += f"{metrics.coverage(pulls):{width}.2f}"
-            print(line)
+                ratio = exact[preset][statistic] / exact["ridge"][statistic]
+                error = resampling.error_of(drawn[preset][statistic] / drawn["ridge"][statistic])
+                line += f"{ratio[0]:9.3f} +-{error:5.3f}"
+            delta = predicted.values[rows, j] - known
+            nothing = np.zeros(rows.size)
+            wide = predicted.half_width95[rows, j]
+            for width, sigma in ((9, predicted.raw_sigma[rows, j]), (6, predicted.sigma[rows, j])):
+                line += f"{metrics.coverage(metrics.pull(delta, sigma, nothing)):{width}.2f}"
+            print(line + f"{metrics.coverage(metrics.pull(delta, wide, nothing)):6.2f}")
+        for other in found if "default" in found else ():
+            if other == "default":
+                continue
+            line = f"{name:6}{'- ' + other:>13}"
+            for statistic in STATISTICS:
+                less = exact["default"][statistic][0] - exact[other][statistic][0]
+                error = resampling.error_of(drawn["default"][statistic] - drawn[other][statistic])
+                line += f"{less:12.{digits}f} +-{error:6.{digits}f}"
+            differences.append(line)
+    if differences:
+        print(f"{'default':>19}{'sigma_mad':>21}{'MAE':>21}")
+        print("\n".join(differences))
 
 
 def main() -> None:
@@ -151,6 +158,8 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", default=["ridge", "cannon", "default"])
     parser.add_argument("--rows", type=int, help="only the spectra of this many random stars")
     parser.add_argument("--out", type=Path, help="folder for folds and predictions (npz)")
+    parser.add_argument("--reuse", action="store_true", help="take predictions that are in OUT")
+    parser.add_argument("--seed-epochs", type=int, help="of seed-2018, instead of 16,000")
     parser.add_argument("--seed", type=int, default=0, help="of the stars, folds and networks")
     arguments = parser.parse_args()
     for preset in arguments.presets:
@@ -158,21 +167,44 @@ def main() -> None:
             parser.error(f"no preset is called {preset!r}; there are {', '.join(PRESETS)}")
     data = read_spectra(arguments.rows, arguments.seed)
     found: dict[str, Predictions] = {}
-    fold_of_row = np.zeros(0, np.int64)
+    fold_of_row = crossval.assign_folds(data.group, FOLDS, arguments.seed)
     for preset in arguments.presets:
         start = time.perf_counter()
-        folds, found[preset] = leave_out(preset, data, arguments.seed)
-        if fold_of_row.size and not np.array_equal(folds, fold_of_row):
-            sys.exit(f"{preset} had other folds than the presets before it")
-        fold_of_row = folds
-        print(f"{preset}: {FOLDS} folds in {time.perf_counter() - start:.0f} s", flush=True)
-    if arguments.out is not None:
-        save(arguments.out, data, fold_of_row, found)
+        file = arguments.out / f"{preset}.npz" if arguments.out else None
+        if arguments.reuse and file and file.exists():
+            found[preset] = read(arguments.out, preset, data, fold_of_row)
+            continue
+        epochs = arguments.seed_epochs if preset == "seed-2018" else None
+        spec = TrainSpec(
+            preset, data.names, RECIPE.name, folds=FOLDS, seed=arguments.seed, epochs=epochs
+        )
+        folds, found[preset] = leave_out(spec, data)
+        if not np.array_equal(folds, fold_of_row):
+            sys.exit(f"{preset} had other folds than the others")
+        fewer = f", only {epochs} epochs" if epochs else ""
+        print(f"{preset}: {FOLDS} folds in {time.perf_counter() - start:.0f} s{fewer}", flush=True)
+        if arguments.out is not None:
+            save(arguments.out, data, fold_of_row, {preset: found[preset]})
     everything = np.arange(data.group.size)
     report("All", everything, data, found)
     giants = np.flatnonzero(data.labels[:, LABELS.index("logg")] < GIANT_LOGG)
     if giants.size >= MIN_GIANTS:
         report(f"Giants, log g < {GIANT_LOGG}", giants, data, found)
+
+
+def read(
+    folder: Path, preset: str, data: TrainingData, fold_of_row: NDArray[np.int64]
+) -> Predictions:
+    """Read what `save` wrote for the same spectra and folds."""
+    with np.load(folder / "folds.npz") as folds:
+        if not (
+            np.array_equal(folds["fold"], fold_of_row)
+            and np.array_equal(folds["labels"], data.labels)
+        ):
+            sys.exit(f"the predictions in {folder} are of other spectra or folds")
+    with np.load(folder / f"{preset}.npz") as arrays:
+        known = {f.name for f in dataclasses.fields(Predictions)}
+        return Predictions(**{name: a for name, a in arrays.items() if name in known})
 
 
 def save(
