@@ -71,6 +71,7 @@ JUDGED = MappingProxyType(
 # Shares of the left-out training spectra that are within the limits.
 LEVELS = MappingProxyType({"distance": 0.995, "chi2": 0.995, "spread": 0.99, "doubt": 0.99})
 LINEAR_LEVEL = 0.99
+ROUNDING = 1e-9  # keeps the spectrum that a limit goes through within it
 PENALTY = np.array([0.0, 3.0, 3.0])  # of a limit's slope and bend with S/N: few spectra are odd
 
 FloatArray = NDArray[np.float64]
@@ -114,7 +115,8 @@ def fit_limits(found: Predictions, snr: FloatArray, labels: FloatArray) -> dict[
             y = np.log(numbers[rows])
             weights = fit_quantile(design[rows], y, LEVELS[name], start, PENALTY)
             # The zero point by rank: right to the last spectrum, however few there are.
-            weights[0] += np.quantile(y - design[rows] @ weights, LEVELS[name])
+            residual = y - design[rows] @ weights
+            weights[0] += np.quantile(residual, LEVELS[name], method="higher") + ROUNDING
             limits[f"limit/{name}"] = weights
     return limits | _linear_range(found.linear[known], labels)
 
@@ -125,7 +127,8 @@ def _linear_range(linear: FloatArray, labels: FloatArray) -> dict[str, FloatArra
         low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
     width = np.where(high > low, high - low, 1.0)
     beyond = np.maximum((low - linear) / width, (linear - high) / width).max(axis=1)
-    margin = max(float(np.quantile(beyond, LINEAR_LEVEL)), 0.0) * width
+    furthest = float(np.quantile(beyond, LINEAR_LEVEL, method="higher"))
+    margin = (max(furthest, 0.0) + ROUNDING) * width
     return {"limit/low": low - margin, "limit/high": high + margin}
 
 
