@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("startup", "ingest", "crossmatch_core", "crossmatch", "continuum", "training")
+NAMES = (
+    "startup", "ingest", "crossmatch_core", "crossmatch", "continuum", "training",
+    "default_training", "inference", "predict",
+)  # fmt: skip
 
 
 def main() -> int:

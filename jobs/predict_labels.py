@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from models.predict import Model
 
 KIND = "predict"
-SPECTRA_PER_CHUNK = 1000
+SPECTRA_PER_CHUNK = 2000
 
 
 @dataclass(frozen=True)

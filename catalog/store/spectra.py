@@ -124,17 +124,16 @@ def read_normalized(
     conn: sa.Connection, recipe: str, version: int, source_ids: Sequence[int], n_pixels: int
 ) -> NormalizedMatrix:
     """Normalized spectra of a recipe, in the order of ``source_id``; missing ones are left out."""
-    rows = conn.execute(
-        sa.text(
-            "SELECT source_id, flux, ivar, continuum FROM normalized_spectrum "
-            "WHERE recipe = :recipe AND recipe_version = :version AND source_id = ANY(:ids) "
-            "ORDER BY source_id"
-        ),
-        {"recipe": recipe, "version": version, "ids": [int(i) for i in source_ids]},
-    ).all()
-    matrices: dict[str, Any] = {}
-    for name in ("flux", "ivar", "continuum"):
-        matrices[name] = np.empty((len(rows), n_pixels), np.float32)
-        for i, row in enumerate(rows):
-            matrices[name][i] = decode(getattr(row, name))
-    return NormalizedMatrix(np.array([r.source_id for r in rows], np.int64), **matrices)
+    # In text, the other form that the server knows, the arrays are twice as long.
+    cursor: Any = conn.connection.cursor(binary=True)
+    cursor.execute(
+        "SELECT source_id, flux, ivar, continuum FROM normalized_spectrum "
+        "WHERE recipe = %s AND recipe_version = %s AND source_id = ANY(%s) ORDER BY source_id",
+        (recipe, version, [int(i) for i in source_ids]),
+    )
+    rows = cursor.fetchall()
+    matrices = [
+        np.frombuffer(bytearray().join(row[i] for row in rows), "<f4").reshape(-1, n_pixels)
+        for i in (1, 2, 3)
+    ]
+    return NormalizedMatrix(np.array([row[0] for row in rows], np.int64), *matrices)
