@@ -28,7 +28,7 @@ from models.schedule import Chunk, Stage
 FORWARD_EPOCHS = 16_000
 REVERSE_EPOCHS = 1_800
 REVERSE_BATCH = 16
-STEPS_PER_CHUNK = 6_000  # network updates: a few seconds of one core
+STEPS_PER_CHUNK = 12_000  # network updates: a few seconds, or the state is saved too often
 
 
 def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
