@@ -28,8 +28,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.common import KIT
-from benchmarks.real_spectra import LABELS, TEFF_RANGE, number_stars, resample
-from models import metrics, trainer
+from benchmarks.real_spectra import LABELS, TEFF_RANGE, leave_out, number_stars
+from models import metrics, resampling
 from models.continuum import RECIPES, Normalized, Recipe, align, divide, normalize
 from models.records import TrainingData, TrainSpec
 from models.resample import LOGLAM_STEP, LOGLAM_ZERO
@@ -40,6 +40,7 @@ AS_IT_IS = 0  # in place of a target: no noise is added
 MIN_SNR = 20.0  # of spectra as they are
 FOLDS = 5
 MEMBERS = 2  # networks, where the model is `default`
+DRAWS = 200
 CHEBYSHEV_DEGREE = 6  # of each half
 
 FloatArray = NDArray[np.float64]
@@ -175,7 +176,7 @@ CANDIDATES: Mapping[str, Callable[[Spectra], Normalized]] = {
 }
 
 
-def leave_out(model: str, normalized: Normalized, spectra: Spectra, seed: int) -> FloatArray:
+def label(model: str, normalized: Normalized, spectra: Spectra, seed: int) -> FloatArray:
     """Labels of each row by a model that never saw its star, shape (n, 3)."""
     spec = TrainSpec(model, LABELS, BASE.name, folds=FOLDS, seed=seed, members=MEMBERS)  # type: ignore[arg-type]
     data = TrainingData(
@@ -188,18 +189,12 @@ def leave_out(model: str, normalized: Normalized, spectra: Spectra, seed: int) -
         names=LABELS,
         first_index=BASE.first_index,
     )
-    state = None
-    for key in trainer.plan(spec, data.flux.shape[0]):
-        step = trainer.run_chunk(spec, data, key, state)
-        state = step.state
-        if step.out_of_fold is not None:
-            return step.out_of_fold.values
-    raise RuntimeError(f"the training of {model} ended without predictions")
+    return leave_out(spec, data)[1].values
 
 
 def report(spectra: Spectra, found: Mapping[str, FloatArray]) -> None:
     """Print sigma_mad of `default`, and the ratios of the others to it."""
-    draws = resample(np.arange(np.unique(spectra.star).size), 0)
+    draws = resampling.draw_stars(np.arange(np.unique(spectra.star).size), DRAWS, 0)
     columns = [(j, snr) for snr in np.unique(spectra.snr) for j in range(len(LABELS))]
     head = "".join(f"{f'{LABELS[j]} {snr}':>14}" for j, snr in columns)
     print(f"\n{'':24}{head}")
@@ -208,13 +203,17 @@ def report(spectra: Spectra, found: Mapping[str, FloatArray]) -> None:
         line = f"{name:24}"
         for j, snr in columns:
             here = spectra.snr == snr
-            delta, base = (v[here, j] - spectra.labels[here, j] for v in (values, found[first]))
+            truth = spectra.labels[here, j]
+            sigma = metrics.sigma_mad(values[here, j] - truth)
             if name == first:
-                line += f"{metrics.sigma_mad(delta):14.{1 if j == 0 else 3}f}"
+                line += f"{sigma:14.{1 if j == 0 else 3}f}"
                 continue
-            drawn = [metrics.sigma_mad(delta[i]) / metrics.sigma_mad(base[i]) for i in draws]
-            low, high = np.percentile(drawn, [16.0, 84.0])
-            ratio = metrics.sigma_mad(delta) / metrics.sigma_mad(base)
+            drawn, base = (
+                resampling.scores(truth, v[here, j], draws)["sigma_mad"]
+                for v in (values, found[first])
+            )
+            low, high = np.percentile(drawn / base, [16.0, 84.0])
+            ratio = sigma / metrics.sigma_mad(found[first][here, j] - truth)
             line += f"{ratio:8.3f}+-{0.5 * (high - low):4.2f}"
         print(line)
 
@@ -234,7 +233,7 @@ def main() -> None:
     found = {}
     for name, apply in CANDIDATES.items():
         if name == "default" or not arguments.names or name in arguments.names:
-            found[name] = leave_out(arguments.model, apply(spectra), spectra, arguments.seed)
+            found[name] = label(arguments.model, apply(spectra), spectra, arguments.seed)
     report(spectra, found)
 
 
