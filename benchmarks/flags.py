@@ -57,11 +57,11 @@ def train(spec: TrainSpec, data: TrainingData) -> Model:
     return load(artifact)
 
 
-def count(model: Model, unseen: TrainingData) -> dict[str, Predictions]:
+def count(model: Model, unseen: TrainingData, n_spoilt: int = SPOILT) -> dict[str, Predictions]:
     """Predictions for the spectra of each kind; the first kind is the good ones."""
     found = model.predict(unseen.flux, unseen.ivar, unseen.continuum)
     good = np.flatnonzero(found.flags & QUALITY == 0)
-    few = good[:SPOILT]
+    few = good[:n_spoilt]
     spoilt = (unseen.flux[few], unseen.ivar[few], unseen.continuum[few])
     kinds = {
         name: model.predict(*planes) for name, planes in odd_spectra(KIT, spoilt, RECIPE).items()
@@ -86,7 +86,7 @@ def report(kinds: dict[str, Predictions]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("presets", nargs="*", default=["cannon", "default"])
-    parser.add_argument("--stars", type=int, default=600, help="that the models are trained on")
+    parser.add_argument("--stars", type=int, default=400, help="that the models are trained on")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0, help="of the stars, folds and networks")
     arguments = parser.parse_args()

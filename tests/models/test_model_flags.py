@@ -35,7 +35,7 @@ def test_odd_spectra_are_flagged_and_good_ones_are_not(preset, halves, monkeypat
     monkeypatch.setattr(default, "UPDATES_PER_CHUNK", 10_000)
     seen, unseen = halves
     spec = TrainSpec(preset, seen.names, RECIPE.name, folds=5, **QUICK[preset])
-    kinds = benchmark.count(benchmark.train(spec, seen), unseen)
+    kinds = benchmark.count(benchmark.train(spec, seen), unseen, 40)
     benchmark.report(kinds)
     flagged = {name: float(np.mean(found.flags != 0)) for name, found in kinds.items()}
     assert flagged.pop("good stars, unseen") <= 0.05
