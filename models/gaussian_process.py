@@ -34,7 +34,7 @@ BOUND = 5.0  # on how far they move
 MAX_PULL = 5.0
 MAX_CENTRES = 1500
 JITTER = 1e-8
-BLOCK = 1024  # spectra whose covariances with the centres are held at once
+BLOCK = 256  # spectra whose covariances with the centres are held at once, in the cache
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -120,17 +120,15 @@ def mean(process: Arrays, scores: FloatArray) -> FloatArray:
     scores : ndarray, shape (n, c) [standard deviation of the first score]
     """
     unit = np.sqrt(2.0) * np.exp(process["parameters"][0])
-    centres = process["centres"] / unit
-    norm = np.sum(centres**2, axis=1)
+    x, centres = scores / unit, process["centres"] / unit
+    # 1 + |x - c|^2 as one matrix product, since this is all the time that predicting takes.
+    ones = (np.ones((len(x), 1)), np.ones((len(centres), 1)))
+    left = np.hstack([x, np.sum(x**2, axis=1, keepdims=True), ones[0]])
+    right = np.hstack([-2.0 * centres, ones[1], 1.0 + np.sum(centres**2, axis=1, keepdims=True)]).T
     values = scores @ process["slope"]
-    for start in range(0, scores.shape[0], BLOCK):
+    for start in range(0, len(x), BLOCK):
         part = slice(start, start + BLOCK)
-        x = scores[part] / unit
-        # In place: this is all the time that predicting takes.
-        similarity = x @ (-2.0 * centres.T)
-        similarity += norm
-        similarity += 1.0 + np.sum(x**2, axis=1, keepdims=True)
-        np.maximum(similarity, 1.0, out=similarity)
+        similarity = left[part] @ right
         np.reciprocal(similarity, out=similarity)
         values[part] += similarity @ process["weights"]
     return values
