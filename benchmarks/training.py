@@ -1,16 +1,26 @@
-"""Train the notebook's forward network in ten folds: ours and one compiled step per batch.
+"""Train the notebook's forward network in ten folds: ours and others.
 
-Both get the same starting weights and the same batches, and must end with the same weights; then
-each is timed as the best of several runs after a first one that does not count.
+One compiled step per batch, in plain JAX, gets the same starting weights and the same batches and
+must end with the same weights. Keras (on JAX and on TensorFlow) and PyTorch, where installed, draw
+their own and must end with the same loss to a few per cent. Each is timed as the best of several
+runs in turn, after a first one that does not count.
 
 Usage: python -m benchmarks.training [N_EPOCHS]
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import IO
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +29,21 @@ import numpy as np
 from benchmarks.baselines import step_per_batch
 from benchmarks.common import print_ratios
 from models import train
-from models.crossval import assign_folds, fold_splits
+from models.crossval import Split, assign_folds, fold_splits
 from models.losses import Tables
 from models.networks import Architecture
 from models.optimisers import Optimiser
 
 N_SPECTRA, N_PIXELS, N_FOLDS, BATCH = 393, 3577, 10, 16
 RUNS = 5
+OURS = "crosslabel, one program"
+BASELINES = Path(__file__).parent / "baselines"
+RIVALS = (  # name, script, backend
+    ("Keras on JAX", "keras_fit.py", "jax"),
+    ("Keras on TensorFlow", "keras_fit.py", "tensorflow"),
+    ("PyTorch, folds by bmm", "torch_bmm.py", "none"),
+)
+LOSS_TOLERANCE = 0.08
 
 
 def random_rows() -> Tables:
@@ -85,6 +103,9 @@ def main() -> None:
     def ours() -> train.Carry:
         return train.train(task, start, tables, rows, keys, 0, n_epochs)[0]
 
+    def losses() -> np.ndarray:
+        return train.train(task, start, tables, rows, keys, 0, n_epochs)[1]
+
     def plain() -> list:
         return step_per_batch.train_folds(each, tables.inputs[0], tables.targets[0], batches)[0]
 
@@ -104,8 +125,50 @@ def main() -> None:
         f"{N_FOLDS} folds, {n_epochs} epochs, {steps:,} steps of {BATCH}: weights moved by up to "
         f"{moved:.1e} and differ by up to {worst:.1e}"
     )
-    seconds = best_times({"crosslabel, one program": ours, "JAX, one step per batch": plain})
-    print_ratios(seconds, "crosslabel, one program")
+    ways: dict[str, Callable[[], object]] = {OURS: ours, "JAX, one step per batch": plain}
+    with ExitStack() as stack:
+        ways |= rivals(stack, tables, splits, n_epochs, float(losses()[:, -1].mean()))
+        print_ratios(best_times(ways), OURS)
+
+
+def rivals(
+    stack: ExitStack, tables: Tables, splits: tuple[Split, ...], n_epochs: int, loss: float
+) -> dict[str, Callable[[], object]]:
+    """Start and warm up those that are installed, each in a process of its own."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    rows = {f"rows-{i}": split.train for i, split in enumerate(splits)}
+    x, y = (np.asarray(a[0]) for a in (tables.inputs, tables.targets))
+    np.savez(folder / "folds.npz", x=x, y=y, folds=len(splits), **rows)
+    ways: dict[str, Callable[[], object]] = {}
+    for name, script, backend in RIVALS:
+        command = [sys.executable, str(BASELINES / script), str(folder / "folds.npz")]
+        complaints = stack.enter_context((folder / f"{backend}.txt").open("w+"))
+        process = stack.enter_context(
+            subprocess.Popen(
+                [*command, str(n_epochs)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True,
+                env={**os.environ, "KERAS_BACKEND": backend},
+            )
+        )  # fmt: skip
+        stack.callback(process.terminate)
+        if process.stdout is None or process.stdin is None:
+            continue
+        if process.stdout.readline().strip() != "ready":
+            complaints.seek(0)
+            reason = complaints.read().strip().splitlines()[-1:]
+            print(f"skipped: {name} ({' '.join(reason)})")
+            continue
+        ways[name] = partial(ask, name, process.stdin, process.stdout, loss)
+    return ways
+
+
+def ask(name: str, question: IO[str], answer: IO[str], loss: float) -> None:
+    """Let a rival run once; stop if it ends with another loss."""
+    question.write("run\n")
+    question.flush()
+    _, _, found = json.loads(answer.readline())
+    if not abs(found / loss - 1.0) < LOSS_TOLERANCE:
+        sys.exit(f"{name} ends with the loss {found:.4f}, not {loss:.4f}")
 
 
 if __name__ == "__main__":

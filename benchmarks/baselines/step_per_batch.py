@@ -11,7 +11,8 @@ import jax.numpy as jnp
 def predict(params, x):
     """32 linear units, 32 ReLU units, linear output."""
     hidden = x @ params["first"]["kernel"] + params["first"]["bias"]
-    hidden = jax.nn.relu(hidden @ params["hidden"]["kernel"] + params["hidden"]["bias"])
+    (layer,) = params["hidden"].values()
+    hidden = jax.nn.relu(hidden @ layer["kernel"] + layer["bias"])
     return hidden @ params["out"]["kernel"] + params["out"]["bias"]
 
 
