@@ -106,11 +106,13 @@ def _scores(
     conn: sa.Connection, params: TrainParams, rows: TrainingRows, data: TrainingData
 ) -> dict[str, Any]:
     """How the out-of-fold labels compare with the known ones, for all, giants and dwarfs."""
-    columns = [name for label in data.names for name in (label, error_of(label))]
+    columns = [f"s.{name}" for label in data.names for name in (label, error_of(label))]
+    columns += [f"d.half_width95[{j + 1}]" for j in range(len(data.names))]
     found = conn.execute(
         sa.text(
-            f"SELECT s.source_id, s.flags, {', '.join(f's.{c}' for c in columns)} "
+            f"SELECT s.source_id, s.flags, {', '.join(columns)} "
             "FROM stellar_label s JOIN label_set l USING (label_set_id) "
+            "LEFT JOIN prediction_detail d USING (label_set_id, source_id) "
             "WHERE l.name = :name AND l.status = 'building' ORDER BY s.source_id"
         ),
         {"name": params.out_of_fold_set},
@@ -118,14 +120,16 @@ def _scores(
     place = np.searchsorted([row.source_id for row in found], rows.source_id)
     numbers = np.array([row[2:] for row in found], float)[place]
     flags = np.array([row.flags for row in found], np.int64)[place]
-    delta, error = numbers[:, ::2] - data.labels, numbers[:, 1::2]
+    k = len(data.names)
+    delta, error = numbers[:, : 2 * k : 2] - data.labels, numbers[:, 1 : 2 * k : 2]
+    half_width = numbers[:, 2 * k :]
     groups = {"all": np.ones(len(delta), dtype=bool)}
     if "logg" in data.names:
         giant = data.labels[:, data.names.index("logg")] < GIANT_LOGG
         groups |= {"giants": giant, "dwarfs": ~giant}
     scores = {
         label: {
-            group: _score(delta[chosen, j], error[chosen, j], data.label_errors[chosen, j])
+            group: _score(*(a[chosen, j] for a in (delta, error, half_width, data.label_errors)))
             for group, chosen in groups.items()
             if np.isfinite(delta[chosen, j]).sum() >= MIN_GROUP or group == "all"
         }
@@ -136,15 +140,19 @@ def _scores(
     return {"scores": scores, "flagged": {"any": int((flags != 0).sum()), **flagged}}
 
 
-def _score(delta: FloatArray, error: FloatArray, label_error: FloatArray) -> dict[str, Any]:
+def _score(
+    delta: FloatArray, error: FloatArray, half_width: FloatArray, label_error: FloatArray
+) -> dict[str, Any]:
     """Scores of some differences; None where unknown."""
     score = metrics.score(delta)
     known = np.isfinite(error)
     pulls = metrics.pull(delta[known], error[known], label_error[known])
+    wide = metrics.WIDTH_95 * label_error[known]
+    wide_pulls = metrics.pull(delta[known], half_width[known], wide)
     told = {
         "n": score.n, "bias": score.bias, "sigma_mad": score.sigma_mad, "mae": score.mae,
         "outliers": score.outliers, "coverage68": metrics.coverage(pulls),
-        "coverage95": metrics.coverage(pulls, 1.96),
+        "coverage95": metrics.coverage(wide_pulls),
         "median_error": float(np.median(error[known])) if known.any() else math.nan,
     }  # fmt: skip
     return {name: x if math.isfinite(x) else None for name, x in told.items()}

@@ -248,7 +248,7 @@ bin_low | | stat.value;stat.min | Lower edge of the bin, inclusive; NULL: none
 bin_high | | stat.value;stat.max | Upper edge of the bin, exclusive; NULL: none
 n_sigma | | meta.number | Number of spectra whose label in the compared set has an error
 coverage68 | | stat.value;arith.ratio | Fraction within the combined error; 0.683 if errors are right
-coverage95 | | stat.value;arith.ratio | Fraction within 1.96 combined errors; 0.95 if they are right
+coverage95 | | stat.value;arith.ratio | Fraction within the interval of 95%; 0.95 if errors are right
 raw_coverage68 | | stat.value;arith.ratio | coverage68 with the errors before calibration
 raw_coverage95 | | stat.value;arith.ratio | coverage95 with the errors before calibration
 n_pairs | | meta.number | Number of pairs of spectra of one star

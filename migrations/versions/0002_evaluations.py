@@ -46,7 +46,7 @@ WHERE s.bin_by = 'all' AND s.population = 'all'""",
     r"""COMMENT ON COLUMN evaluation_summary."outlier_fraction" IS 'Fraction farther than 3 sigma_mad from the bias (stat.value;arith.ratio)'""",
     r"""COMMENT ON COLUMN evaluation_summary."slope" IS 'Slope of compared on reference values, outliers clipped (stat.fit.param)'""",
     r"""COMMENT ON COLUMN evaluation_summary."coverage68" IS 'Fraction within the combined error; 0.683 if errors are right (stat.value;arith.ratio)'""",
-    r"""COMMENT ON COLUMN evaluation_summary."coverage95" IS 'Fraction within 1.96 combined errors; 0.95 if they are right (stat.value;arith.ratio)'""",
+    r"""COMMENT ON COLUMN evaluation_summary."coverage95" IS 'Fraction within the interval of 95%; 0.95 if errors are right (stat.value;arith.ratio)'""",
     r"""COMMENT ON COLUMN evaluation_summary."evaluation_id" IS 'Surrogate key of an evaluation (meta.id)'""",
     r"""COMMENT ON COLUMN evaluation_summary."created_at" IS 'When it was made (UTC) (time.creation)'""",
 )
@@ -564,7 +564,7 @@ def upgrade() -> None:
             "coverage95",
             sa.Float(precision=53),
             nullable=True,
-            comment="Fraction within 1.96 combined errors; 0.95 if they are right (stat.value;arith.ratio)",
+            comment="Fraction within the interval of 95%; 0.95 if errors are right (stat.value;arith.ratio)",
         ),
         sa.Column(
             "raw_coverage68",
