@@ -150,8 +150,8 @@ def counts_as_text(counts: dict[str, Any], order: tuple[str, ...]) -> str:
     lines.insert(-1, f"  {counts['expected_chance_pairs']:g} pairs expected by chance alone")
     by_instrument = counts.get("instruments", {})  # samples of before do not have it
     if by_instrument:
-        order = sorted(by_instrument, key=lambda name: (-by_instrument[name], name))
-        words = ", ".join(f"{by_instrument[name]:,} {name}" for name in order)
+        most_first = sorted(by_instrument, key=lambda name: (-by_instrument[name], name))
+        words = ", ".join(f"{by_instrument[name]:,} {name}" for name in most_first)
         lines.insert(-1, f"  accepted spectra by instrument: {words}")
     names, sets = counts["labels"], counts["differences"]
     if names["compared"] is None:
