@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from catalog.errors import UsageError
 from catalog.store.samples import sample_id_of
 from catalog.store.spectra import SpectrumMatrix, read_spectra
-from jobs.model_rows import TrainedModel, find_model, read_artifact, training_sources
+from jobs.model_files import open_model
+from jobs.model_rows import TrainedModel, find_model, training_sources
 from jobs.normalized_rows import find_recipe, normalize_command, normalized_keys
 from models.contamination import interstellar_sodium, telluric_bands
 from models.continuum import Normalized, Recipe, normalize
-from models.predict import Model, load
+from models.predict import Model
 from models.resample import grid_wavelength
 from models.sensitivity import (
     Share,
@@ -128,11 +129,12 @@ def explain_model(
     Raises
     ------
     UsageError
-        If there is no such model or sample, or no spectrum that the model could label.
+        If there is no such model or sample, no spectrum that the model could label, or another
+        version wrote it.
     """
     trained = find_model(conn, name)
     recipe = find_recipe(trained.recipe)
-    model = load(read_artifact(conn, trained.model_id))
+    model = open_model(conn, trained)
     keys = normalized_keys(conn, recipe, sample_id_of(conn, sample))
     if sample is None:
         member = set(training_sources(conn, trained.model_id))

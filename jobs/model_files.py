@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 from catalog.errors import BadInputError, UsageError
 from catalog.files.export import replace_files
 from catalog.store.bulk import upsert_arrays
+from catalog.store.columns import LABELS
 from catalog.store.db import Database, advisory_lock
 from catalog.store.schema import label_set, model, star, training_member
 from jobs.engine.runner import lock_name
@@ -81,7 +83,7 @@ def import_model(db: Database, path: Path, name: str | None = None) -> Imported:
     """
     data = _read(path)
     found = _open(path, data)
-    facts = found.manifest.get("model", {})
+    facts = found.manifest.get("model") or {}
     name = name or facts.get("name")
     if not name:
         raise UsageError(f"{path} does not say what the model is called", "Give it a --name")
@@ -118,19 +120,22 @@ def _open(path: Path, data: bytes) -> Model:
         found = load(data)
         flat = np.ones((1, found.n_pixels), np.float32)
         found.predict(flat, flat, flat)  # whether all is there that a prediction needs
-    except KeyError as exc:
-        raise BadInputError(
-            "BAD_MODEL", f"{path}: the model lacks {exc}: another version of crosslabel wrote it",
-            "Use that version, or train again",
-        ) from exc  # fmt: skip
+        recipe = RECIPES.get(found.spec.recipe)
+        version = found.manifest["recipe"]["version"]
+        _check_facts(found)
     except ValueError as exc:
         raise BadInputError(
             "BAD_MODEL", f"{path}: {str(exc).rstrip('.')}",
             "Export the model again: crosslabel models export",
         ) from exc  # fmt: skip
-    recipe = RECIPES.get(found.spec.recipe)
-    version = found.manifest.get("recipe", {}).get("version")
-    if recipe is None or recipe.version != version:
+    except (AttributeError, LookupError, TypeError) as exc:  # whole, but of another shape
+        what = f"lacks {exc}" if isinstance(exc, KeyError) else f"is of another shape ({exc})"
+        raise BadInputError(
+            "BAD_MODEL", f"{path}: the model {what}: another version of crosslabel wrote it",
+            "Use that version, or train again",
+        ) from exc  # fmt: skip
+    grid = (found.first_index, found.n_pixels)
+    if recipe is None or (recipe.version, recipe.first_index, recipe.n_pixels) != (version, *grid):
         raise BadInputError(
             "BAD_MODEL",
             f"{path}: the model needs version {version} of the recipe {found.spec.recipe}, and "
@@ -140,14 +145,30 @@ def _open(path: Path, data: bytes) -> Model:
     return found
 
 
+def _check_facts(found: Model) -> None:
+    """Refuse what `_insert` and `link_training_spectra` could not enter."""
+    facts = [found.manifest.get(n) or {} for n in ("model", "label_set", "metrics", "versions")]
+    facts.append(facts[0].get("params") or {})
+    if not all(isinstance(each, dict) for each in facts):
+        raise TypeError("a part of its manifest is no table")
+    if "\\u0000" in json.dumps(facts, allow_nan=False):
+        raise ValueError("The manifest holds characters that no text has.")
+    members = {name: a for name, a in found.arrays.items() if name.startswith(MEMBERS)}
+    kinds = {a.dtype.kind for name, a in members.items() if name != MEMBERS + "fold"}
+    if len({a.shape for a in members.values()}) > 1 or kinds - {"S"}:
+        raise ValueError("The lists of its training spectra are not equally long lists of names.")
+    if unknown := set(found.spec.labels) - set(LABELS):  # they become columns
+        raise ValueError(f"The catalog has no label {', '.join(sorted(unknown))}.")
+
+
 def _insert(
     conn: sa.Connection, name: str, found: Model, data: bytes, sha256: str
 ) -> tuple[int, int]:
     """Enter the model as the next edition of its name; its id and edition."""
     manifest, spec = found.manifest, found.spec
-    facts, target = manifest.get("model", {}), manifest.get("label_set", {})
+    facts, target = manifest.get("model") or {}, manifest.get("label_set") or {}
     last = conn.scalar(sa.select(sa.func.max(model.c.edition)).where(model.c.name == name))
-    params = facts.get("params", {}) | {"simulated": bool(target.get("simulated"))}
+    params = (facts.get("params") or {}) | {"simulated": bool(target.get("simulated"))}
     values = {
         "name": name, "edition": (last or 0) + 1, "status": "complete", "preset": spec.preset,
         "params": params, "params_hash": sha256, "seed": spec.seed, "labels": list(spec.labels),
@@ -170,11 +191,27 @@ def _label_set(conn: sa.Connection, target: dict[str, Any]) -> int | None:
     return conn.scalar(query.order_by(label_set.c.edition.desc()).limit(1))
 
 
+def open_model(conn: sa.Connection, trained: TrainedModel) -> Model:
+    """Read a model of this catalog, to use it.
+
+    Raises
+    ------
+    UsageError
+        If another version of crosslabel wrote it, and this one cannot read it.
+    """
+    try:
+        return load(read_artifact(conn, trained.model_id))
+    except ValueError as exc:
+        raise UsageError(
+            f"the model {trained.full_name} cannot be used: {str(exc).rstrip('.')}",
+            "What it has labelled stays as it is",
+        ) from exc
+
+
 def link_spectra_of_imported(conn: sa.Connection, trained: TrainedModel) -> None:
     """Record the training spectra of an imported model again: some may have come since."""
     if trained.run_id is None:
-        found = load(read_artifact(conn, trained.model_id))
-        link_training_spectra(conn, trained.model_id, found.arrays)
+        link_training_spectra(conn, trained.model_id, open_model(conn, trained).arrays)
 
 
 def link_training_spectra(conn: sa.Connection, model_id: int, arrays: dict[str, np.ndarray]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -31,7 +31,6 @@ from jobs.model_rows import (
     TrainedModel,
     find_model,
     is_simulated_model,
-    read_artifact,
     training_sources,
 )
 from jobs.names import check_label_set_name, check_name
@@ -47,9 +46,6 @@ from jobs.normalized_rows import (
 from jobs.prediction_rows import write_predictions
 from models.continuum import Recipe
 from models.records import Predictions
-
-if TYPE_CHECKING:
-    from models.predict import Model
 
 KIND = "predict"
 SPECTRA_PER_CHUNK = 2000
@@ -104,10 +100,10 @@ def predict_job(params: PredictParams, db: Database) -> Job:
     Raises
     ------
     UsageError
-        If there is no such model or sample, the name is taken by labels of another kind, or no
-        spectrum is normalized as the model needs it.
+        If there is no such model or sample, another version wrote the model, the name is taken by
+        labels of another kind, or no spectrum is normalized as the model needs it.
     """
-    from jobs.model_files import link_spectra_of_imported
+    from jobs.model_files import link_spectra_of_imported, open_model
     from models import flags, predict  # JAX loads when a prediction needs it
 
     check_name(params.name, "label set")
@@ -115,12 +111,12 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         check_label_set_name(conn, params.name, "prediction")
         trained = find_model(conn, params.model)
         _check_recipe(trained)
+        model = open_model(conn, trained)
         if not params.inputs:
             inputs = _digest(trained, _spectra(conn, trained, params.sample))
             params = dataclasses.replace(params, model=trained.full_name, inputs=inputs)
     labels = tuple(trained.labels)
     expected: dict[int, SpectrumKey] = {}  # what the run is about, read once per process
-    loaded: list[Model] = []
 
     def read_expected(conn: sa.Connection) -> dict[int, SpectrumKey]:
         if not expected:
@@ -156,17 +152,15 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         sample_id = sample_id_of(conn, params.sample)
         if wanted != normalized_keys(conn, _check_recipe(trained), sample_id, (first, last)):
             raise ChunkFailed(*_CHANGED)
-        if not loaded:
-            loaded.append(predict.load(read_artifact(conn, trained.model_id)))
         spectra = read_normalized(
             conn, trained.recipe, trained.recipe_version, [k.source_id for k in wanted],
-            loaded[0].n_pixels,
+            model.n_pixels,
         )  # fmt: skip
-        found = loaded[0].predict(spectra.flux, spectra.ivar, spectra.continuum)
+        found = model.predict(spectra.flux, spectra.ivar, spectra.continuum)
         trained_on = np.isin(spectra.source_id, training_sources(conn, trained.model_id))
         bits = flags.mark_trained_on(found.flags, trained_on)
         instrument = np.array([k.instrument for k in wanted])
-        known = loaded[0].manifest.get("instruments", ())
+        known = model.manifest.get("instruments", ())
         bits = flags.mark_other_instrument(bits, instrument, known)
         return Batch(spectra.source_id, dataclasses.replace(found, flags=bits))
 

@@ -55,7 +55,7 @@ def remove_model(db: Database, name: str, *, with_labels: bool = False) -> tuple
         if (unfinished := conn.scalars(building).first()) is not None:
             raise UsageError(
                 f"the label set {unfinished} is being made by {name}",
-                "See crosslabel status; finish that run with: crosslabel resume",
+                "Finish that run: crosslabel resume; or let another model predict under that name",
             )
         if made and not with_labels:
             names = ", ".join(f"{row.name}@{row.edition}" for row in made)

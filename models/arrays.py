@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
+
+# What np.load and zipfile raise for bytes that are damaged, or made to look like an archive.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, EOFError, OSError, LookupError, ValueError,
+    TypeError, RuntimeError, MemoryError,
+)  # fmt: skip
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -31,8 +39,11 @@ def unpack(data: bytes) -> Arrays:
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, ValueError) as error:
+            arrays = {name: archive[name] for name in archive.files}
+        if other := [name for name, a in arrays.items() if not isinstance(a, np.ndarray)]:
+            raise ValueError(f"{other[0]} is no array")
+        return arrays
+    except DAMAGED as error:
         raise ValueError(f"These bytes are not an archive of plain arrays: {error}.") from error
 
 

@@ -55,8 +55,11 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Arrays]:
         raise ValueError(f"These bytes are not a model, or they are damaged: {error}") from error
     if _digest(members) != expected:
         raise ValueError("The model is damaged: its checksum does not fit. Load it again.")
-    manifest = json.loads(text)
-    version = manifest.get("format_version")
+    try:
+        manifest = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("The manifest of the model is no JSON that it would hold.") from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise ValueError(
             f"The model has format version {version}; this program reads {FORMAT_VERSION}. "

@@ -90,6 +90,7 @@ class TrainSpec:
             (self.rounds in (1, 2), f"there are 1 or 2 normalization rounds, not {self.rounds}"),
             (0.0 <= self.validation < 1.0, f"validation fraction {self.validation} not in [0, 1)"),
             (self.members >= 1 and self.components >= 1, "members and components start at 1"),
+            (self.seed >= 0, f"the seed is a whole number from 0, not {self.seed}"),
             (
                 all(e is None or e >= 1 for e in (self.epochs, self.reverse_epochs)),
                 "there must be at least 1 epoch",

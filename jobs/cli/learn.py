@@ -48,7 +48,7 @@ def train(
     reverse_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the reverse network.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=2, help="Rounds of normalization of seed-2018; 2 if not given.")] = None,
     validation: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction held out in a run that records loss curves.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the preset, such as batch=32; may be given several times. An unknown name lists them all.")] = None,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip

@@ -159,8 +159,8 @@ def explain(
 
 def _load(conn: sa.Connection, name: str) -> tuple[TrainedModel, Model]:
     """A model of the catalog, read from its artifact."""
-    from jobs.model_rows import find_model, read_artifact
-    from models.predict import load
+    from jobs.model_files import open_model
+    from jobs.model_rows import find_model
 
     trained = find_model(conn, name)
-    return trained, load(read_artifact(conn, trained.model_id))
+    return trained, open_model(conn, trained)

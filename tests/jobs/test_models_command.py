@@ -133,6 +133,23 @@ def test_exported_model_predicts_the_same_in_another_catalog(trained, model_file
     assert line.sigma_mad == original.sigma_mad
 
 
+def test_models_of_another_version_are_named_and_hold_nothing_up(trained, monkeypatch):
+    monkeypatch.setattr(artifact, "FORMAT_VERSION", 99)
+    message = "small@1 cannot be used: .* format version"
+    for use in (
+        lambda: predict(trained, "small"),
+        lambda: explain_model(trained.engine.connect(), "small"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            use()
+    assert rows(trained, "SELECT 1 FROM job_run WHERE kind = 'predict'") == []
+    result = CliRunner().invoke(
+        app,
+        ["--database-url", trained.engine.url.render_as_string(False), "models", "card", "small"],
+    )
+    assert isinstance(result.exception, UsageError)
+
+
 def test_imported_model_knows_its_training_spectra_when_they_come_later(db, model_file, survey):
     assert import_model(db, model_file).known_spectra == 0
     with survey.begin() as conn:
@@ -196,6 +213,17 @@ def test_damaged_and_foreign_files_are_refused(db, model_file, tmp_path):
         "a part is missing": (
             artifact.to_bytes(newer, {n: a for n, a in arrays.items() if n != "center"}),
             "lacks 'center': another version",
+        ),
+        "no table": (artifact.annotate(whole, {"model": [1]}), "another shape"),
+        "no column": (
+            artifact.to_bytes(
+                newer | {"spec": newer["spec"] | {"labels": ["x", "y", "z"]}}, arrays
+            ),
+            "catalog has no label x, y, z",
+        ),
+        "uneven": (
+            artifact.annotate(whole, {}, {"training/fold": np.zeros(2, np.int32)}),
+            "not equally long",
         ),
         "other recipe": (artifact.annotate(whole, {"recipe": recipe}), "version 99 of the recipe"),
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +188,25 @@ def test_damaged_and_unknown_artifacts_are_refused():
     members["a"] = members["a"] + 1
     with pytest.raises(ValueError, match="checksum"):
         artifact.from_bytes(arrays.pack(members))
+
+
+def test_archives_that_others_made_raise_nothing_else():
+    random = np.random.default_rng(0)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, manifest=np.arange(300), sha256=np.zeros(32, np.uint8))
+    for _ in range(300):
+        harmed = bytearray(packed.getvalue())
+        harmed[random.integers(len(harmed))] ^= random.integers(1, 256)
+        with pytest.raises(ValueError, match=r"not a model|checksum"):
+            artifact.from_bytes(bytes(harmed))
+    head = b"\x93NUMPY\x01\x00\x76\x00"
+    shape = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,)}"
+    for member in (head + shape.ljust(117) + b"\n", head + b"(" * 117 + b"\n", b"no array"):
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as stream:
+            stream.writestr("manifest.npy", member)
+        with pytest.raises(ValueError, match="not a model"):
+            artifact.from_bytes(archive.getvalue())
 
 
 def test_an_unknown_format_version_is_refused(monkeypatch):
