@@ -113,13 +113,17 @@ def ordered_query(
 def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
     """Write files as ``<name>.part`` beside their places and put them there when all is written.
 
-    Whatever fails before that leaves what was there.
+    Whatever fails before that leaves what was there. Links are followed and stay links.
 
     Raises
     ------
     UsageError
-        If the folder does not exist or a file cannot be written.
+        If the folder does not exist, a file cannot be written, or a device or folder has the name.
     """
+    for path in paths:
+        if path.exists() and not path.is_file():  # a rename would take the place of a device
+            raise UsageError(f"{path} is there and no regular file", "Write to another name")
+    paths = tuple(path.resolve() for path in paths)
     parts = [path.with_name(path.name + ".part") for path in paths]
     streams: list[BinaryIO] = []
     try:
