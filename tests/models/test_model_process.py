@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pytest
 from simulated import DEFAULT, run_all, simulate
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, RationalQuadratic
 
 from models import arrays, ensemble, gaussian_process, trainer
 from models.arrays import pack, select, unpack
@@ -72,6 +74,21 @@ def test_the_likelihood_is_that_of_a_gaussian():
         full = covariance(scores, scores, np.exp(at[0]), a, b) + np.diag(n**2 + s**2 * level)
         expected += 0.5 * y @ np.linalg.solve(full, y) + 0.5 * np.linalg.slogdet(full)[1]
     assert value == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_mean_is_that_of_scikit_learn():
+    scores, truth, scatter = scores_and_labels(80)
+    labels = truth + scatter
+    process = fit(scores, labels)
+    length, columns = np.exp(process["parameters"][0]), np.exp(process["parameters"][1:])
+    new = scores_and_labels(20, seed=1)[0]
+    for j, (a, b, n, s) in enumerate(columns.reshape(2, 4)):
+        kernel = ConstantKernel(a**2) * DotProduct(1e-6) + ConstantKernel(b**2) * RationalQuadratic(
+            length, alpha=1.0
+        )
+        theirs = GaussianProcessRegressor(kernel, alpha=n**2 + s**2, optimizer=None)
+        expected = theirs.fit(scores, labels[:, j]).predict(new)
+        np.testing.assert_allclose(gaussian_process.mean(process, new)[:, j], expected, atol=1e-4)
 
 
 def test_left_out_pulls_are_those_of_a_process_without_the_row():
