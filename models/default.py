@@ -25,6 +25,7 @@ from models.projection import Projection, fit_projection
 from models.records import TrainingData, TrainSpec
 from models.scaling import LabelScaler
 from models.schedule import Chunk, Stage
+from models.threads import one_blas_thread
 
 STEPS = 3_000  # nominal updates per network
 WEIGHT_DECAY = 1e-2
@@ -159,14 +160,15 @@ def _fit_process(
     rows = splits[i].train
     own = {name: state[name][i : i + 1] for name in ("scores", "noise")}
     tables = _tables(spec, data, splits[i : i + 1], own)
-    process = gaussian_process.fit(
-        scores=tables.inputs[0, rows].astype(np.float64),
-        score_noise=tables.noise[0, rows].astype(np.float64),
-        labels=tables.targets[0, rows].astype(np.float64),
-        label_errors=tables.errors[0, rows].astype(np.float64),
-        known=tables.weights[0, rows] > 0.0,
-        seed=spec.seed,
-    )
+    with one_blas_thread():
+        process = gaussian_process.fit(
+            scores=tables.inputs[0, rows].astype(np.float64),
+            score_noise=tables.noise[0, rows].astype(np.float64),
+            labels=tables.targets[0, rows].astype(np.float64),
+            label_errors=tables.errors[0, rows].astype(np.float64),
+            known=tables.weights[0, rows] > 0.0,
+            seed=spec.seed,
+        )
     return {**state, **ar.add_prefix(f"process/{i}", process)}
 
 

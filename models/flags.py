@@ -188,13 +188,15 @@ def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int
         Signal-to-noise ratio per pixel.
     """
     good = ivar > 0.0
-    middle = good.shape[1] // 2
-    arms = np.minimum(good[:, :middle].mean(axis=1), good[:, middle:].mean(axis=1))
+    n, middle = good.shape[1], good.shape[1] // 2
+    halves = (good[:, :middle], good[:, middle:])
+    left, right = (np.count_nonzero(half, axis=1) for half in halves)
+    arms = np.minimum(left / max(middle, 1), right / max(n - middle, 1))
     hits = {
         "LOW_SNR": snr < MIN_SNR,
-        "MASKED": good.mean(axis=1) < MIN_GOOD,
+        "MASKED": (left + right) / max(n, 1) < MIN_GOOD,
         "MISSING_ARM": arms < ARM_FRACTION,
-        "NO_INFORMATION": ~good.any(axis=1),
+        "NO_INFORMATION": left + right == 0,
     }
     return np.bitwise_or.reduce([np.where(hit, BIT[name], 0) for name, hit in hits.items()])
 

@@ -7,7 +7,7 @@ dictionary of arrays. So compiled functions take the first as a constant and the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import jax
@@ -112,6 +112,7 @@ def initialise(arch: Architecture, key: jax.Array) -> Params:
     return nnx.to_pure_dict(nnx.split(_build(arch, nnx.Rngs(params=key)))[1])
 
 
+@cache
 def template(arch: Architecture) -> Params:
     """Shapes and types of the parameters, without any numbers."""
     return jax.eval_shape(lambda: initialise(arch, jax.random.key(0)))

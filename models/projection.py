@@ -232,7 +232,9 @@ def clip_deviation(flux: Float, mean: Float, weight: NDArray[Any]) -> Float:
 
 
 def _pad_rows(rows: Float) -> Float:
-    """Rows of zeros up to a whole block: one compiled shape."""
+    """Rows of zeros up to a whole block: one compiled shape. A whole block is not copied."""
+    if rows.shape[0] == BLOCK:
+        return np.ascontiguousarray(rows, np.float32)
     padded = np.zeros((BLOCK, rows.shape[1]), np.float32)
     padded[: rows.shape[0]] = rows
     return padded

@@ -30,6 +30,7 @@ from models.records import (
     TrainSpec,
 )
 from models.schedule import Chunk, cut, keep_epoch
+from models.threads import one_blas_thread
 from models.uncertainty import Evidence
 
 __all__ = ["HistoryRow", "Predictions", "Step", "TrainSpec", "TrainingData", "plan", "run_chunk"]
@@ -113,7 +114,8 @@ def run_chunk(
         if chunk.phase != "validation":
             models = _models(spec, data, splits, own, versions or {})
             if chunk.phase == "folds":
-                out_of_fold, carried = _out_of_fold(data, splits, models)
+                with one_blas_thread():
+                    out_of_fold, carried = _out_of_fold(data, splits, models)
                 step = dataclasses.replace(
                     step,
                     fold_of_row=fold_of_row,

@@ -65,7 +65,7 @@ def test_scores_are_those_of_the_formula(fit, spectra):
     ratio = found.noise[seen] / noise[seen]
     assert np.abs(np.median(ratio) - 1.0) < 0.01
     assert np.percentile(np.abs(ratio - 1.0), 99.0) < 0.1
-    np.testing.assert_allclose(found.chi2, chi2, rtol=1e-3)
+    np.testing.assert_allclose(found.chi2, chi2, rtol=5e-3)
 
 
 def test_a_blank_spectrum_is_the_mean_without_noise(fit, spectra):
