@@ -6,16 +6,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from catalog.errors import ConfigurationError
 
+ARCHIVE_URL = "https://data.sdss.org/sas"
+SKYSERVER_URL = "https://skyserver.sdss.org"
+
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the catalog lives.
+    """Where the catalog lives, and where the archive is.
 
     Attributes
     ----------
@@ -23,10 +27,14 @@ class Settings:
         Folder of the embedded server; unused when `database_url` is given.
     database_url : URL or None
         A PostgreSQL >= 15 server of the user's own. Never printed with its password.
+    archive_url, skyserver_url : str
+        The archive's files, or a mirror of them, and its query service.
     """
 
     home: Path
     database_url: URL | None = field(default=None)
+    archive_url: str = ARCHIVE_URL
+    skyserver_url: str = SKYSERVER_URL
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -68,7 +76,8 @@ def make_settings(
 ) -> Settings:
     """Options first, then ``CROSSLABEL_DATABASE_URL`` and ``CROSSLABEL_HOME``, then defaults.
 
-    An explicit ``home`` wins over a database URL of the environment.
+    An explicit ``home`` wins over a database URL of the environment. ``CROSSLABEL_ARCHIVE_URL`` and
+    ``CROSSLABEL_SKYSERVER_URL`` name a mirror.
     """
     text = database_url
     if text is None and home is None:
@@ -76,5 +85,19 @@ def make_settings(
     if home is None:
         home = Path(environ.get("CROSSLABEL_HOME") or default_home(environ))
     return Settings(
-        home=home.expanduser().absolute(), database_url=parse_url(text) if text else None
+        home=home.expanduser().absolute(),
+        database_url=parse_url(text) if text else None,
+        archive_url=_web_address(environ, "CROSSLABEL_ARCHIVE_URL", ARCHIVE_URL),
+        skyserver_url=_web_address(environ, "CROSSLABEL_SKYSERVER_URL", SKYSERVER_URL),
     )
+
+
+def _web_address(environ: Mapping[str, str], name: str, default: str) -> str:
+    """An address of the archive, without a slash at its end."""
+    text = environ.get(name) or default
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ConfigurationError(
+            f"{name} is no address of a web server", f"Such as {default}, without a user's name"
+        )
+    return text.rstrip("/")

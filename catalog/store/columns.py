@@ -124,6 +124,11 @@ release | | meta.version | Data release
 n_rows | | meta.number | Number of rows in the file
 item_key | | meta.id | Row number, key or file name of the refused item; empty for the whole file
 reason_code | | meta.code.error | Why it was refused; the codes are listed in docs/operations.md
+outcome | | meta.code.status | matched, none (the archive has nothing) or failed (see reason_code)
+url | | meta.ref.url | Address in the archive from which it came
+remote_version | | meta.version | What the archive calls this version: ETag or Last-Modified
+sha1 | | meta.checksum | SHA-1 that the archive publishes and the file was checked against
+fetched_at | | time.processing | When the archive was last asked (UTC)
 detail | | meta.note | The refusal in words
 attempts | | meta.number | How often it was tried
 crossmatch_id | | meta.id | Surrogate key of a crossmatch configuration

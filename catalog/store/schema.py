@@ -30,6 +30,7 @@ from catalog.store.evaluation_tables import (  # noqa: F401 - part of the one sc
     evaluation_score,
     learning_curve,
 )
+from catalog.store.fetch_tables import fetch_outcome, fetched_file  # noqa: F401 - the same
 from catalog.store.scan_tables import scan, scan_fold, scan_trial  # noqa: F401 - the same
 from catalog.store.table_parts import Double, Timestamp, col, key, metadata, now, opt, ref
 

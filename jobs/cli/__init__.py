@@ -15,6 +15,7 @@ import typer
 from catalog.errors import CrosslabelError
 from jobs.cli import (
     database,
+    fetch,
     ingest,
     learn,
     ledger,
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(database.app, name="db")
+app.add_typer(fetch.app, name="fetch")
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(ingest.sample_app, name="sample")
 app.add_typer(results.labels_app, name="labels")

@@ -1,0 +1,1 @@
+"""The archive on the network: where its files are, polite downloads, queries by position."""

@@ -1,0 +1,189 @@
+"""Polite HTTP: a pace, retries with back-off and jitter, Retry-After, no way to another host."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from catalog.errors import SourceUnavailableError
+
+#: Answers of a server that may do better in a moment.
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+#: Answers that are answers, also when they bring nothing.
+ANSWERS = (200, 206, 404, 410, 416)
+
+
+class UnreachableError(SourceUnavailableError):
+    """The archive did not answer one request, however often asked; others may fare better."""
+
+
+class RefusedError(SourceUnavailableError):
+    """The archive does not want these requests at all: asking on would make it worse."""
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How requests are made.
+
+    Attributes
+    ----------
+    interval_s : float
+        Least time between two requests [s].
+    attempts : int
+        How often one request is made at most.
+    backoff_s : float
+        Mean wait before the second attempt [s]; doubles with each.
+    longest_wait_s : float
+        A server that asks for a longer pause is left alone [s].
+    connect_s, read_s : float
+        Patience for a connection, and for the next bytes [s].
+    """
+
+    interval_s: float = 0.0
+    attempts: int = 5
+    backoff_s: float = 1.0
+    longest_wait_s: float = 300.0
+    connect_s: float = 10.0
+    read_s: float = 60.0
+
+
+class Pace:
+    """Requests of all threads, one after the other, none before its time."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s, self._next, self._lock = interval_s, 0.0, threading.Lock()
+
+    def wait(self) -> None:
+        """Sleep until the next request may go out."""
+        with self._lock:
+            at = max(self._next, time.monotonic())
+            self._next = at + self._interval_s
+        while (rest := at - time.monotonic()) > 0:
+            time.sleep(rest)
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody send anything for a while."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+class PoliteSession(requests.Session):
+    """A session whose every request keeps to `Manners`; threads may share it.
+
+    Parameters
+    ----------
+    manners : Manners
+        Pace, patience, retries.
+    program : str
+        How it names itself to the server.
+    """
+
+    def __init__(self, manners: Manners, program: str = "crosslabel") -> None:
+        super().__init__()
+        self.manners = manners
+        self.pace = Pace(manners.interval_s)
+        self.headers["User-Agent"] = program
+
+    def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """Make a request until the server gives an answer of `ANSWERS`.
+
+        Raises
+        ------
+        UnreachableError
+            After the last attempt, or where the server asks to wait for too long.
+        RefusedError
+            For 401 and 403, any other answer, and redirections to another host.
+        """
+        kwargs["timeout"] = (self.manners.connect_s, self.manners.read_s)
+        where = f"{urlsplit(str(url)).netloc}{urlsplit(str(url)).path}"
+
+        def ask() -> requests.Response:
+            return super(PoliteSession, self).request(method, url, *args, **kwargs)
+
+        for attempt in range(1, self.manners.attempts + 1):
+            self.pace.wait()
+            wait, problem = 0.0, ""
+            try:
+                response = ask()
+            except (requests.ConnectionError, requests.Timeout) as exc:
+                problem = _in_words(exc)
+            else:
+                if response.status_code in ANSWERS:
+                    return response
+                response.close()
+                if response.status_code not in PASSING:
+                    raise RefusedError(
+                        f"{where} answers {response.status_code} {response.reason}",
+                        "Stopped. Is the address right, and may this machine ask that often?",
+                    )
+                problem = f"answers {response.status_code}"
+                wait = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+            if wait > self.manners.longest_wait_s:
+                raise UnreachableError(
+                    f"{where} asks to wait {wait:.0f} s", "Run the command again after that"
+                )
+            if attempt < self.manners.attempts:
+                self._rest(attempt, wait)
+        raise UnreachableError(
+            f"{where} {problem} ({self.manners.attempts} attempts)", "Try again later"
+        )
+
+    def _rest(self, attempt: int, wait: float) -> None:
+        """Wait before the next attempt; where the server asked for it, everybody waits."""
+        backoff = self.manners.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+        if wait > 0:
+            self.pace.hold(max(wait, backoff))
+        else:
+            time.sleep(backoff)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Follow redirections within a host only: elsewhere are login pages, or worse."""
+        target = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        here, there = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
+        if here.netloc != there.netloc:
+            raise RefusedError(
+                f"{here.netloc}{here.path} leads to another host, {there.netloc}",
+                "Not followed. Is the address of the archive right?",
+            )
+        return target
+
+
+def retry_after(value: str | None, now: datetime) -> float:
+    """How long a server asks to wait [s]: a number of seconds or a date; 0 if it says nothing.
+
+    Parameters
+    ----------
+    value : str or None
+        The header Retry-After (RFC 9110, 10.2.3).
+    now : datetime
+        With its time zone.
+    """
+    text = (value or "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - now).total_seconds())
+
+
+def _in_words(exc: Exception) -> str:
+    """Why there was no answer, without the layers of the library."""
+    if isinstance(exc, requests.Timeout):
+        return "does not answer in time"
+    if isinstance(exc, requests.exceptions.SSLError):
+        return "has no certificate that can be trusted"
+    return "cannot be reached, or hangs up"

@@ -1,0 +1,150 @@
+"""Commands that bring files from the archive to this machine: fetch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.cli.common import (
+    DryRun,
+    Json,
+    MaxBad,
+    Quiet,
+    database,
+    run_and_report,
+    say,
+    say_json,
+    settings,
+)
+
+app = typer.Typer(
+    help="Download files of SDSS DR12 to DR17 from the archive.", no_args_is_help=True
+)
+
+Release = Annotated[str, typer.Option(help="Data release: dr12 to dr17.")]
+Folder = Annotated[
+    Path, typer.Option("--to", help="Folder for the files, in the archive's own layout.")
+]
+ListFile = Annotated[
+    Path | None,
+    typer.Option("--list", help="Download nothing; write a list for wget to this file."),
+]
+Rsync = Annotated[bool, typer.Option("--rsync", help="With --list: a list for rsync.")]
+
+
+def _catalog(
+    kind: str, release: str, to: Path, list_file: Path | None, rsync: bool, quiet: bool,
+    as_json: bool, dry: bool,
+) -> None:  # fmt: skip
+    """Fetch a catalog file and say where it is, or write a list."""
+    from catalog.archive.places import check_archive_release
+
+    release, archive = check_archive_release(release), settings().archive_url
+    if list_file is not None:
+        from jobs.fetch_lists import catalog_place
+
+        _list(list_file, catalog_place(kind, release), archive, rsync, quiet)
+        return
+    from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
+
+    params = FetchCatalogParams(kind, release, str(to.absolute()), archive)
+    with database() as db:
+        job = fetch_catalog_job(params, db)
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry)
+        with db.reader() as conn:
+            path = catalog_file(conn, params)
+        if path and not quiet and not as_json and not dry:
+            say(f"{path}\nread it with: crosslabel ingest {kind} {path} --release {release}")
+
+
+def _list(out: Path, places: list[str], archive: str, rsync: bool, quiet: bool) -> None:
+    """Write a list and say what to do with it."""
+    from jobs.fetch_lists import write_list
+
+    command = write_list(out, places, archive, rsync=rsync)
+    say(f"{out}: {len(places):,} files; fetch them with\n{command}", quiet=quiet)
+
+
+@app.command()
+def apogee(
+    release: Release, to: Folder = Path("archive"), list_file: ListFile = None,
+    rsync: Rsync = False, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Download APOGEE's allStar; a broken download goes on where it stopped."""
+    _catalog("apogee", release, to, list_file, rsync, quiet, as_json, dry_run)
+
+
+@app.command()
+def sspp(
+    release: Release = "dr12", to: Folder = Path("archive"), list_file: ListFile = None,
+    rsync: Rsync = False, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Download SEGUE's ssppOut; a broken download goes on where it stopped."""
+    _catalog("sspp", release, to, list_file, rsync, quiet, as_json, dry_run)
+
+
+@app.command()
+def spectra(
+    sample: Annotated[str, typer.Option(help="The sample that lacks spectra.")] = "clean",
+    release: Release = "dr17", to: Folder = Path("archive"),
+    again: Annotated[bool, typer.Option("--again", help="Ask again for what the archive did not have.")] = False,
+    list_file: ListFile = None, rsync: Rsync = False, max_bad: MaxBad = 0.1, quiet: Quiet = False,
+    as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Download the spectra that a sample's pairs still lack, four at a time."""
+    from catalog.archive.places import check_archive_release
+
+    release, archive = check_archive_release(release), settings().archive_url
+    with database() as db:
+        if list_file is not None:
+            from jobs.fetch_lists import listed_places
+
+            with db.reader() as conn:
+                places = listed_places(conn, sample, release)
+            _list(list_file, places, archive, rsync, quiet)
+            return
+        from jobs.fetch_outcomes import outcomes_in_words
+        from jobs.fetch_spectra import KIND, FetchSpectraParams, fetch_spectra_job, wanted_spectra
+
+        params = FetchSpectraParams(sample, release, str(to.absolute()), max_bad, again, archive)
+        job = fetch_spectra_job(params, db)
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if dry_run or quiet:
+            return
+        with db.reader() as conn:
+            among = [w.source_id for w in wanted_spectra(conn, sample, release)]
+            counts, lines = outcomes_in_words(conn, KIND, release, among)
+        if as_json:
+            say_json(sample=sample, release=release, **counts)
+            return
+        say(lines)
+        if counts["matched"]:
+            say(f"read them with: crosslabel ingest spectra {to}; then create the sample again")
+
+
+@app.command()
+def positions(
+    left: Annotated[str, typer.Option(help="Catalog of the stars: survey or survey/release.")] = "apogee/dr14",
+    release: Release = "dr17",
+    radius: Annotated[float, typer.Option(help="Search radius, up to 180 arcsec.")] = 2.0,
+    max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Ask SkyServer for spectra at the stars' positions, where no catalog file is wanted."""
+    from catalog.archive.places import check_archive_release
+    from jobs.fetch_outcomes import outcomes_in_words
+    from jobs.fetch_positions import FetchPositionsParams, fetch_positions_job, stars_to_ask
+
+    params = FetchPositionsParams(
+        left, check_archive_release(release), radius, max_bad, settings().skyserver_url
+    )
+    with database() as db:
+        job = fetch_positions_job(params, db)
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if dry_run or quiet:
+            return
+        with db.reader() as conn:
+            among = [s.source_id for s in stars_to_ask(conn, params)]
+            counts, lines = outcomes_in_words(conn, params.kind, params.release, among)
+        say_json(left=left, release=params.release, **counts) if as_json else say(lines)
