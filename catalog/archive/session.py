@@ -50,7 +50,7 @@ class Manners:
     interval_s: float = 0.0
     attempts: int = 5
     backoff_s: float = 1.0
-    longest_wait_s: float = 300.0
+    longest_wait_s: float = 120.0
     connect_s: float = 10.0
     read_s: float = 60.0
 
