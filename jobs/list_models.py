@@ -54,7 +54,8 @@ class ModelLine:
 _MODELS = """
     SELECT m.name, m.edition, m.preset, m.labels, l.name || '@' || l.edition AS label_set,
            s.name AS sample, m.metrics, m.created_at,
-           (SELECT count(*) FROM training_member t WHERE t.model_id = m.model_id) AS n_spectra,
+           (SELECT count(*) FROM training_member t JOIN source r USING (source_id)
+            WHERE t.model_id = m.model_id AND r.survey <> 'apogee') AS n_spectra,
            coalesce((l.params ->> 'simulated')::boolean, (m.params ->> 'simulated')::boolean,
                     false) AS simulated,
            m.run_id IS NULL AS imported

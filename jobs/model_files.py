@@ -217,7 +217,8 @@ def link_spectra_of_imported(conn: sa.Connection, trained: TrainedModel) -> None
 def link_training_spectra(conn: sa.Connection, model_id: int, arrays: dict[str, np.ndarray]) -> int:
     """Record which spectra of this catalog a model was trained on, wherever that was.
 
-    Predictions flag these spectra, and comparisons leave their stars out.
+    Predictions flag these spectra, and comparisons leave their stars out: also stars of which only
+    other spectra are here, such as another reduction, for which their APOGEE entries stand in.
 
     Parameters
     ----------
@@ -247,10 +248,23 @@ def link_training_spectra(conn: sa.Connection, model_id: int, arrays: dict[str, 
         ),
         {"survey": survey, "key": survey_key},
     ).all()
+    place = {pair: i for i, pair in enumerate(zip(survey, survey_key, strict=True))}
+    rows = np.array([place[row.survey, row.survey_key] for row in found], np.int64)
+    fold = arrays[MEMBERS + "fold"].astype(np.int32)
+    elsewhere = np.setdiff1d(np.arange(fold.size), rows)
+    conn.execute(
+        sa.text(
+            "INSERT INTO training_member (model_id, source_id, star_id, fold) "
+            "SELECT :model_id, s.source_id, s.star_id, min(k.fold) FROM "
+            "unnest(CAST(:star AS text[]), CAST(:fold AS int[])) AS k (star_key, fold) "
+            "JOIN star t USING (star_key) JOIN source s ON s.star_id = t.star_id "
+            "GROUP BY s.source_id, s.star_id ON CONFLICT DO NOTHING"
+        ),
+        {"model_id": model_id, "star": [star_key[i] for i in elsewhere],
+         "fold": fold[elsewhere].tolist()},
+    )  # fmt: skip
     if not found:
         return 0
-    place = {pair: i for i, pair in enumerate(zip(survey, survey_key, strict=True))}
-    rows = np.array([place[row.survey, row.survey_key] for row in found])
     names = [star_key[i] for i in rows]
     columns = {"star_key": np.array([n.encode() for n in sorted(set(names))], "S")}
     upsert_arrays(conn, star, columns, key=["star_key"])
@@ -262,7 +276,7 @@ def link_training_spectra(conn: sa.Connection, model_id: int, arrays: dict[str, 
             "model_id": np.full(len(found), model_id, np.int64),
             "source_id": np.array([row.source_id for row in found], np.int64),
             "star_id": np.array([star_id[n] for n in names], np.int64),
-            "fold": arrays[MEMBERS + "fold"][rows].astype(np.int32),
+            "fold": fold[rows],
         },
     )  # fmt: skip
     return len(found)

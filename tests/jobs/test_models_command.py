@@ -166,6 +166,25 @@ def test_imported_model_knows_its_training_spectra_when_they_come_later(db, mode
     assert value(survey, query, bit=bit) > 50
 
 
+def test_imported_model_is_not_scored_on_other_spectra_of_its_stars(model_file, survey):
+    with survey.begin() as conn:  # as another reduction of the same spectra has it
+        conn.execute(
+            sa.text("UPDATE source SET survey_key = 'x' || survey_key WHERE survey = 'sdss'")
+        )
+    assert import_model(survey, model_file).known_spectra == 0
+    predict(survey, "small")
+    scored = (
+        "SELECT t.star_key FROM comparison_rows('aspcap/dr14', '{pred}') "
+        "JOIN star t USING (star_id)"
+    )
+    with model_file.open("rb") as stream, np.load(stream) as arrays:
+        trained_on = {key.decode() for key in arrays["training/star_key"].tolist()}
+    assert len(trained_on) > 50
+    assert not trained_on & {key for (key,) in rows(survey, scored)}
+    with survey.reader() as conn:
+        assert list_models(conn)[0].n_spectra == 0
+
+
 def test_file_predicts_the_same_in_a_process_with_other_threads(trained, model_file, tmp_path):
     model = load(model_file.read_bytes())
     ids = [i for (i,) in rows(trained, "SELECT source_id FROM normalized_spectrum "
