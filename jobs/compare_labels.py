@@ -216,6 +216,8 @@ def no_common_stars(
         found.append(f"{s.full_name} has {n} of them ({labels})")
     where = f"sample {sample}" if sample else "mutual nearest pairs"
     left_out = " ".join(_training_notes(conn, sets, sample_id))
+    if left_out:
+        left_out += " Compare out-of-fold labels (NAME/oof), or other pairs"
     return UsageError(
         f"no star has a label in all of the sets: of {n_pairs} pairs ({where}), "
         + "; ".join(found),

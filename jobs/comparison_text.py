@@ -6,9 +6,11 @@ import csv
 import dataclasses
 import io
 import json
+import textwrap
 
 from jobs.compare_labels import Comparison, ComparisonRow
 
+WIDTH = 100  # of the notes; the table is as wide as its names
 FIELDS = tuple(f.name for f in dataclasses.fields(ComparisonRow))
 _HEADINGS = (
     "label", "unit", "test - reference", "n", "stars", "bias", "+-", "sigma_mad", "+-",
@@ -47,12 +49,13 @@ def as_table(comparison: Comparison) -> str:
     where = f"the pairs of sample {comparison.sample}" if comparison.sample else "nearest pairs"
     head = f"Reference {comparison.ref_set}, on {where}, where all sets have the label"
     legend = _LEGEND.format(draws=comparison.bootstrap, seed=comparison.seed)
-    return "\n".join([head, *lines, *comparison.notes, legend])
+    notes = [line for text in (*comparison.notes, legend) for line in textwrap.wrap(text, WIDTH)]
+    return "\n".join([head, *lines, *notes])
 
 
 def _number(value: float | None, digits: int) -> str:
     """A number for people."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # no -0
 
 
 def as_csv(comparison: Comparison) -> str:

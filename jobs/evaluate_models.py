@@ -216,10 +216,12 @@ def _learned_by(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:
     )
     found = conn.scalars(query, {"ids": [s.model_id for s in sets if s.model_id]}).all()
     if len(found) != 1:
-        learned = f"learned different ones: {', '.join(found)}" if found else "come from no model"
+        names = ", ".join(s.full_name for s in sets)
         raise UsageError(
-            f"no label set is clear to score {', '.join(s.full_name for s in sets)} against: they "
-            f"{learned}",
+            f"{names}: not clear what to score against, as the models behind them learned "
+            f"{', '.join(found)}"
+            if found
+            else f"{names}: not clear what to score against, as they come from no model",
             "Say what to score against: --reference",
         )
     return found[0]

@@ -21,7 +21,9 @@ difference to that of the first set, negative is better; mae: mean absolute diff
 3 sigma_mad; slope: of test on reference, outliers clipped; notebook: mean, and mean absolute
 deviation about it. +-: errors from {bootstrap} resamplings of the stars (seed {seed}), the same
 for all sets. Bins: by S/N, and by the reference's labels; giants: its log g below {giant_logg}.
-Errors: combined with the reference's; raw: before calibration; *: off by over 2 binomial errors."""
+Coverage: differences within the error, and within the interval of 95% (1.96 errors of a set that
+states none), combined with the reference's error; raw: before calibration; *: off by more than 2
+binomial errors. Repeats: the scatter of one star's spectra, and the error that is stated."""
 
 
 def as_table(found: Evaluation, curves: Sequence[CurvePoint] = ()) -> str:
@@ -131,13 +133,15 @@ def _coverage(rows: Sequence[Score]) -> list[str]:
             continue
         if not lines:
             bins = [_bin_name(row) for row in of_set if row.population == POPULATIONS[0]]
-            lines.append("  % within 1 and 1.96 errors" + "".join(f"{b:>14}" for b in bins))
+            lines.append("  coverage: % of 68, of 95   " + "".join(f"{b:>14}" for b in bins))
         for population in POPULATIONS:
             cells = [_cover(row) for row in of_set if row.population == population]
-            lines.append(f"    {name:16.16} {population:7}" + "".join(f"{c:>14}" for c in cells))
+            line = f"    {name:16.16} {population:7}" + "".join(f"{c:>14}" for c in cells)
+            lines.append(line.rstrip())
             raw = [_cover(row, "raw_") for row in of_set if row.population == population]
             if any(c != "-" for c in raw):
-                lines.append(f"    {'':16} {'- raw':7}" + "".join(f"{c:>14}" for c in raw))
+                line = f"    {'':16} {'- raw':7}" + "".join(f"{c:>14}" for c in raw)
+                lines.append(line.rstrip())
     return lines
 
 
@@ -185,7 +189,8 @@ def _number(value: float | None, unit: str, sign: str = "", digits: int | None =
     """A number for people."""
     if value is None:
         return "-"
-    return f"{value:{sign}.{digits if digits is not None else 1 if unit == 'K' else 3}f}"
+    places = digits if digits is not None else 1 if unit == "K" else 3
+    return f"{round(value, places) + 0.0:{sign}.{places}f}"  # no -0
 
 
 def _with_error(

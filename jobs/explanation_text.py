@@ -21,10 +21,10 @@ def as_text(found: Explanation) -> str:
     """As a page for people."""
     labels = found.model.labels
     lines = [
-        f"{found.model.full_name}: share of each feature in what the label hangs on, in percent, "
-        "and beside it",
-        "the share over that of its pixels (1: like any other pixel). "
-        f"Mean of {found.n_spectra} spectra.",
+        f"{found.model.full_name}: what its labels hang on, mean of {found.n_spectra} spectra",
+        "share: of the feature in the variance that the noise of all pixels gives the label, in "
+        "percent;",
+        "lift: the share over the feature's part of the pixels (1: like any other pixel)",
         "",
         *_table("line", found.lines, labels),
         "",
@@ -51,12 +51,16 @@ def as_text(found: Explanation) -> str:
 
 def _number(value: float, unit: str) -> str:
     """A number in the digits of its unit."""
-    return f"{value:.1f}" if unit == "K" else f"{value:.3f}"
+    digits = 1 if unit == "K" else 3
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0
 
 
 def _table(head: str, shares: Sequence[Share], labels: Sequence[str]) -> list[str]:
     """Shares and lifts of some windows, a column pair for each label."""
-    lines = [f"{head:28} {'Angstrom':>11} " + " ".join(f"{label:>13}" for label in labels)]
+    lines = [
+        f"{head:28} {'':>11} " + " ".join(f"{label:>13}" for label in labels),
+        f"{'':28} {'Angstrom':>11} " + " ".join(f"{'share   lift':>13}" for _ in labels),
+    ]
     for s in shares:
         ends = f"{s.low:.0f}-{s.high:.0f}"
         numbers = " ".join(

@@ -78,7 +78,8 @@ def _number(value: float | None, unit: str) -> str:
     """A number with the digits that its unit needs."""
     if value is None:
         return "-"
-    return f"{value:.0f}" if unit == "K" else f"{value:.3f}"
+    digits = 0 if unit == "K" else 3
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0
 
 
 def _summary(model: Model) -> str:
@@ -140,7 +141,7 @@ def _training(facts: Mapping[str, Any]) -> str:
         f"{snr['p95']:.0f}). They are the accepted pairs of the sample `{sample['name']}` (preset "
         f"`{sample['preset']}`)."
     )
-    return text + "\n\nIts settings: " + "; ".join(_settings(sample["params"])) + "."
+    return text + "\n\nThe sample: " + "; ".join(_settings(sample["params"])) + "."
 
 
 def _settings(values: Mapping[str, Any]) -> list[str]:
@@ -171,12 +172,13 @@ def _scores(facts: Mapping[str, Any]) -> str:
                  f"{100 * (s['outliers'] or 0):.1f}%", _number(s["median_error"], unit), *shares)
             )  # fmt: skip
     head = ("label", "stars", "spectra", "bias", "scatter", "MAE", "outliers", "median error",
-            "within 1 error", "within 1.96 errors")  # fmt: skip
+            "in 68% interval", "in 95% interval")  # fmt: skip
     return (
         "Each training spectrum was labelled by a model that never saw its star. Differences from "
         "the\nlabels learned: median (bias), 1.4826 MAD (scatter), mean absolute (MAE), share "
-        "beyond 3\nscatters (outliers); and the share within the combined errors of both sides, "
-        "which should be 0.68\nand 0.95. Giants have log g < 3.5.\n\n" + _table(head, rows)
+        "beyond 3\nscatters (outliers); and the shares within the intervals of 68% and of 95%, "
+        "combined with the\nerrors of the labels learned. Giants have log g < 3.5.\n\n"
+        + _table(head, rows)
     )
 
 
@@ -236,7 +238,7 @@ def _origin(model: Model, full_name: str, sha256: str) -> str:
         ("sample", f"`{facts.get('sample', {}).get('name', '-')}`"),
         ("spectra and labels", f"digest `{own.get('inputs', '-')}`"),
         ("recipe", f"`{facts['recipe']['name']}`, version {facts['recipe']['version']}"),
-        ("grid", f"loglam = 3.5 + 1e-4 i, {model.n_pixels} pixels from i = {model.first_index}"),
+        ("grid", f"loglam = 3.5 + 1e-4 k, {model.n_pixels} pixels from k = {model.first_index}"),
         ("seed", str(model.spec.seed)),
         ("versions", ", ".join(f"{k} {v}" for k, v in facts["versions"].items())),
     ]

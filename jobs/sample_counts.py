@@ -143,8 +143,8 @@ def counts_as_text(counts: dict[str, Any], order: tuple[str, ...]) -> str:
     for part, title in (("rows", "rows of the left catalog"), ("pairs", "candidate pairs")):
         lines.append(f"{title:26}{counts[part]['total']:>10,}")
         for code in codes:
-            if counts[part].get(code):
-                line = f"  {code:24}{counts[part][code]:>10,}  {REASONS.get(code, '')}"
+            if counts[part].get(code) or code == "accepted":
+                line = f"  {code:24}{counts[part].get(code, 0):>10,}  {REASONS.get(code, '')}"
                 lines.append(line.rstrip())
         lines.append("")
     lines.insert(-1, f"  {counts['expected_chance_pairs']:g} pairs expected by chance alone")

@@ -27,23 +27,25 @@ def scan_report(conn: sa.Connection, name: str) -> str:
     settings = list(ranked[0].settings) if ranked else []
     rows = [["trial", "loss", *settings]]
     rows += [
-        [str(r.number), f"{r.inner_loss:.5f}", *(str(r.settings[s]) for s in settings)]
+        [str(r.number), f"{r.inner_loss:.5f}", *(_shown(r.settings[s]) for s in settings)]
         for r in ranked[:SHOWN]
         if r.inner_loss is not None
     ]
     n_folds = scan.params["folds"]
     error = {"mae": "absolute", "mse": "squared"}[space["objective"]]
-    judges = "of all stars" if any(t.fold == FINAL_FOLD for t in trials) else "of each fold"
+    judges = "" if any(t.fold == FINAL_FOLD for t in trials) else " of each fold"
     lines = [
         f"{len(ranked)} trials of {scan.preset}, {failed} failed; loss: mean {error} error in "
-        f"scaled labels of {space['validation']:.0%} of the training stars {judges}",
+        f"scaled labels of {space['validation']:.0%} of the training stars{judges}",
         *_aligned(rows),
     ]
     lines += [f"  trial {r.number} failed: {r.failure}" for r in ranked if r.failure][:3]
     if scan.best_settings is not None:
         best = {**space["fixed"], **scan.best_settings}
         words = " ".join(f"--set {k}={v}" for k, v in sorted(best.items()))
-        lines.append(f"Recommended: crosslabel train --preset {scan.preset} {words} ...")
+        command = f"crosslabel train --preset {scan.preset} {words}"
+        command += f" --sample {scan.params['sample']} --labels {','.join(scan.params['labels'])}"
+        lines.append(f"Recommended: {command} --name NAME")
     choices = read_choices(conn, scan.scan_id)
     chosen = ", ".join(f"{c.number}" for c in choices)
     lines += [
@@ -93,6 +95,11 @@ def _scores(scan: sa.Row[Any]) -> list[list[str]]:
         cells = ["-" if v is None else f"{v:.{digits}f}" for v in values]
         rows.append([label, str(found.get(f"{label}.n", 0)), *cells])
     return rows
+
+
+def _shown(value: Any) -> str:
+    """A setting in as many digits as matter to a reader."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -208,8 +208,9 @@ def _check_rows(rows: TrainingRows, spec: TrainSpec) -> None:
     ]
     if constant:
         raise UsageError(
-            f"{', '.join(constant)} has fewer than two different values in the sample",
-            "Leave it out of --labels, or choose a larger sample",
+            f"{', '.join(constant)} {'has' if len(constant) == 1 else 'have'} fewer than two "
+            "different values in the sample",
+            "Leave that out of --labels, or choose another sample or label set",
         )
 
 

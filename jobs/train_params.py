@@ -14,7 +14,7 @@ from jobs.engine.ledger import code_version
 from jobs.engine.params import HASHED_IF_SET
 from jobs.training_rows import check_labels
 from models.continuum import RECIPES
-from models.options import FIELDS, Pairs, Value, find_setting
+from models.options import FIELDS, Pairs, Value, find_setting, settings_of
 from models.records import TrainSpec
 
 LIBRARIES = ("numpy", "jax", "flax", "optax")
@@ -118,7 +118,11 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
                 raise ValueError(f"{text!r} is not of the form NAME=VALUE")
             setting = find_setting(params.preset, name).read(name, value)
         except ValueError as exc:
-            raise UsageError(str(exc), "Such as: --set batch=32") from exc
+            raise UsageError(
+                str(exc),
+                f"Settings of {params.preset}: {', '.join(sorted(settings_of(params.preset)))}; "
+                "each as --set NAME=VALUE",
+            ) from exc
         if name in given or getattr(params, name, None) != getattr(TrainParams, name, None):
             raise UsageError(f"{name} is given twice", "Give it once")
         given[name] = setting

@@ -133,6 +133,11 @@ def _allstar(rng: Rng, stars: Array, second: Array, missing: Array, release: str
         "FE_H": rng.normal(stars["fe_h"], 0.02), "FE_H_ERR": 0.02,
         "ALPHA_M": rng.normal(stars["alpha"], 0.02), "ALPHA_M_ERR": 0.02,
     }  # fmt: skip
+    # Two abundances that follow alpha, each missing for a few stars.
+    own = rng.spawn(1)[0]
+    for name, part in (("O_FE", 0.9), ("SI_FE", 0.7)):
+        lost, value = own.random(n) < 0.1, own.normal(part * stars["alpha"], 0.03)
+        labels |= {name: np.where(lost, gone, value), f"{name}_ERR": np.where(lost, gone, 0.03)}
     columns: dict[str, Any] = {
         "APSTAR_ID": np.strings.ljust(apstar, 45), "APOGEE_ID": np.strings.ljust(stars["name"], 18),
         "TARGET_ID": np.strings.ljust(target, 34), "TELESCOPE": np.strings.ljust(telescope, 8),

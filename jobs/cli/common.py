@@ -107,6 +107,11 @@ def run_and_report(
     return summary
 
 
+def _count(n: int, what: str) -> str:
+    """Such as ``1 chunk`` and ``2 chunks``."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
     """Show a summary; a run that did not succeed ends the command."""
     done = summary.state in ("idle", "succeeded", "planned")
@@ -119,18 +124,24 @@ def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
         )  # fmt: skip
     elif not (quiet and done):
         rows = (
-            f"{summary.chunks_left} chunks to do"
+            _count(summary.chunks_left, "chunk") + " to do"
             if summary.state == "planned"
             else f"{summary.rows_written:,} rows written"
         )
         left = f", {summary.chunks_left} chunks left" if summary.state == "paused" else ""
-        line = f"{summary.kind} {summary.target}: {_WORDS[summary.state]}, {rows}{left}"
+        line = f"{_title(summary)}: {_WORDS[summary.state]}, {rows}{left}"
         line += f" ({summary.elapsed_s:.1f} s)" if summary.elapsed_s else ""
         typer.echo(line, err=not done)
         for error in summary.errors[:10]:
             typer.echo(f"  {error}", err=True)
     if summary.exit_code:
         raise typer.Exit(int(summary.exit_code))
+
+
+def _title(summary: RunSummary) -> str:
+    """The job and what it writes, without saying a word twice."""
+    said = summary.target.startswith(f"{summary.kind} ")
+    return summary.target if said else f"{summary.kind} {summary.target}"
 
 
 @contextmanager

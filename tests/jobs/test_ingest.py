@@ -119,7 +119,7 @@ def test_dry_run_quiet_and_json(
     words = ("ingest", "apogee", survey[0] / "allStar-l31c.2.fits", "--release", "dr14")
     code, out, _ = cli(*words, "--dry-run")
     assert (code, count(db, "source"), count(db, "job_run")) == (0, 0, 0)
-    assert "1 chunks to do" in out
+    assert "1 chunk to do" in out
     code, out, err = cli(*words, "--quiet")
     assert (code, out, err) == (0, "", "")
     code, out, _ = cli(*words, "--json")
