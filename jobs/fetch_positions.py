@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from catalog.archive.places import SpectrumKey, check_archive_release
 from catalog.archive.session import Manners
-from catalog.archive.skyserver import MAX_RADIUS_ARCSEC, QUERY_MANNERS, sky_server, spectra_near
+from catalog.archive.skyserver import MAX_RADIUS_ARCSEC, QUERY_MANNERS, SkyServerLink, spectra_near
 from catalog.config import SKYSERVER_URL
 from catalog.errors import BadInputError, UsageError
 from catalog.files.specobjid import pack_specobjid
@@ -121,6 +121,7 @@ def fetch_positions_job(params: FetchPositionsParams, db: Database) -> Job:
     manners = Manners(
         interval_s=params.interval_s, backoff_s=params.backoff_s, read_s=QUERY_MANNERS.read_s
     )
+    link = SkyServerLink(params.skyserver_url, manners)
     target = f"{params.left} {params.release} {params.radius_arcsec:g}"
 
     def open_stars(conn: sa.Connection) -> list[Star]:
@@ -138,20 +139,7 @@ def fetch_positions_job(params: FetchPositionsParams, db: Database) -> Job:
         first, last = (int(x) for x in key.split()[1].split("-"))
         stars = [s for s in open_stars(conn) if first <= s.source_id <= last]
         conn.rollback()  # the service may think for long, and a snapshot must not live that long
-        return _ask(service(), params, stars) if stars else _Answer({}, [])
-
-    opened: list[tuple[Any, Any]] = []
-
-    def service() -> Any:
-        if not opened:  # once per run: astroquery asks for the service's columns first
-            context = sky_server(params.skyserver_url, manners)
-            opened.append((context, context.__enter__()))
-        return opened[0][1]
-
-    def close() -> None:
-        for context, _ in opened:
-            context.__exit__(None, None, None)
-        opened.clear()
+        return _ask(link.service(), params, stars) if stars else _Answer({}, [])
 
     def write(conn: sa.Connection, run: Run, batch: _Answer) -> int:
         rows = _write_sources(conn, batch.found)
@@ -164,7 +152,7 @@ def fetch_positions_job(params: FetchPositionsParams, db: Database) -> Job:
 
     return Job(
         kind="fetch positions", target=target, params=params, plan=plan, compute=compute,
-        write=write, finish=finish, close=close,
+        write=write, finish=finish, close=link.close,
     )  # fmt: skip
 
 

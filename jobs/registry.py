@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "fetch sspp": ("jobs.fetch_catalog", "FetchCatalogParams", "fetch_catalog_job"),
     "fetch spectra": ("jobs.fetch_spectra", "FetchSpectraParams", "fetch_spectra_job"),
     "fetch positions": ("jobs.fetch_positions", "FetchPositionsParams", "fetch_positions_job"),
+    "fetch labels": ("jobs.fetch_labels", "FetchLabelsParams", "fetch_labels_job"),
     "crossmatch": ("jobs.match_sources", "CrossmatchParams", "crossmatch_job"),
     "normalize": ("jobs.normalize_spectra", "NormalizeParams", "normalize_job"),
     "train": ("jobs.train_network", "TrainParams", "train_job"),

@@ -36,6 +36,8 @@ class Archive:
         Path below ``/sas/`` -> bytes.
     spectra : list
         SkyServer's spectra: (plate, mjd, fiber, run2d, ra, dec).
+    sspp : list
+        SkyServer's sppParams joined to SpecObjAll, by the names of ssppOut.
     faults : dict
         Path, or ``query`` -> faults still to play.
     lies : dict
@@ -46,6 +48,7 @@ class Archive:
 
     files: dict[str, bytes] = field(default_factory=dict)
     spectra: list[tuple[int, int, int, str, float, float]] = field(default_factory=list)
+    sspp: list[dict[str, object]] = field(default_factory=list)
     faults: dict[str, list[str]] = field(default_factory=dict)
     lies: dict[str, str] = field(default_factory=dict)
     log: list[tuple[float, str, str, str | None, str]] = field(default_factory=list)
@@ -209,6 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "fDocColumns" in cmd:
             rows = [{"name": n} for n in ("plate", "mjd", "fiberID", "run2d", "specObjID", "ra")]
             return self._send(200, json.dumps([{"Rows": rows}]).encode())
+        if cmd:
+            return self._sspp(cmd, fault)
         stars = re.findall(r"^ ?(\d+) (-?[\d.e-]+) (-?[\d.e-]+) *\r?$", self.upload, re.MULTILINE)
         radius = re.search(r'name="radius"\s+([\d.e-]+)', self.upload)
         assert radius is not None
@@ -228,6 +233,16 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "broken off":
             text = text[: len(text) - 9]
         return self._send(200, text.encode(), {"Content-Type": "text/csv"})
+
+    def _sspp(self, cmd: str, fault: str) -> str:
+        names = re.findall(r"[ps]\.\w+ AS (\w+)", cmd)
+        plate = re.search(r"WHERE p\.PLATE = (\d+)$", cmd.strip())
+        assert plate is not None
+        wanted = plate[1] if fault != "wrong plate" else str(self.archive.sspp[0]["PLATE"])
+        rows = [r for r in self.archive.sspp if str(r["PLATE"]) == wanted]
+        lines = ["#Table1", ",".join(names)]
+        lines += [",".join(str(r[name]) for name in names) for r in rows]
+        return self._send(200, ("\n".join(lines) + "\n").encode(), {"Content-Type": "text/csv"})
 
     def _head(self, status: int, headers: dict[str, str], length: int) -> None:
         self.send_response(status)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +58,31 @@ def sky_server(base_url: str, manners: Manners = QUERY_MANNERS) -> Iterator[Any]
         service = SDSSClass()
         service._session = session
         yield service
+
+
+class SkyServerLink:
+    """SkyServer, opened when first asked for: astroquery then asks it for its columns.
+
+    Parameters
+    ----------
+    base_url, manners
+        See `sky_server`.
+    """
+
+    def __init__(self, base_url: str, manners: Manners = QUERY_MANNERS) -> None:
+        self._how, self._stack = (base_url, manners), ExitStack()
+        self._service: Any = None
+
+    def service(self) -> Any:
+        """The open service."""
+        if self._service is None:
+            self._service = self._stack.enter_context(sky_server(*self._how))
+        return self._service
+
+    def close(self) -> None:
+        """Close it, if it was opened."""
+        self._stack.close()
+        self._service = None
 
 
 def spectra_near(

@@ -148,3 +148,32 @@ def positions(
             among = [s.source_id for s in stars_to_ask(conn, params)]
             counts, lines = outcomes_in_words(conn, params.kind, params.release, among)
         say_json(left=left, release=params.release, **counts) if as_json else say(lines)
+
+
+@app.command()
+def labels(
+    release: Release = "dr17", to: Folder = Path("archive"), max_bad: MaxBad = 0.1,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Ask SkyServer for SSPP's labels of the SDSS spectra that no ingested ssppOut row describes."""
+    from catalog.archive.places import check_archive_release
+    from jobs.fetch_labels import KIND, FetchLabelsParams, fetch_labels_job, undescribed_spectra
+    from jobs.fetch_outcomes import outcomes_in_words
+
+    release = check_archive_release(release)
+    params = FetchLabelsParams(release, str(to.absolute()), max_bad, settings().skyserver_url)
+    with database() as db:
+        job = fetch_labels_job(params, db)
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if dry_run or quiet:
+            return
+        with db.reader() as conn:
+            among = [u.source_id for u in undescribed_spectra(conn, release)]
+            counts, lines = outcomes_in_words(conn, KIND, release, among)
+        if as_json:
+            say_json(release=release, **counts)
+            return
+        say(lines)
+        if counts["matched"]:
+            files = f"{to}/{release}/sppParams/*.fits"
+            say(f"read them with: crosslabel ingest sspp {files} --release {release}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from jobs.cli import main
 from jobs.engine.job import RunSummary
 from jobs.engine.runner import run_job
 from jobs.fetch_catalog import FetchCatalogParams, fetch_catalog_job
+from jobs.fetch_labels import FetchLabelsParams, fetch_labels_job
 from jobs.fetch_positions import FetchPositionsParams, fetch_positions_job
 from jobs.fetch_spectra import FetchSpectraParams, fetch_spectra_job, wanted_spectra
 from jobs.ingest_catalog import ingest_catalog
@@ -29,7 +32,7 @@ from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job
 from jobs.select_sample import SampleParams, sample_job
 from tests.archive_server import Archive, serve
-from tests.conftest import libpq_url
+from tests.conftest import ROOT, libpq_url
 
 N_STARS = 12
 ALLSTAR = catalog_places("apogee", "dr14")[0]
@@ -140,12 +143,12 @@ def test_a_file_that_was_lost_is_fetched_again(
 
 
 def test_faults_and_what_is_recorded_of_them(
-    lacking: Database, archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lacking: Database, archive: Archive, tmp_path: Path
 ) -> None:
     """Every fault the archive can play on one spectrum, beside what was recorded (pytest -s)."""
     keys = wanted(lacking)
-    damaged = bytearray(archive.files[place(keys[9])])
-    damaged[-3000] ^= 0xFF  # the FITS checksum of the spectrum's table, where it has one
+    whole = archive.files[place(keys[9])]
+    archive.files[place(keys[9])] = whole[:-2880]  # damaged in the archive itself
     plan: list[tuple[list[str], tuple[str, str | None]]] = [
         (["404"], ("matched", None)),  # found at the second place
         (["429:0", "500"], ("matched", None)),
@@ -156,6 +159,7 @@ def test_faults_and_what_is_recorded_of_them(
         ([f"wrong file:{place(keys[0])}"], ("failed", "WRONG_CONTENT")),
         (["500"] * 5, ("failed", "UNREACHABLE")),
         (["404"] * 3, ("none", None)),
+        ([], ("failed", "TRUNCATED")),
     ]
     archive.files[place(keys[0], 1)] = archive.files[place(keys[0])]
     for key, (faults, _) in zip(keys, plan, strict=False):
@@ -165,8 +169,7 @@ def test_faults_and_what_is_recorded_of_them(
     assert summary.state == "succeeded"
     found = outcomes(lacking)
     for key, (faults, expected) in zip(keys, plan, strict=False):
-        with capsys.disabled():
-            print(f"\n{' '.join(faults):60.60} {' '.join(map(str, found[str(key)][:2]))}", end="")
+        print(f"{' '.join(faults):60.60} {' '.join(map(str, found[str(key)][:2]))}")
         assert found[str(key)][:2] == expected, faults
     assert all(found[str(k)][0] == "matched" for k in keys[len(plan) :])
     files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
@@ -178,8 +181,9 @@ def test_faults_and_what_is_recorded_of_them(
         )  # fmt: skip
     assert detail == "found at place 2 of the list"
     # the next run asks for what failed, not for what is not there
+    archive.files[place(keys[9])] = whole
     again = fetch_spectra(lacking, archive, tmp_path)
-    assert again.rows_written == 4
+    assert again.rows_written == 5
     assert found[str(keys[8])] == outcomes(lacking)[str(keys[8])] == ("none", None, 1)
     assert all(o == "matched" for k, (o, *_) in outcomes(lacking).items() if k != str(keys[8]))
     archive.files[place(keys[8])] = archive.files[place(keys[0])]  # still not the right one
@@ -221,6 +225,43 @@ def test_an_archive_that_is_down_or_refuses_stops_and_resumes(
     assert outcomes(lacking).keys() == {str(k) for k in keys}
     assert {o for o, *_ in outcomes(lacking).values()} == {"matched"}
     assert not [e for e in archive.log[before:] if e[2] == f"/sas/{place(keys[0])}"]
+
+
+def start(db: Database, *words: object) -> subprocess.Popen[str]:
+    """The command in a process of its own; addresses are in the environment."""
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", "--database-url"]
+    return subprocess.Popen(
+        [*command, libpq_url(db.engine.url), *map(str, words)], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def test_a_night_that_was_cut_short_goes_on_in_the_morning(
+    lacking: Database, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSLABEL_ARCHIVE_URL", f"{archive.url}/sas")
+    keys = wanted(lacking)
+    for key in keys:
+        archive.faults[place(key)] = ["slow", "slow"]
+    words = ("fetch", "spectra", "--sample", "clean", "--to", tmp_path)
+    with start(lacking, *words) as process:
+        until = time.monotonic() + 60
+        while len(archive.log) < 6 and time.monotonic() < until:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate(timeout=60)
+    assert outcomes(lacking) == {}  # outcomes commit with their chunk
+    before = len(archive.log)
+    with start(lacking, "resume") as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert {o for o, *_ in outcomes(lacking).values()} == {"matched"}
+    assert outcomes(lacking).keys() == {str(k) for k in keys}
+    again = archive.log[before:]
+    assert len(again) < len(keys)  # what lay there whole was not sent again
+    for key in keys:
+        assert (tmp_path / place(key)).read_bytes() == archive.files[place(key)]
+    assert not list(tmp_path.rglob("*.part*"))
 
 
 def fetch_catalog(db: Database, archive: Archive, to: Path, **options: object) -> RunSummary:
@@ -323,6 +364,60 @@ def test_positions_where_no_bulk_file_is_wanted(
     assert np.all(np.diff([e[0] for e in archive.log[len(times) + 1 :]]) >= 0.09)
 
 
+def test_labels_are_topped_up_from_the_query_service(
+    lacking: Database, archive: Archive, files: Path, tmp_path: Path
+) -> None:
+    """As if these spectra had come in by position: what sppParams says becomes a label set."""
+    sspp = fits.getdata(files / "ssppOut-dr12.fits", 1)
+    rows = [{name: row[name] for name in sspp.names} for row in sspp]
+    for row in rows:
+        row |= {n: str(row[n]).strip() for n in ("SPECOBJID", "RUN2D", "FLAG")}
+        row["SPECTYPE_SUBCLASS"] = "K1"
+    archive.sspp, absent = rows[1:], rows[0]
+    with lacking.begin() as conn:
+        conn.execute(sa.text("UPDATE sdss_spectrum SET in_sspp = NULL"))
+        plates = conn.scalars(sa.text("SELECT DISTINCT plate FROM sdss_spectrum ORDER BY 1")).all()
+    archive.faults["query"] = ["html", "500", "wrong plate"]
+    params = FetchLabelsParams(
+        "dr17", str(tmp_path), 1.0, skyserver_url=archive.url, interval_s=0.0, backoff_s=0.01
+    )
+    first = run_job(fetch_labels_job(params, lacking), lacking)
+    assert (first.state, first.chunks_done, first.rows_written) == (
+        "succeeded", len(plates), len(rows),
+    )  # fmt: skip
+    query = (
+        "SELECT coalesce(reason_code, outcome), array_agg(DISTINCT plate) FROM fetch_outcome f "
+        "JOIN sdss_spectrum USING (source_id) WHERE f.kind = 'sspp' GROUP BY 1"
+    )
+    with lacking.reader() as conn:
+        found = {row[0]: row[1] for row in conn.execute(sa.text(query))}
+    assert found["HTML_BODY"] == [plates[0]]
+    assert found["WRONG_CONTENT"] == [plates[1]]
+    run_job(fetch_labels_job(params, lacking), lacking)
+    with lacking.reader() as conn:
+        found = {row[0]: row[1] for row in conn.execute(sa.text(query))}
+    assert found["none"] == [absent["PLATE"]]
+    assert found.keys() == {"matched", "none"}
+    assert run_job(fetch_labels_job(params, lacking), lacking).state == "idle"
+    made = sorted(tmp_path.rglob("*.fits"))
+    assert len(made) == len(plates)
+    ingest_catalog(lacking, "sspp", made, "dr17")
+    same = (
+        "SELECT count(*) FILTER (WHERE (a.teff, a.logg_err, a.fe_h) = (b.teff, b.logg_err, b.fe_h))"
+        ", count(*) FROM stellar_label a JOIN current_label_set x ON x.label_set_id = "
+        "a.label_set_id AND x.name = 'sspp/dr12' LEFT JOIN (SELECT l.* FROM stellar_label l JOIN "
+        "current_label_set y USING (label_set_id) WHERE y.name = 'sspp/dr17') b USING (source_id)"
+    )
+    with lacking.reader() as conn:
+        equal, of = conn.execute(sa.text(same)).one()
+        lost = conn.scalar(
+            sa.text("SELECT count(*) FROM sdss_spectrum WHERE specobjid = :i"),
+            {"i": int(absent["SPECOBJID"])},
+        )
+    assert lost == 1
+    assert of - equal == (absent["TEFF_ADOP"] > 0)
+
+
 @pytest.fixture
 def cli(
     lacking: Database, archive: Archive, capsys: pytest.CaptureFixture[str],
@@ -346,7 +441,7 @@ def cli(
 def test_the_command_line(cli: Cli, lacking: Database, archive: Archive, tmp_path: Path) -> None:
     n = len(wanted(lacking))
     code, out, _ = cli("fetch", "spectra", "--to", tmp_path, "--dry-run")
-    assert (code, "planned, 1 chunks to do" in out, archive.log) == (0, True, [])
+    assert (code, "fetch spectra clean dr17: planned" in out, archive.log) == (0, True, [])
     code, out, _ = cli("fetch", "spectra", "--to", tmp_path)
     assert code == 0
     assert f"{n} found, 0 not in the archive, 0 failed, of {n}" in out
@@ -354,6 +449,8 @@ def test_the_command_line(cli: Cli, lacking: Database, archive: Archive, tmp_pat
     assert json.loads(out.splitlines()[0])["state"] == "idle"
     code, out, _ = cli("fetch", "apogee", "--release", "DR14", "--to", tmp_path)
     assert (code, str(tmp_path / ALLSTAR) in out) == (0, True)
+    code, out, _ = cli("fetch", "labels", "--to", tmp_path)  # ssppOut describes all of them
+    assert (code, "nothing to do, 0 rows written" in out) == (0, True)
     code, out, err = cli("fetch", "apogee", "--release", "dr14", "--to", tmp_path, "--quiet")
     assert (code, out, err) == (0, "", "")
     code, _, err = cli("fetch", "apogee", "--release", "dr18")
