@@ -20,14 +20,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.baselines import step_per_batch
-from benchmarks.common import print_ratios
 from models import train
 from models.crossval import Split, assign_folds, fold_splits
 from models.losses import Tables
@@ -35,7 +34,7 @@ from models.networks import Architecture
 from models.optimisers import Optimiser
 
 N_SPECTRA, N_PIXELS, N_FOLDS, BATCH = 393, 3577, 10, 16
-RUNS = 5
+RUNS = 3
 OURS = "crosslabel, one program"
 BASELINES = Path(__file__).parent / "baselines"
 RIVALS = (  # name, script, backend
@@ -44,6 +43,13 @@ RIVALS = (  # name, script, backend
     ("PyTorch, folds by bmm", "torch_bmm.py", "none"),
 )
 LOSS_TOLERANCE = 0.08
+
+
+class Times(NamedTuple):
+    """Seconds that passed, and seconds of processor time of all threads."""
+
+    wall: float
+    cpu: float
 
 
 def random_rows() -> Tables:
@@ -77,19 +83,35 @@ def same_batches(rows: train.Rows, keys: jax.Array, n_epochs: int) -> list[list[
     return folds
 
 
-def best_times(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Shortest of several runs of each; the runs alternate, so all meet the same other load."""
-    seconds = dict.fromkeys(ways, float("inf"))
-    for _ in range(RUNS):
-        for name, work in ways.items():
-            start = time.perf_counter()
-            work()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return seconds
+def best_times(ways: dict[str, Callable[[], Times]]) -> dict[str, Times]:
+    """Least of several runs of each; the runs alternate, so all meet the same other load."""
+    runs = [{name: work() for name, work in ways.items()} for _ in range(RUNS)]
+    return {
+        name: Times(min(run[name].wall for run in runs), min(run[name].cpu for run in runs))
+        for name in ways
+    }
+
+
+def timed(work: Callable[[], object]) -> Times:
+    """Run something in this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Times(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def print_times(times: dict[str, Times]) -> None:
+    """A table of times and of their ratios to ours."""
+    print(f"{'':25}{'seconds':>8}{'ratio':>7}{'of processor':>14}{'ratio':>7}")
+    base = times[OURS]
+    for name, own in times.items():
+        print(
+            f"{name:25}{own.wall:8.2f}{own.wall / base.wall:7.2f}"
+            f"{own.cpu:14.2f}{own.cpu / base.cpu:7.2f}"
+        )
 
 
 def main() -> None:
-    n_epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    n_epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     tables = random_rows()
     splits = fold_splits(assign_folds(np.arange(N_SPECTRA), N_FOLDS, 0))
     rows = train.make_rows(splits)
@@ -125,21 +147,21 @@ def main() -> None:
         f"{N_FOLDS} folds, {n_epochs} epochs, {steps:,} steps of {BATCH}: weights moved by up to "
         f"{moved:.1e} and differ by up to {worst:.1e}"
     )
-    ways: dict[str, Callable[[], object]] = {OURS: ours, "JAX, one step per batch": plain}
+    ways = {OURS: partial(timed, ours), "JAX, one step per batch": partial(timed, plain)}
     with ExitStack() as stack:
         ways |= rivals(stack, tables, splits, n_epochs, float(losses()[:, -1].mean()))
-        print_ratios(best_times(ways), OURS)
+        print_times(best_times(ways))
 
 
 def rivals(
     stack: ExitStack, tables: Tables, splits: tuple[Split, ...], n_epochs: int, loss: float
-) -> dict[str, Callable[[], object]]:
+) -> dict[str, Callable[[], Times]]:
     """Start and warm up those that are installed, each in a process of its own."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     rows = {f"rows-{i}": split.train for i, split in enumerate(splits)}
     x, y = (np.asarray(a[0]) for a in (tables.inputs, tables.targets))
     np.savez(folder / "folds.npz", x=x, y=y, folds=len(splits), **rows)
-    ways: dict[str, Callable[[], object]] = {}
+    ways: dict[str, Callable[[], Times]] = {}
     for name, script, backend in RIVALS:
         command = [sys.executable, str(BASELINES / script), str(folder / "folds.npz")]
         complaints = stack.enter_context((folder / f"{backend}.txt").open("w+"))
@@ -162,13 +184,14 @@ def rivals(
     return ways
 
 
-def ask(name: str, question: IO[str], answer: IO[str], loss: float) -> None:
-    """Let a rival run once; stop if it ends with another loss."""
+def ask(name: str, question: IO[str], answer: IO[str], loss: float) -> Times:
+    """Let a rival run once and say how long it took; stop if it ends with another loss."""
     question.write("run\n")
     question.flush()
-    _, _, found = json.loads(answer.readline())
+    wall, cpu, found = json.loads(answer.readline())
     if not abs(found / loss - 1.0) < LOSS_TOLERANCE:
         sys.exit(f"{name} ends with the loss {found:.4f}, not {loss:.4f}")
+    return Times(wall, cpu)
 
 
 if __name__ == "__main__":
