@@ -177,8 +177,8 @@ def _scores(facts: Mapping[str, Any]) -> str:
         "Each training spectrum was labelled by a model that never saw its star. Differences from "
         "the\nlabels learned: median (bias), 1.4826 MAD (scatter), mean absolute (MAE), share "
         "beyond 3\nscatters (outliers); and the shares within the intervals of 68% and of 95%, "
-        "combined with the\nerrors of the labels learned. Giants have log g < 3.5.\n\n"
-        + _table(head, rows)
+        "combined with the\nerrors of the labels learned. Giants have log g < 3.5; groups of "
+        "fewer than 20 spectra are left\nout.\n\n" + _table(head, rows)
     )
 
 
