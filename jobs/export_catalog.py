@@ -1,22 +1,32 @@
-"""Export a table, view, label set or sample to a file; the type follows from the suffix."""
+"""Export a table, view, label set, sample, comparison or query; the suffix says to what kind."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.files.export import replace_files
+from catalog.files.export import Selection, replace_files, write_digest
 from catalog.files.export_csv import SCHEMA_SUFFIX, write_csv
+from catalog.files.export_ecsv import write_ecsv
 from catalog.files.export_fits import write_fits
 from catalog.files.export_npz import write_npz
+from catalog.files.export_parquet import write_parquet
+from catalog.files.export_votable import write_votable
 from catalog.store.samples import find_sample
 from jobs.export_matrix import sample_matrix
+from jobs.export_query import query_errors
 from jobs.export_selections import select_for_export
 
-SUFFIXES = (".csv", ".fits", ".npz")
+#: Suffix -> what writes a selection to a stream, and gives the number of rows.
+_WRITERS = {
+    ".fits": write_fits, ".ecsv": write_ecsv, ".vot": write_votable, ".parquet": write_parquet,
+}  # fmt: skip
+SUFFIXES = (".csv", *_WRITERS, ".npz")
+DIGEST_SUFFIX = ".sha256"
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class ExportSummary:
 
 def export(
     conn: sa.Connection,
-    what: str,
+    what: str | Selection,
     path: Path,
     *,
     recipe: str | None = None,
@@ -43,11 +53,13 @@ def export(
     conn : Connection
         A repeatable-read transaction (``Database.reader``): a job that runs meanwhile changes
         nothing in the file.
-    what : str
-        A label set (``name`` or ``name@edition``), a sample, or a table or view.
+    what : str or Selection
+        A label set (``name`` or ``name@edition``), a sample, a table or view; or a selection, such
+        as `jobs.export_comparison.comparison_selection` or `jobs.export_query.query_selection`.
     path : Path
-        ``.csv`` (with a sidecar ``.csv.schema.json``), ``.fits``, or, for the spectra and labels of
-        a sample, ``.npz``. What is there is replaced when all is written.
+        ``.csv`` (with a sidecar ``.csv.schema.json``), ``.fits``, ``.ecsv``, ``.vot``, ``.parquet``
+        (with a sidecar ``.sha256``; FITS has its checksums inside), or, for the spectra and labels
+        of a sample, ``.npz``. What is there is replaced when all is written.
     recipe : str, optional
         For ``.npz``: see `jobs.export_matrix.sample_matrix`.
     safe_cells : bool
@@ -71,13 +83,28 @@ def export(
             raise UsageError(f"{path} is a folder", "Name a file")
     except OSError as exc:  # such as a name that is too long
         raise UsageError(f"{path} cannot be written: {exc.strerror}", "Name another file") from exc
-    selection = select_for_export(conn, what)
+    selection = select_for_export(conn, what) if isinstance(what, str) else what
+    with query_errors() if selection.is_query else nullcontext():
+        return _write(conn, selection, path, recipe=recipe, safe_cells=safe_cells)
+
+
+def _write(
+    conn: sa.Connection, selection: Selection, path: Path, *, recipe: str | None, safe_cells: bool
+) -> ExportSummary:
+    """Write a selection to a file of the kind that its suffix says."""
+    suffix = path.suffix.lower()
     if suffix == ".npz":
-        return _export_matrix(conn, what, path, recipe, is_sample="preset" in selection.provenance)
+        return _export_matrix(conn, selection, path, recipe)
     if suffix == ".fits":
         with replace_files(path) as (stream,):
             n_rows = write_fits(conn, selection, stream)
         return ExportSummary(selection.name, (path,), n_rows)
+    if suffix in _WRITERS:
+        digest_path = path.with_name(path.name + DIGEST_SUFFIX)
+        with replace_files(path, digest_path) as (stream, digest):
+            n_rows = _WRITERS[suffix](conn, selection, stream)
+            write_digest(stream, digest, path.name)
+        return ExportSummary(selection.name, (path, digest_path), n_rows)
     sidecar_path = path.with_name(path.name + SCHEMA_SUFFIX)
     with replace_files(path, sidecar_path) as (stream, sidecar):
         n_rows = write_csv(
@@ -87,15 +114,15 @@ def export(
 
 
 def _export_matrix(
-    conn: sa.Connection, what: str, path: Path, recipe: str | None, *, is_sample: bool
+    conn: sa.Connection, selection: Selection, path: Path, recipe: str | None
 ) -> ExportSummary:
     """Write the matrix of a sample."""
-    if not is_sample:
+    if "preset" not in selection.provenance:
         raise UsageError(
-            f"{what} is no sample, and only samples are written as .npz",
-            "Take .csv or .fits, or name a sample",
+            f"{selection.name} is no sample, and only samples are written as .npz",
+            "Take another suffix, or name a sample",
         )
-    arrays = sample_matrix(conn, find_sample(conn, what), recipe)
+    arrays = sample_matrix(conn, find_sample(conn, selection.name), recipe)
     with replace_files(path) as (stream,):
         write_npz(stream, arrays)
-    return ExportSummary(what, (path,), len(arrays["flux"]))
+    return ExportSummary(selection.name, (path,), len(arrays["flux"]))

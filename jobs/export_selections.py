@@ -19,7 +19,8 @@ from jobs.engine.ledger import code_version
 TABLES = (
     "source", "star", "apogee_star", "sdss_spectrum", "crossmatch", "match", "sample",
     "sample_member", "star_link", "label_set", "flag_bit", "model", "training_member",
-    "training_history", "input_file", "quarantine",
+    "training_history", "input_file", "quarantine", "evaluation", "evaluation_score",
+    "evaluation_repeat", "learning_curve", "scan", "scan_trial", "scan_fold",
 )  # fmt: skip
 #: View -> columns that make its rows unique.
 VIEW_KEYS = {
@@ -31,6 +32,7 @@ VIEW_KEYS = {
         "ref_set", "test_set", "label", "left_id", "right_id", "ref_value", "test_value",
     ),
     "job_progress": ("run_id",),
+    "evaluation_summary": ("evaluation_id", "test_set", "label"),
 }  # fmt: skip
 _WITH_EDITIONS = ("stellar_label_long", "label_comparison", "current_label_set")
 _UNFINISHED = ("label_set", "model")  # rows that are being built are not for readers
@@ -85,7 +87,7 @@ def table_selection(conn: sa.Connection, name: str) -> Selection:
     query = f"SELECT * FROM {name}"
     if name in _UNFINISHED:
         query += " WHERE status = 'complete'"
-    order = tuple(c.name for c in table.primary_key.columns)
+    order = tuple(str(c.name) for c in table.primary_key.columns)  # no quoted_name
     return Selection(name, table.comment or "", query, order, provenance, date)
 
 

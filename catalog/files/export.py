@@ -6,9 +6,12 @@ always gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,13 +35,15 @@ class Selection:
     query : str
         SELECT without parameters; its columns are named as in the vocabulary.
     order : tuple of str
-        Columns that make a row unique, by which rows are sorted.
+        Columns that make a row unique, by which rows are sorted; empty: all, from the left.
     provenance : mapping
         JSON-able values that tell what the rows were made from.
     date : str or None
         When the content was published, ISO 8601 UTC; not when it was exported.
     notes : tuple of str
         Such as the meaning of flag bits.
+    is_query : bool
+        Whether a user wrote the query.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Selection:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     date: str | None = None
     notes: tuple[str, ...] = ()
+    is_query: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,42 +77,82 @@ class ExportColumn:
     meaning: Meaning
 
 
+#: Units that neither FITS nor VOUnits have: they stand in the description.
+NO_UNIT = ("dex",)
+
+
+def described(meaning: Meaning) -> str:
+    """The description of a column, with its unit where a format has no word for that."""
+    return meaning.description + (f" [{meaning.unit}]" if meaning.unit in NO_UNIT else "")
+
+
 # OID of a PostgreSQL type -> kind, and how it is written where that is not as it is. Numbers
-# beyond 64 bits become text: no reader of FITS or JSON could hold them.
+# beyond 64 bits become text: no reader of FITS or JSON could hold them. Other types, which only
+# queries of users have, become text as PostgreSQL writes it.
 _KINDS = {
     16: ("bool", "{}"), 21: ("int16", "{}"), 23: ("int32", "{}"), 20: ("int64", "{}"),
     700: ("float32", "{}"), 701: ("float64", "{}"), 25: ("text", "{}"), 1700: ("text", "{}::text"),
     1184: ("text", "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"),
     3802: ("text", "{}::text"), 1009: ("text", "array_to_json({})::text"),
 }  # fmt: skip
+_OTHER = ("text", "{}::text")
 _BYTEA = 17
+_COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
 
 def columns_of(conn: sa.Connection, selection: Selection) -> tuple[ExportColumn, ...]:
-    """The columns of a selection, with their meaning; binary ones are left out."""
+    """The columns of a selection, with their meaning; binary ones of tables are left out.
+
+    Raises
+    ------
+    UsageError
+        If a user's query has columns that no file could hold: binary, or without a name of its own.
+    """
     cursor: Any = conn.connection.cursor()  # psycopg's, whose types SQLAlchemy does not know
-    cursor.execute(f"SELECT * FROM ({selection.query}) q LIMIT 0")
+    # one text for one value, whatever the server's settings
+    cursor.execute("SET LOCAL extra_float_digits = 1; SET LOCAL DateStyle = 'ISO, YMD'")
+    # binary: PostgreSQL then takes a single statement only, whatever the query holds
+    cursor.execute(f"SELECT * FROM (\n{selection.query}\n) q LIMIT 0", binary=True)
+    found = [(name, oid) for name, oid, *_ in cursor.description or ()]
+    if selection.is_query:
+        _check_columns(found)
     columns = []
-    for name, oid, *_ in cursor.description or ():
+    for name, oid in found:
         if oid == _BYTEA:
             continue
-        kind, sql = _KINDS[oid]
-        columns.append(ExportColumn(name, kind, sql.format(f'q."{name}"'), VOCABULARY[name]))
+        kind, sql = _KINDS.get(oid, _OTHER)
+        meaning = VOCABULARY.get(name) or Meaning("", "", f"Column {name} of the query")
+        columns.append(ExportColumn(name, kind, sql.format(f'q."{name}"'), meaning))
     return tuple(columns)
+
+
+def _check_columns(found: list[tuple[str, int]]) -> None:
+    """Refuse the columns of a user's query that no file could hold."""
+    if not found:
+        raise UsageError("the query has no columns", "Name what to export")
+    times = Counter(name.lower() for name, _ in found)  # FITS names differ by more than case
+    for name, oid in found:
+        if oid == _BYTEA:
+            raise UsageError(
+                f"column {name} of the query is binary", "Name the columns to export, without it"
+            )
+        if not _COLUMN_NAME.fullmatch(name) or times[name.lower()] > 1:
+            wrong = "is there twice" if times[name.lower()] > 1 else "has no plain name"
+            raise UsageError(
+                f"column {name!r} of the query {wrong}",
+                "Give each column a name of its own, of letters, digits and _: AS name",
+            )
 
 
 def ordered_query(
     selection: Selection, columns: tuple[ExportColumn, ...], expressions: Mapping[str, str]
 ) -> str:
     """The query for some columns (name -> expression over ``q``), in the selection's order."""
-    kinds = {c.name: c.kind for c in columns}
     wanted = ", ".join(f'{sql} AS "{name}"' for name, sql in expressions.items())
     # the C collation: the same order whatever the locale of the server
-    order = ", ".join(
-        f'q."{name}" COLLATE "C"' if kinds[name] == "text" else f'q."{name}"'
-        for name in selection.order
-    )
-    return f"SELECT {wanted} FROM ({selection.query}) q ORDER BY {order}"
+    by = {c.name: f'({c.sql}) COLLATE "C"' if c.kind == "text" else c.sql for c in columns}
+    order = ", ".join(by[name] for name in selection.order or tuple(by))
+    return f"SELECT {wanted} FROM (\n{selection.query}\n) q ORDER BY {order}"
 
 
 @contextmanager
@@ -125,17 +171,13 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
             raise UsageError(f"{path} is there and no regular file", "Write to another name")
     paths = tuple(path.resolve() for path in paths)
     parts = [path.with_name(path.name + ".part") for path in paths]
-    streams: list[BinaryIO] = []
     try:
-        try:
-            streams.extend(part.open("wb") for part in parts)
-            yield tuple(streams)
+        with ExitStack() as stack:
+            streams = tuple(stack.enter_context(part.open("wb")) for part in parts)
+            yield streams
             for stream in streams:
                 stream.flush()
                 os.fsync(stream.fileno())
-        finally:
-            for stream in streams:
-                stream.close()
         for part, path in zip(parts, paths, strict=True):
             part.replace(path)
         _sync_folder(paths[0].parent)
@@ -147,6 +189,14 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def write_digest(stream: BinaryIO, sidecar: BinaryIO, file_name: str) -> None:
+    """Write the SHA-256 of what a stream wrote to its file, as ``sha256sum --check`` reads it."""
+    stream.flush()
+    with Path(stream.name).open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
+    sidecar.write(f"{digest}  {file_name}\n".encode())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -43,7 +43,6 @@ def write_csv(
     columns = columns_of(conn, selection)
     query = ordered_query(selection, columns, {c.name: _expression(c, safe_cells) for c in columns})
     cursor = conn.connection.cursor()
-    cursor.execute("SET LOCAL extra_float_digits = 1")  # shortest exact, whatever the server says
     total = hashlib.sha256()
     with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER, ENCODING 'UTF8')") as copy:
         for block in copy:
@@ -59,7 +58,7 @@ def write_csv(
         "null": _NULL,
         "encoding": "UTF-8",
         "safe_cells": safe_cells,
-        "key": list(selection.order),
+        "key": list(selection.order or (c.name for c in columns)),
         "columns": [_column_schema(c) for c in columns],
         "notes": list(selection.notes),
         "date": selection.date,
@@ -82,6 +81,6 @@ def _column_schema(column: ExportColumn) -> dict[str, str | None]:
         "name": column.name,
         "type": column.kind,
         "unit": column.meaning.unit or None,
-        "ucd": column.meaning.ucd,
+        "ucd": column.meaning.ucd or None,
         "description": column.meaning.description,
     }

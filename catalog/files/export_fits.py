@@ -11,13 +11,21 @@ import json
 from typing import BinaryIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from astropy import units
 from astropy.io import fits
 
 from catalog.errors import UsageError
-from catalog.files.export import ExportColumn, Selection, columns_of, ordered_query
-from catalog.store.bulk import fetch_arrays
+from catalog.files.export import NO_UNIT, ExportColumn, Selection, columns_of, described
+from catalog.files.export_rows import (
+    ascii_texts,
+    logical_codes,
+    numbers,
+    read_rows,
+    refuse_texts,
+)
 
 _FORMS = {
     "bool": ("L", "u1"), "int16": ("I", ">i2"), "int32": ("J", ">i4"), "int64": ("K", ">i8"),
@@ -57,28 +65,13 @@ def _read(
     conn: sa.Connection, selection: Selection, columns: tuple[ExportColumn, ...]
 ) -> np.ndarray:
     """The rows as FITS holds them, big-endian."""
-    numbers = [c for c in columns if c.kind != "text"]
-    texts = [c for c in columns if c.kind == "text"]
-    _check_nulls(conn, selection, numbers)
-    # a query has at least one column: the constant also counts the rows
-    fields = [("_row", "i2"), *((c.name, _fetched(c)) for c in numbers)]
-    query = ordered_query(
-        selection, columns, {"_row": "0::smallint"} | {c.name: _not_null(c) for c in numbers}
-    )
-    fetched = fetch_arrays(conn, query, np.dtype(fields))
-    n = len(fetched["_row"])
-    encoded = _fetch_texts(conn, selection, columns, texts, n)
-    spec = [(c.name, encoded[c.name].dtype if c.kind == "text" else _FORMS[c.kind][1])
-            for c in columns]  # fmt: skip
-    table = np.zeros(n, np.dtype(spec))
-    for c in columns:
-        table[c.name] = encoded[c.name] if c.kind == "text" else fetched[c.name]
+    rows = read_rows(conn, selection, columns)
+    cells = {c.name: _cells(c, rows[c.name], selection.name) for c in columns}
+    forms = {c.name: _FORMS.get(c.kind, ("A", cells[c.name].dtype.str))[1] for c in columns}
+    table = np.zeros(len(rows), np.dtype(list(forms.items())))
+    for name, array in cells.items():
+        table[name] = array
     return table
-
-
-def _fetched(column: ExportColumn) -> str:
-    """The type in which a number is fetched; logicals come as the codes of T and F."""
-    return "i2" if column.kind == "bool" else _FORMS[column.kind][1][1:]
 
 
 def _null_of(column: ExportColumn) -> int:
@@ -86,63 +79,24 @@ def _null_of(column: ExportColumn) -> int:
     return int(np.iinfo(column.kind).min)
 
 
-def _not_null(column: ExportColumn) -> str:
-    """An expression that has FITS's own null in place of NULL."""
+def _cells(column: ExportColumn, values: pa.ChunkedArray, table: str) -> np.ndarray:
+    """A column with FITS's own null in place of NULL."""
     if column.kind == "bool":
-        return (
-            f"(CASE WHEN {column.sql} THEN 84 WHEN NOT {column.sql} THEN 70 ELSE 0 END)::smallint"
-        )
+        return logical_codes(values)
     if column.kind.startswith("float"):
-        return f"coalesce({column.sql}, 'NaN')"
-    cast = {"int16": "smallint", "int32": "integer", "int64": "bigint"}[column.kind]
-    return f"coalesce({column.sql}, ('{_null_of(column)}')::{cast})"
-
-
-def _check_nulls(conn: sa.Connection, selection: Selection, numbers: list[ExportColumn]) -> None:
-    """Refuse integers that would read as NULL."""
-    integers = [c for c in numbers if c.kind.startswith("int")]
-    if not integers:
-        return
-    tests = ", ".join(f"bool_or({c.sql} = '{_null_of(c)}')" for c in integers)
-    cursor = conn.connection.cursor()
-    cursor.execute(f"SELECT {tests} FROM ({selection.query}) q")
-    for column, found in zip(integers, cursor.fetchone() or (), strict=True):
-        if found:
-            raise UsageError(
-                f"column {column.name} holds {_null_of(column)}, which is NULL in the FITS file",
-                "Export it as CSV",
-            )
-
-
-def _fetch_texts(
-    conn: sa.Connection,
-    selection: Selection,
-    columns: tuple[ExportColumn, ...],
-    texts: list[ExportColumn],
-    n: int,
-) -> dict[str, np.ndarray]:
-    """Text columns as fixed-width ASCII."""
-    if not texts:
-        return {}
-    cursor = conn.connection.cursor()
-    cursor.execute(ordered_query(selection, columns, {c.name: c.sql for c in texts}))
-    rows = cursor.fetchall()
-    if len(rows) != n:
-        raise UsageError(
-            f"{selection.name} changed while it was read", "Export in a repeatable-read transaction"
+        return numbers(values, np.nan)
+    if column.kind == "text":
+        refuse_texts(
+            values, "[^ -~]", f"{column.name} of {table}", "FITS texts are printable ASCII"
         )
-    encoded = {}
-    for i, column in enumerate(texts):
-        values = [row[i] or "" for row in rows]
-        for at, value in enumerate(values):
-            if not (value.isascii() and value.isprintable()):
-                raise UsageError(
-                    f"column {column.name} of {selection.name} holds {value!r} in row {at + 1}, "
-                    "but FITS texts are printable ASCII",
-                    "Export it as CSV",
-                )
-        encoded[column.name] = np.array([v.encode() for v in values] or [b""], "S")[:n]
-    return encoded
+        return ascii_texts(values)
+    null = _null_of(column)
+    if pc.any(pc.equal(values, pa.scalar(null, values.type))).as_py():
+        raise UsageError(
+            f"column {column.name} holds {null}, which is NULL in the FITS file",
+            "Export it as CSV",
+        )
+    return numbers(values, null)
 
 
 def _header(
@@ -163,21 +117,23 @@ def _header(
         text = c.kind == "text"
         header[f"TFORM{i}"] = f"{table.dtype[c.name].itemsize}A" if text else _FORMS[c.kind][0]
         unit = c.meaning.unit
-        if unit and unit != "dex":
+        if unit and unit not in NO_UNIT:
             header[f"TUNIT{i}"] = units.Unit(unit).to_string("fits")
         if c.kind.startswith("int"):
             header[f"TNULL{i}"] = _null_of(c)
         if c.kind.startswith("float") and unit in _DISPLAY:
             header[f"TDISP{i}"] = _DISPLAY[unit]
-        header[f"TUCD{i}"] = c.meaning.ucd
-        header[f"TCOMM{i}"] = c.meaning.description + (" [dex]" if unit == "dex" else "")
+        if c.meaning.ucd:
+            header[f"TUCD{i}"] = c.meaning.ucd
+        header[f"TCOMM{i}"] = described(c.meaning)
+    header["LONGSTRN"] = ("OGIP 1.0", "long texts go on in CONTINUE cards")
     header["EXTNAME"] = plain_ascii(selection.name)
     header["ORIGIN"] = "crosslabel"
     header["CREATOR"] = f"crosslabel {selection.provenance.get('written_by', '')}".strip()
     if selection.date:
         header["DATE"] = (selection.date, "publication of the content, UTC")
     header["DESCR"] = plain_ascii(selection.description)
-    header["SORTKEY"] = ", ".join(selection.order)
+    header["SORTKEY"] = ", ".join(selection.order or table.dtype.names or ())
     header["PROV"] = json.dumps(selection.provenance, sort_keys=True)
     for line in (*_NULLS, *selection.notes):
         header["COMMENT"] = plain_ascii(line)

@@ -124,15 +124,34 @@ def evaluate(
 
 
 def export(
-    what: Annotated[str, typer.Argument(help="A view, table, label set or sample.")],
-    to: Annotated[Path, typer.Option(help="FILE.csv, FILE.fits, or FILE.npz of a sample.")],
+    to: Annotated[Path, typer.Option(help="FILE.csv, .fits, .ecsv, .vot, .parquet, or .npz of a sample.")],
+    what: Annotated[str | None, typer.Argument(help="A view, table, label set or sample.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="Write WHAT, a label set, beside this one, spectrum by spectrum; repeatable.")] = None,
+    sample: Annotated[str | None, typer.Option(help="With --against: only the accepted pairs of this sample.")] = None,
+    sql: Annotated[str | None, typer.Option(help="Write the rows of this SELECT instead of WHAT, sorted by its columns from the left.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, max=1e6, help="Seconds that the SELECT may take.")] = 600,
     recipe: Annotated[str | None, typer.Option(help="Normalization of the spectra in FILE.npz.")] = None,
     safe_cells: Annotated[bool, typer.Option(help="In CSV, quote text that a spreadsheet would run as a formula.")] = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Write a catalog file with units, descriptions and provenance."""
+    from catalog.errors import UsageError
+    from catalog.files.export import Selection
     from jobs.export_catalog import export as export_to
+    from jobs.export_comparison import comparison_selection
+    from jobs.export_query import query_selection
 
+    if (against and sql) or (sample and not against):
+        raise UsageError(
+            "--against and --sample are for comparisons of label sets", "Give WHAT and --against"
+        )
     with database() as db, db.reader() as conn:
-        n = export_to(conn, what, to, recipe=recipe, safe_cells=safe_cells).n_rows
-    say(f"{n:,} rows of {what} in {to}", quiet=quiet)
+        selection: str | Selection
+        if sql is not None and what is None:
+            selection = query_selection(conn, sql, timeout_s=timeout)
+        elif what is not None and sql is None:
+            selection = comparison_selection(conn, what, against, sample) if against else what
+        else:
+            raise UsageError("one of WHAT and --sql says what to export", "Give one, and not both")
+        summary = export_to(conn, selection, to, recipe=recipe, safe_cells=safe_cells)
+    say(f"{summary.n_rows:,} rows of {what or summary.what} in {to}", quiet=quiet)

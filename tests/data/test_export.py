@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from astropy import units
 from astropy.io import fits
 from astropy.table import Table
+from export_survey import BIG, N, make_survey, written
 
 from catalog.errors import BadInputError, UsageError
 from catalog.files.checksum import verify_checksums
@@ -25,64 +26,18 @@ from catalog.store import labels, spectra
 from catalog.store.bulk import upsert_arrays
 from catalog.store.columns import LABELS, VOCABULARY
 from catalog.store.schema import (
-    apogee_star,
     normalized_spectrum,
     prediction_detail,
-    sdss_spectrum,
     spectrum_blob,
     stellar_label,
 )
-from jobs.export_catalog import export
 from jobs.export_selections import TABLES, VIEW_KEYS, select_for_export
 from models.continuum import RECIPES
-
-BIG = 10081308165788686336  # the specObjID of plate 8954: beyond 2^63
-N = 4
 
 
 @pytest.fixture
 def survey(db):
-    """Four APOGEE stars, four SDSS spectra (one with an id beyond 2^63), labels, a sample."""
-    with db.begin() as conn:
-        star = factories.add_stars(conn, [f"2M{i}" for i in range(3)])
-        owner = np.array([0, 1, 2, 0])
-        ra = [10.0, 359.99999999, 20.0, 10.0]
-        left = factories.add_sources(
-            conn, "apogee", [f"dr14/star.{i}" for i in "cabd"], ra=ra, star_id=star[owner]
-        )
-        right = factories.add_sources(conn, "sdss", [f"8954-57453-{i}-v5" for i in range(N)], ra=ra)
-        upsert_arrays(conn, apogee_star, {
-            "source_id": left, "apogee_id": np.array(["2M0", "2M1", "2M2", "2M0"], "S"),
-            "target_id": np.array(list("cabd"), "S"), "apstar_id": np.array(list("cabd"), "S"),
-            "data_release": np.array(["dr14"] * N, "S"),
-            "field": np.array(["=1+1", "", "a,\"b\"", "@x"], "S"),
-            "nvisits": np.ma.array([1, 2, 3, 4], "i4", mask=[0, 1, 0, 0]),
-            "starflag": np.ma.array([1 << 62, 0, 5, 7], "i8", mask=[0, 0, 1, 0]),
-            "is_primary": np.array([True, True, True, False]),
-        })  # fmt: skip
-        upsert_arrays(conn, sdss_spectrum, {
-            "source_id": right, "plate": np.full(N, 8954, "i4"), "mjd": np.full(N, 57453, "i4"),
-            "fiberid": np.arange(N, dtype="i4"), "run2d": np.array(["v5"] * N, "S"),
-            "specobjid": np.array([str(BIG), "", str(BIG + 1), "42"], "S"),
-            "is_primary": np.ma.array([True, False, True, True], mask=[0, 0, 1, 0]),
-        })  # fmt: skip
-        teff = [4321.1, np.nan, 1e-30, 5000.0]
-        factories.add_label_set(
-            conn, "aspcap/dr14", left, {"teff": teff, "teff_err": [25.5, np.nan, np.nan, 0.1],
-                                        "fe_h": [-0.1, 0.2, 1 / 3, np.nan]},
-            flags=[1, 0, 1 << 40, 0], description="ASPCAP labels of DR14",
-        )  # fmt: skip
-        labels.register_flags(conn, "aspcap/dr14", {0: ("TEFF_WARN", "Teff is doubtful")})
-        factories.add_label_set(conn, "sspp/dr12", right, {"teff": [4400.0] * N})
-        crossmatch_id = factories.add_matches(conn, left, right)
-        factories.add_sample(conn, "clean", crossmatch_id, left, right, star[owner])
-    return {"left": left, "right": right, "owner": owner, "teff": np.float32(teff)}
-
-
-def written(db, what, path: Path, **kw) -> Path:
-    with db.reader() as conn:
-        export(conn, what, path, **kw)
-    return path
+    return make_survey(db)
 
 
 def database_rows(db, what) -> list:
@@ -322,13 +277,13 @@ def test_npz_needs_no_pickle_and_repeats_to_the_byte(db, normalized, tmp_path):
 def test_npz_without_normalized_spectra_says_what_to_run(db, survey, tmp_path):
     with pytest.raises(UsageError, match="no spectrum of sample clean has any of teff, fe_h"):
         written(db, "clean", tmp_path / "x.npz")
-    with pytest.raises(UsageError, match="aspcap/dr14 is no sample"):
+    with pytest.raises(UsageError, match="aspcap/dr14@1 is no sample"):
         written(db, "aspcap/dr14", tmp_path / "x.npz")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_names_list_the_right_ones(db, survey, tmp_path):
-    with pytest.raises(UsageError, match=r"\.csv, \.fits, \.npz"):
+    with pytest.raises(UsageError, match=r"\.csv, \.fits, \.ecsv, \.vot, \.parquet, \.npz"):
         written(db, "clean", tmp_path / "x.xls")
     with pytest.raises(UsageError, match=r"Samples: clean\. Tables and views: apogee_star"):
         written(db, "spectrum_blob", tmp_path / "x.csv")

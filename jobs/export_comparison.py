@@ -1,0 +1,79 @@
+"""Comparisons that can be exported: label sets side by side, one row per spectrum and label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from catalog.errors import UsageError
+from catalog.files.export import Selection
+from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.samples import sample_id_of
+from jobs.compare_labels import comparison_notes, no_common_stars
+from jobs.engine.ledger import code_version
+from jobs.export_selections import label_set_provenance
+
+
+def comparison_selection(
+    conn: sa.Connection, ref: str, tests: Sequence[str], sample: str | None = None
+) -> Selection:
+    """The rows behind ``crosslabel compare``: the label sets' values, difference, error.
+
+    Parameters
+    ----------
+    ref, tests : str, sequence of str
+        Reference and compared label sets, ``name`` or ``name@edition``.
+    sample : str, optional
+        Only the pairs of this sample; all mutual nearest pairs if not given.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown or given twice, or if no star has a label in all sets.
+    """
+    sets = [find_label_set(conn, name) for name in (ref, *tests)]
+    names = [s.full_name for s in sets]
+    if len(set(names)) < len(names):
+        raise UsageError("a label set is named twice", "A label set always agrees with itself")
+    sample_id = sample_id_of(conn, sample)
+    tested = ", ".join(_literal(name) for name in names[1:])
+    rows = (
+        f"comparison_rows({_literal(names[0])}, ARRAY[{tested}], "
+        f"{'NULL' if sample is None else _literal(sample)})"
+    )
+    any_rows = sa.text("SELECT EXISTS (SELECT FROM comparison_rows(:ref, :tests, :sample))")
+    if not conn.scalar(any_rows, {"ref": names[0], "tests": names[1:], "sample": sample}):
+        raise no_common_stars(conn, sets, sample, sample_id)
+    return Selection(
+        name=f"{names[0]} and {', '.join(names[1:])}",
+        description=f"Labels of {', '.join(names[1:])} beside those of {names[0]} on "
+        + ("mutual nearest pairs" if sample is None else f"the pairs of sample {sample}")
+        + ", where all sets have the label",
+        query=f"""SELECT c.label, c.unit, c.ref_set, c.test_set, t.star_key,
+    l.survey_key AS left_key, r.survey_key AS right_key,
+    c.ref_value, c.test_value, c.delta, c.delta_err, c.sep_arcsec
+FROM {rows} c
+JOIN source l ON l.source_id = c.left_id
+JOIN source r ON r.source_id = c.right_id
+LEFT JOIN star t ON t.star_id = c.star_id""",
+        order=("label", "test_set", "left_key", "right_key"),
+        provenance={
+            "what": f"comparison with {names[0]}",
+            "written_by": code_version(),
+            "sample": sample,
+            "label_sets": [label_set_provenance(conn, s) for s in sets],
+        },
+        date=_newest(conn, sets),
+        notes=tuple(comparison_notes(conn, sets, sample_id, [])),
+    )
+
+
+def _literal(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _newest(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:
+    """When the newest of some label sets was published."""
+    return max(label_set_provenance(conn, s)["published_at"] for s in sets)

@@ -1,0 +1,92 @@
+"""A user's SELECT as something to export: one statement that can only read, within a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from catalog.errors import SourceUnavailableError, UsageError
+from catalog.files.export import Selection
+from jobs.engine.ledger import code_version
+
+TIMEOUT_S = 600
+_READER = "pg_read_all_data"  # a role of PostgreSQL itself: SELECT on all tables, nothing else
+
+
+def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEOUT_S) -> Selection:
+    """The rows of a SELECT, sorted by its columns from left to right.
+
+    From here on the transaction reads with the rights of PostgreSQL's role ``pg_read_all_data``,
+    where the session may take it.
+
+    Parameters
+    ----------
+    conn : Connection
+        A read-only transaction (``Database.reader``); the server refuses whatever would write.
+    query : str
+        One SELECT; a semicolon at its end is taken off.
+    timeout_s : float
+        Seconds after which the server gives up a statement.
+    """
+    text = re.sub(r"[\s;]+\Z", "", query)
+    if not text:
+        raise UsageError("the query is empty", "Such as: SELECT survey_key, ra, dec FROM source")
+    conn.execute(
+        sa.text("SELECT set_config('statement_timeout', :ms, true)"),
+        {"ms": str(round(timeout_s * 1000))},
+    )
+    member = "SET" if conn.dialect.server_version_info >= (16,) else "MEMBER"  # type: ignore[operator]
+    if conn.scalar(sa.text(f"SELECT pg_has_role('{_READER}', '{member}')")):
+        conn.execute(sa.text(f"SET LOCAL ROLE {_READER}"))
+    return Selection(
+        name="query",
+        description="Rows of a query, sorted by its columns from left to right",
+        query=text,
+        order=(),
+        provenance={"what": "query", "query": text, "written_by": code_version()},
+        is_query=True,
+    )
+
+
+@contextmanager
+def query_errors() -> Iterator[None]:
+    """Turn what the server says about a user's query into messages.
+
+    Raises
+    ------
+    UsageError
+        If it is no single SELECT, names what does not exist, takes too long, or would write.
+    SourceUnavailableError
+        If the server gave up.
+    """
+    try:
+        yield
+    except psycopg.errors.QueryCanceled as exc:
+        raise UsageError(
+            "the query took too long, and was stopped", "Ask for less, or raise --timeout"
+        ) from exc
+    except psycopg.errors.ReadOnlySqlTransaction as exc:
+        raise _refused(exc, "Exports read only") from exc
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise _refused(exc, "Exports read tables and views only") from exc
+    except (
+        psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError,
+        psycopg.NotSupportedError,
+    ) as exc:  # fmt: skip
+        todo = exc.diag.message_hint or "Give one SELECT; the tables are listed in docs/schema.md"
+        raise _refused(exc, todo) from exc
+    except psycopg.OperationalError as exc:
+        raise SourceUnavailableError(
+            f"the database server gave up: {str(exc).strip()}", "Run the command again"
+        ) from exc
+
+
+def _refused(exc: psycopg.Error, todo: str) -> UsageError:
+    """What is said of a query that the server does not answer."""
+    what: Any = exc.diag.message_primary or str(exc)
+    return UsageError(f"the query cannot be exported: {what}", todo)
