@@ -217,21 +217,45 @@ class _Handler(BaseHTTPRequestHandler):
         stars = re.findall(r"^ ?(\d+) (-?[\d.e-]+) (-?[\d.e-]+) *\r?$", self.upload, re.MULTILINE)
         radius = re.search(r'name="radius"\s+([\d.e-]+)', self.upload)
         assert radius is not None
-        lines = ["#Table1", "name,plate,mjd,fiberID,run2d,specObjID,ra,dec,type"]
+        # Like the real one it answers the columns of the query and no others: no names.
+        select = re.search(r"SELECT\s+(.*?)\s+FROM #upload u JOIN", self.upload, re.DOTALL)
+        assert select is not None
+        items = [item.strip() for item in select[1].split(",")]
+        lines = ["#Table1", ",".join(re.split(r"\.| AS ", item)[-1] for item in items)]
         if fault == "missing column":
             lines[1] = lines[1].replace("run2d", "run1d")
-        for name, ra, dec in stars:
-            for plate, mjd, fiber, run2d, ra2, dec2 in self.archive.spectra:
+        if fault == "wrong star":
+            stars.append(("0", "1.0", "2.0"))
+        spectra = [
+            *self.archive.spectra,
+            *([(1, 50002, 3, "26", 1.0, 2.0)] * (fault == "wrong star")),
+        ]
+        for _, ra, dec in stars:
+            for plate, mjd, fiber, run2d, ra2, dec2 in spectra:
                 east = (ra2 - float(ra)) * math.cos(math.radians(dec2))
                 if math.hypot(east, dec2 - float(dec)) * 60 > float(radius[1]):
                     continue
                 number = pack_specobjid(plate, mjd, fiber, run2d)
-                lines.append(f"{name},{plate},{mjd},{fiber},{run2d},{number},{ra2},{dec2},STAR")
-        if fault == "wrong star":
-            lines.append(f"999999999,1,2,3,26,{pack_specobjid(1, 2 + 50000, 3, '26')},1.0,2.0,STAR")
+                far = 0.01 if fault == "wrong object" else 0.0
+                row = {
+                    "p.ra": ra2, "p.dec": dec2 + far, "s.plate": plate, "s.mjd": mjd,
+                    "s.fiberID": fiber, "s.run2d": run2d, "s.specObjID": number,
+                    "s.ra AS fibre_ra": ra2, "s.dec AS fibre_dec": dec2,
+                    "s.SpecObjID AS obj_id": number, "dbo.fPhotoTypeN(p.type) AS type": "STAR",
+                }  # fmt: skip
+                if fault == "wrong id":
+                    row["s.specObjID"] = number + 1024
+                lines.append(",".join(str(row[item]) for item in items))
         text = "\n".join(lines) + "\n"
+        if fault == "nothing":
+            text = "#Table1\nNo objects have been found\n"
         if fault == "broken off":
             text = text[: len(text) - 9]
+        if fault == "cut":
+            self._head(200, {"Content-Type": "text/csv"}, len(text))
+            self.wfile.write(text[: len(text) // 2].encode())
+            self.close_connection = True
+            return "200 cut off"
         return self._send(200, text.encode(), {"Content-Type": "text/csv"})
 
     def _sspp(self, cmd: str, fault: str) -> str:

@@ -19,6 +19,12 @@ from catalog.errors import SourceUnavailableError
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 #: Answers that are answers, also when they bring nothing.
 ANSWERS = (200, 206, 404, 410, 416)
+_BROKEN = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,  # an answer that is shorter than promised
+    requests.exceptions.ContentDecodingError,
+)
 
 
 class UnreachableError(SourceUnavailableError):
@@ -113,7 +119,7 @@ class PoliteSession(requests.Session):
             wait, problem = 0.0, ""
             try:
                 response = ask()
-            except (requests.ConnectionError, requests.Timeout) as exc:
+            except _BROKEN as exc:
                 problem = _in_words(exc)
             else:
                 if response.status_code in ANSWERS:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from catalog.archive.session import Manners, PoliteSession
 from catalog.errors import BadInputError
 from catalog.files.specobjid import pack_specobjid
 from catalog.sky.vectors import separation_arcsec
+from catalog.sky.xmatch import crossmatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +33,14 @@ if TYPE_CHECKING:
 QUERY_MANNERS = Manners(interval_s=1.0, read_s=300.0)
 MAX_ROWS = 500_000  # the service cuts longer answers without a word
 MAX_RADIUS_ARCSEC = 180.0
-SPEC_FIELDS = ("plate", "mjd", "fiberID", "run2d", "specObjID", "ra", "dec")
+SPEC_FIELDS = (
+    "plate", "mjd", "fiberID", "run2d", "specObjID", "ra AS fibre_ra", "dec AS fibre_dec",
+)  # fmt: skip
+PHOTO_FIELDS = ("ra", "dec")
+COLUMNS = (*PHOTO_FIELDS, *(f.rpartition(" ")[2] for f in SPEC_FIELDS))
 # A fibre may sit beside the photometric position by which the service matches.
 FIBRE_ARCSEC = 5.0
+ROUNDING_ARCSEC = 0.01  # of positions on their way there and back
 
 
 @contextmanager
@@ -106,7 +113,7 @@ def spectra_near(
     release : str
         Such as ``dr17``.
     ids : sequence of int, shape (n,)
-        Our numbers of the positions; they come back with the answer.
+        Our numbers of the positions.
     ra, dec : ndarray, shape (n,)
         ICRS position [deg].
     radius_arcsec : float
@@ -129,22 +136,25 @@ def spectra_near(
     response = service.query_crossid_async(
         coordinates=SkyCoord(ra, dec, unit="deg"),
         radius=radius_arcsec * units.arcsec,
+        photoobj_fields=list(PHOTO_FIELDS),
         specobj_fields=list(SPEC_FIELDS),
         obj_names=[str(int(i)) for i in ids],
         data_release=int(release.removeprefix("dr")),
         cache=False,
     )
-    place = {int(i): n for n, i in enumerate(ids)}
-    found: dict[int, list[tuple[SpectrumKey, float, float]]] = {i: [] for i in place}
-    for row in read_rows(response, ("name", *SPEC_FIELDS)):
-        i, key, at = _spectrum(row)
-        if i not in place:
-            raise _wrong(f"the answer names a star {i} that was not asked for")
-        n = place[i]
-        if separation_arcsec(ra[n], dec[n], *at) > radius_arcsec + FIBRE_ARCSEC:
-            raise _wrong(f"the answer gives {key} for star {i}, which is elsewhere")
-        if all(key != other for other, *_ in found[i]):
-            found[i].append((key, *at))
+    found: dict[int, list[tuple[SpectrumKey, float, float]]] = {int(i): [] for i in ids}
+    rows = [_spectrum(row) for row in read_rows(response, COLUMNS)]
+    if not rows:
+        return found
+    # The answer does not repeat the names: rows belong to the stars whose positions they have.
+    photo = np.array([row.photo for row in rows])
+    pairs = crossmatch(ra, dec, photo[:, 0], photo[:, 1], radius_arcsec + ROUNDING_ARCSEC)
+    if np.unique(pairs.right).size < len(rows):
+        raise _wrong("the answer has spectra at positions that were not asked for")
+    for left, right in zip(pairs.left, pairs.right, strict=True):
+        spectra, row = found[int(ids[left])], rows[right]
+        if all(row.key != other for other, *_ in spectra):
+            spectra.append((row.key, *row.fibre))
     return found
 
 
@@ -174,6 +184,8 @@ def read_rows(response: requests.Response, columns: Sequence[str]) -> list[dict[
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     if "error_message" in text[:1000]:
         raise _wrong(f"SkyServer refuses the query: {' '.join(lines[:3])[:200]}")
+    if lines and re.match(r"No (objects|rows)\b", lines[0]):  # how older releases say: none
+        return []
     rows = list(csv.reader(io.StringIO("\n".join(lines))))
     header = [name.strip().lower() for name in rows[0]] if rows else []
     missing = [c for c in columns if c.lower() not in header]
@@ -181,7 +193,7 @@ def read_rows(response: requests.Response, columns: Sequence[str]) -> list[dict[
         raise BadInputError(
             "MISSING_COLUMN", f"SkyServer's answer has no column {', '.join(missing)}", ""
         )
-    if any(len(row) != len(header) for row in rows[1:]) or not text.endswith("\n"):
+    if any(len(row) != len(header) for row in rows[1:]):
         raise BadInputError("TRUNCATED", "SkyServer's answer breaks off", "Try again")
     if len(rows) - 1 >= MAX_ROWS:
         raise BadInputError(
@@ -191,22 +203,33 @@ def read_rows(response: requests.Response, columns: Sequence[str]) -> list[dict[
     return [{c: row[i].strip() for c, i in zip(columns, place, strict=True)} for row in rows[1:]]
 
 
-def _spectrum(row: dict[str, str]) -> tuple[int, SpectrumKey, tuple[float, float]]:
-    """One row: our number, the spectrum's key, its position; the id must be that of the key."""
+class _Row(NamedTuple):
+    """One row of an answer: the spectrum, and positions of object and fibre [deg]."""
+
+    key: SpectrumKey
+    photo: tuple[float, float]
+    fibre: tuple[float, float]
+
+
+def _spectrum(row: dict[str, str]) -> _Row:
+    """One row, checked: its id must be that of its key, and its two positions one place."""
     try:
         key = SpectrumKey(int(row["plate"]), int(row["mjd"]), int(row["fiberID"]), row["run2d"])
-        number, stated = int(row["name"]), int(row["specObjID"])
-        ra, dec = float(row["ra"]), float(row["dec"])
+        stated = int(row["specObjID"])
+        photo = (float(row["ra"]), float(row["dec"]))
+        fibre = (float(row["fibre_ra"]), float(row["fibre_dec"]))
     except ValueError as exc:
         raise _wrong(f"SkyServer's answer has a row that cannot be read ({exc})") from exc
-    if not (0 <= ra < 360 and -90 <= dec <= 90):
+    if not all(0 <= ra < 360 and -90 <= dec <= 90 for ra, dec in (photo, fibre)):
         raise BadInputError("BAD_COORD", f"SkyServer gives no position of {key}", "")
+    if separation_arcsec(*photo, *fibre) > FIBRE_ARCSEC:
+        raise _wrong(f"SkyServer joins {key} to an object that is elsewhere")
     expected = pack_specobjid(key.plate, key.mjd, key.fiberid, key.run2d)
     if expected is not None and expected != stated:
         raise BadInputError(
             "BAD_ID", f"SkyServer gives the specObjID {stated} of {key}, not {expected}", ""
         )
-    return number, key, (ra, dec)
+    return _Row(key, photo, fibre)
 
 
 def _wrong(what: str) -> BadInputError:
