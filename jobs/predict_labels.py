@@ -135,6 +135,8 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         return batch_keys(list(read_expected(conn)), params.batch)
 
     def begin(conn: sa.Connection, run: Run) -> int:
+        if find_model(conn, trained.full_name).model_id != trained.model_id:
+            raise UsageError(f"{trained.full_name} was replaced meanwhile", "Predict again")
         register_flags(conn, params.name, dict(predict.FLAG_BITS))
         simulated = is_simulated(conn, trained.label_set_id) or is_simulated_model(trained)
         link_spectra_of_imported(conn, trained)

@@ -129,7 +129,10 @@ def run_chunk(
                 )
         own = {}
     after = np.frombuffer(key.encode(), dtype=np.uint8)
-    return dataclasses.replace(step, state=pack({**own, **carried, "after": after}))
+    version = np.array(artifact.FORMAT_VERSION)
+    return dataclasses.replace(
+        step, state=pack({**own, **carried, "after": after, "format": version})
+    )
 
 
 def _open_state(state: bytes | None, previous: str | None) -> Arrays:
@@ -139,6 +142,10 @@ def _open_state(state: bytes | None, previous: str | None) -> Arrays:
             return {}
         raise ValueError(f"This chunk needs the state that chunk {previous!r} left, not none.")
     arrays = unpack(state)
+    if arrays.pop("format", np.array(1)) != artifact.FORMAT_VERSION:
+        raise ValueError(
+            "Another version of the program began this training. Train under another name."
+        )
     after = arrays.pop("after", np.zeros(0, np.uint8)).tobytes().decode()
     if after != previous:
         raise ValueError(f"The state is that after chunk {after!r}; needed is {previous!r}.")

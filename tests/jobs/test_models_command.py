@@ -289,6 +289,13 @@ def test_model_that_is_predicting_stays(trained):
         remove_model(trained, "small", with_labels=True)
 
 
+def test_model_that_goes_before_a_prediction_begins_is_named(trained):
+    job = predict_job(PredictParams("small", "pred"), trained)
+    remove_model(trained, "small", with_labels=True)
+    with pytest.raises(UsageError, match="there is no model small"):
+        run_job(job, trained)
+
+
 def test_samples_and_predictions_go_unless_others_rest_on_them(trained):
     predict(trained, "small")
     with pytest.raises(UsageError, match="trained on the sample clean: small"):
