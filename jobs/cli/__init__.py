@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from catalog.errors import CrosslabelError
 from jobs.cli import (
@@ -25,8 +26,25 @@ from jobs.cli import (
 )
 from jobs.cli.common import complain, remember
 
+# The order of the work, in which help lists the commands.
+ORDER = (
+    "simulate", "fetch", "ingest", "crossmatch", "sample", "normalize", "train", "predict", "labels",
+    "compare", "evaluate", "explain", "scan", "models", "export", "status", "resume", "retry", "db",
+)  # fmt: skip
+
+
+class InOrder(TyperGroup):
+    """The commands in the order of the work."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, those without a place at the end."""
+        place = {name: i for i, name in enumerate(ORDER)}
+        return sorted(super().list_commands(ctx), key=lambda name: place.get(name, len(ORDER)))
+
+
 app = typer.Typer(
     name="crosslabel",
+    cls=InOrder,
     help="Put two surveys' opinions of the same stars side by side and learn one from the other.",
     no_args_is_help=True,
     add_completion=False,
