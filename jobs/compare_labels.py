@@ -16,7 +16,7 @@ from catalog.errors import UsageError
 from catalog.store.columns import LABELS
 from catalog.store.labels import LabelSet, find_label_set
 from catalog.store.samples import sample_id_of
-from jobs.evaluate_records import known
+from jobs.evaluate_scores import error_over_stars
 from models import resampling
 
 
@@ -32,7 +32,8 @@ class ComparisonRow:
     n, n_stars : int
         Spectra compared, and different stars among them.
     bias, bias_err : float
-        Median difference and its error; errors are None without bootstrap samples.
+        Median difference and its error; errors are None without bootstrap samples, or where fewer
+        than five stars cannot tell them.
     sigma_mad, sigma_mad_err : float
         1.4826 times the median absolute deviation, and its error.
     seed_bias, seed_scatter : float
@@ -163,9 +164,10 @@ def _errors(
     errors: dict[tuple[str, str], tuple[float | None, float | None]] = {}
     for label, test_set, reference, test, star in rows:
         drawn = resampling.scores(reference, test, resampling.draw_stars(star, draws, seed))
+        n_stars = len(set(star))
         errors[label, test_set] = (
-            known(resampling.error_of(drawn["bias"])),
-            known(resampling.error_of(drawn["sigma_mad"])),
+            error_over_stars(drawn["bias"], n_stars),
+            error_over_stars(drawn["sigma_mad"], n_stars),
         )
     return errors
 
