@@ -28,6 +28,7 @@ from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
 
 SLICE_S = 8.0
+MAX_BYTES = 1 << 34  # above every catalog file of these releases
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ def fetch_catalog_job(params: FetchCatalogParams, db: Database) -> Job:
             with FORMATS[params.format].open(part, params.release):
                 pass  # opening it checks structure, sizes, checksums and columns
 
-        done = download(session, published.url, target, check, budget_s=params.slice_s)
+        done = download(
+            session, published.url, target, check, max_bytes=MAX_BYTES, budget_s=params.slice_s
+        )
         if isinstance(done, Unfinished):
             return done
         if done is None:

@@ -33,6 +33,7 @@ KIND = "spectrum"
 PARALLEL = 4  # downloads at a time: what the archive asks for
 FILES_PER_CHUNK = 20
 PATIENCE_S = 300.0  # for one spectrum of 0.2 MB
+MAX_BYTES = 1 << 26  # full files have a few MB
 
 _WANTED = sa.text(
     """
@@ -170,8 +171,9 @@ def _fetch(
             if path.is_file() and _is_good(path, wanted.key):  # left by a run that was killed
                 return Outcome(wanted.source_id, "matched", None, None, url, str(path))
             done = download(
-                session, url, path, lambda part: _check(part, wanted.key), budget_s=PATIENCE_S
-            )
+                session, url, path, lambda part: _check(part, wanted.key),
+                max_bytes=MAX_BYTES, budget_s=PATIENCE_S,
+            )  # fmt: skip
             if isinstance(done, Unfinished):
                 raise UnreachableError(f"{url} comes too slowly", "Try again later")
             if done is not None:

@@ -196,6 +196,13 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(0.8)
             self.close_connection = True
             return f"{status} stalled"
+        if fault == "no length":
+            self.send_response(200)
+            self.send_header("Content-Type", "application/fits")
+            self.end_headers()
+            self.wfile.write(rest)
+            self.close_connection = True
+            return "200 without length"
         if fault.startswith("slow"):
             self._head(status, headers, len(rest))
             step = max(1, len(rest) // 8)

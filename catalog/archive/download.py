@@ -68,6 +68,7 @@ def download(
     path: Path,
     check: Callable[[Path], None],
     *,
+    max_bytes: int,
     budget_s: float | None = None,
 ) -> Download | Unfinished | None:
     """Fetch a file, or go on with fetching it.
@@ -82,6 +83,8 @@ def download(
         Where it is to be; folders are made.
     check : callable
         Given the complete ``.part`` file; raises BadInputError where it must not be used.
+    max_bytes : int
+        More than this no such file has [bytes].
     budget_s : float, optional
         After this time [s] the download stops where it is, if the server can go on from there.
 
@@ -93,7 +96,7 @@ def download(
     Raises
     ------
     BadInputError
-        HTML_BODY, WRONG_CONTENT or what ``check`` says; the ``.part`` file is gone then.
+        HTML_BODY, WRONG_CONTENT, TOO_LARGE or what ``check`` says; the ``.part`` file is gone then.
     UnreachableError, RefusedError
         See `PoliteSession.request`; also when the connection breaks again and again.
     DiskFullError
@@ -105,7 +108,7 @@ def download(
     while idle < session.manners.attempts:
         before = part.size(url)
         try:
-            done = _fetch_some(session, url, part, until)
+            done = _fetch_some(session, url, part, max_bytes, until)
         except OSError as exc:
             if isinstance(exc, requests.RequestException):  # broke off: go on from there
                 idle = 0 if part.size(url) > before else idle + 1
@@ -155,7 +158,7 @@ class _Part:
 
 
 def _fetch_some(
-    session: PoliteSession, url: str, part: _Part, until: float | None
+    session: PoliteSession, url: str, part: _Part, max_bytes: int, until: float | None
 ) -> Download | Unfinished | None:
     """One request: as many bytes as it brings before the time is up."""
     have, version = part.size(url), part.version(url)
@@ -188,10 +191,12 @@ def _fetch_some(
             if not version or response.headers.get("Accept-Ranges") != "bytes":
                 until = None  # stopping would mean to begin again
         if total_bytes is not None:
+            _refuse_large(url, part, total_bytes, max_bytes)
             free = shutil.disk_usage(part.path.parent).free
             if free < total_bytes - have:
                 raise _disk_full(part.path, f"{total_bytes - have} bytes needed, {free} free")
-        have = _write(response, part, have, until)
+        have = _write(response, part, have, max_bytes, until)
+        _refuse_large(url, part, have, max_bytes)
     if total_bytes is not None and have < total_bytes:
         if until is not None and time.monotonic() >= until:
             return Unfinished(have, total_bytes)
@@ -199,7 +204,9 @@ def _fetch_some(
     return Download(url, part.path, have, version)
 
 
-def _write(response: requests.Response, part: _Part, have: int, until: float | None) -> int:
+def _write(
+    response: requests.Response, part: _Part, have: int, max_bytes: int, until: float | None
+) -> int:
     """Append the body; returns the bytes that are there then."""
     with part.file.open("ab") as out:
         try:
@@ -207,7 +214,7 @@ def _write(response: requests.Response, part: _Part, have: int, until: float | N
             while block := response.raw.read1(BLOCK_BYTES):
                 out.write(block)
                 have += len(block)
-                if until is not None and time.monotonic() >= until:
+                if have > max_bytes or (until is not None and time.monotonic() >= until):
                     break
         except HTTPError as exc:
             raise requests.ConnectionError(str(exc)) from exc
@@ -243,6 +250,15 @@ def _refuse_wrapping(url: str, response: requests.Response) -> None:
     if response.headers.get("Content-Encoding", "identity") not in ("", "identity"):
         raise BadInputError(
             "WRONG_CONTENT", f"{url} comes compressed though it was not asked to be", ""
+        )
+
+
+def _refuse_large(url: str, part: _Part, size: int, max_bytes: int) -> None:
+    """Refuse what would fill the disk."""
+    if size > max_bytes:
+        part.drop()
+        raise BadInputError(
+            "TOO_LARGE", f"{url} has {size} bytes or more, where {max_bytes} are plausible", ""
         )
 
 

@@ -54,7 +54,14 @@ def fetch(
         if part.read_bytes() != CONTENT:
             raise BadInputError("WRONG_CONTENT", "another file", "")
 
-    return download(session, f"{archive.url}/sas/dr17/a/file.bin", path, same, budget_s=budget_s)
+    return download(
+        session,
+        f"{archive.url}/sas/dr17/a/file.bin",
+        path,
+        same,
+        max_bytes=1 << 20,
+        budget_s=budget_s,
+    )
 
 
 def nothing_left(folder: Path) -> bool:
@@ -108,7 +115,7 @@ def test_a_file_that_changed_meanwhile_is_begun_again(
         fetch(session, archive, path)
     assert (tmp_path / "f.part").stat().st_size == len(CONTENT) // 3
     archive.files["dr17/a/file.bin"] = new = CONTENT[::-1]
-    assert download(session, url, path, lambda part: None)
+    assert download(session, url, path, lambda part: None, max_bytes=1 << 20)
     assert path.read_bytes() == new
 
 
@@ -125,7 +132,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(
         raise KilledError
 
     with pytest.raises(KilledError):
-        download(session, f"{archive.url}/sas/dr17/a/file.bin", path, die)
+        download(session, f"{archive.url}/sas/dr17/a/file.bin", path, die, max_bytes=1 << 20)
     assert fetch(session, archive, path)
     assert path.read_bytes() == CONTENT
     assert archive.log[-1][4] == "416"
@@ -180,7 +187,18 @@ def test_not_there_refused_elsewhere_and_down(
 
 def test_nobody_listens(session: PoliteSession, archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="cannot be reached"):
-        download(session, "http://127.0.0.1:9/x", tmp_path / "f", lambda part: None)
+        download(session, "http://127.0.0.1:9/x", tmp_path / "f", lambda part: None, max_bytes=9)
+
+
+@pytest.mark.parametrize("fault", ["", "no length"])
+def test_what_is_implausibly_large_is_not_fetched(
+    session: PoliteSession, archive: Archive, tmp_path: Path, fault: str
+) -> None:
+    url = f"{archive.url}/sas/dr17/a/file.bin"
+    archive.faults["dr17/a/file.bin"] = [fault]
+    with pytest.raises(BadInputError, match=r"\[TOO_LARGE\]"):
+        download(session, url, tmp_path / "f", lambda part: None, max_bytes=300_000)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_room_is_said_before_and_during(
