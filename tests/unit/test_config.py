@@ -95,3 +95,15 @@ def shown(error: BaseException) -> str:
     """Everything that a traceback prints of an error, save the lines of this file."""
     lines = traceback.format_exception(error)
     return "".join([*lines, repr(error)])
+
+
+def test_addresses_of_the_archive() -> None:
+    made = make_settings({})
+    assert made.archive_url == "https://data.sdss.org/sas"
+    assert made.skyserver_url == "https://skyserver.sdss.org"
+    mirror = make_settings({"CROSSLABEL_ARCHIVE_URL": "http://mirror.example.org/sas//"})
+    assert mirror.archive_url == "http://mirror.example.org/sas"
+    for text in ("mirror.example.org", "file:///etc", f"https://amy:{SECRET}@mirror.example.org"):
+        with pytest.raises(ConfigurationError, match="CROSSLABEL_SKYSERVER_URL") as caught:
+            make_settings({"CROSSLABEL_SKYSERVER_URL": text})
+        assert SECRET not in str(caught.value)
