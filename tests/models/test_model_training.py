@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from simulated import DEFAULT, NAMES, SEED, run_all, simulate
 
-from models import arrays, metrics, predict, seed2018, train, trainer
+from models import arrays, artifact, metrics, predict, seed2018, train, trainer
 from models.crossval import Split
 from models.losses import Tables
 from models.networks import Architecture
@@ -80,7 +80,10 @@ def test_the_validation_run_has_a_loss_of_rows_that_it_never_saw(data):
     spec = dataclasses.replace(SEED, rounds=1, validation=0.25)
     keys = [key for key in trainer.plan(spec, 66) if key.startswith("validation")]
     last_fold = [key for key in trainer.plan(spec, 66) if key.startswith("folds")][-1]
-    state, rows = arrays.pack({"after": np.frombuffer(last_fold.encode(), np.uint8)}), []
+    after, rows = np.frombuffer(last_fold.encode(), np.uint8), []
+    with pytest.raises(ValueError, match="Another version of the program began this training"):
+        trainer.run_chunk(spec, data, keys[0], arrays.pack({"after": after}))
+    state = arrays.pack({"after": after, "format": np.array(artifact.FORMAT_VERSION)})
     for key in keys:
         step = trainer.run_chunk(spec, data, key, state)
         state, rows = step.state, [*rows, *step.history]
