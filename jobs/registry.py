@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "ingest apogee": ("jobs.ingest_catalog", "CatalogParams", "ingest_job"),
     "ingest sspp": ("jobs.ingest_catalog", "CatalogParams", "ingest_job"),
     "ingest spectra": ("jobs.ingest_spectra", "SpectraParams", "ingest_spectra_job"),
+    "ingest labels": ("jobs.ingest_labels", "LabelsParams", "ingest_labels_job"),
     "fetch apogee": ("jobs.fetch_catalog", "FetchCatalogParams", "fetch_catalog_job"),
     "fetch sspp": ("jobs.fetch_catalog", "FetchCatalogParams", "fetch_catalog_job"),
     "fetch spectra": ("jobs.fetch_spectra", "FetchSpectraParams", "fetch_spectra_job"),

@@ -91,6 +91,29 @@ def spectra(
                     typer.echo(f"refused [{code}] {path}", err=True)
 
 
+@app.command()
+def labels(
+    file: Annotated[Path, typer.Argument(help="A table: .csv, .ecsv, .fits, .vot, .parquet.")],
+    survey: Annotated[str, typer.Option(help="Whose sources the rows are: apogee, sdss or lamost.")],
+    name: Annotated[str, typer.Option(help="Name of the label set.")],
+    key: Annotated[str, typer.Option(help="Column that names the source; survey_key, apogee_id or specobjid if not given.")] = "",
+    max_bad: MaxBad = 0.1, note: Note = "", quiet: Quiet = False, as_json: Json = False,
+    dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Ingest anyone's table of labels and publish it as a label set."""
+    from jobs.ingest_labels import ingest_labels, ingested
+
+    with database() as db:
+        summary = ingest_labels(
+            db, file, survey, name, key=key, max_bad=max_bad, note=note, dry_run=dry_run
+        )
+        if summary.state == "succeeded" and not quiet and not as_json:
+            with db.reader() as conn:
+                for line in ingested(conn, name):
+                    say(line)
+        report(summary, quiet=quiet, as_json=as_json)
+
+
 @sample_app.command("create")
 def sample_create(
     name: Annotated[str, typer.Argument(help="Name of the sample.")],

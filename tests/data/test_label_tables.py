@@ -1,0 +1,211 @@
+"""Other people's tables of labels: every format, units, keys, and what cannot be taken."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
+from export_survey import BIG, make_survey, written
+
+from catalog.errors import BadInputError, UsageError
+from catalog.files.label_table import read_label_table
+from jobs.cli import main
+from jobs.compare_labels import compare
+from jobs.ingest_labels import ingest_labels, ingested
+from tests.conftest import libpq_url
+
+KEYS = ("survey_key", "apogee_id")
+
+
+@pytest.fixture
+def survey(db):
+    return make_survey(db)
+
+
+def labels_of(db, name: str) -> list[tuple]:
+    """What a label set holds, by source."""
+    with db.reader() as conn:
+        query = (
+            "SELECT source_id, teff, teff_err, logg, fe_h, fe_h_err FROM stellar_label "
+            "JOIN current_label_set USING (label_set_id) WHERE name = :name ORDER BY source_id"
+        )
+        return [tuple(row) for row in conn.execute(sa.text(query), {"name": name})]
+
+
+def refused(db) -> list[tuple[str, str]]:
+    with db.reader() as conn:
+        query = "SELECT item_key, reason_code FROM quarantine ORDER BY item_key, reason_code"
+        return [tuple(row) for row in conn.execute(sa.text(query))]
+
+
+def csv_file(folder: Path, text: str) -> Path:
+    path = folder / "x.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_was_exported_comes_back(db, survey, tmp_path):
+    want = labels_of(db, "aspcap/dr14")
+    assert len(want) == 4
+    for suffix in (".csv", ".ecsv", ".fits", ".vot", ".parquet"):
+        name = f"again{suffix}"
+        path = written(db, "aspcap/dr14", tmp_path / f"x{suffix}")
+        # 1e-30 K and 0.2 dex without teff: the limits of labels refuse the first
+        summary = ingest_labels(db, path, "apogee", name, max_bad=0.5)
+        assert summary.state == "succeeded"
+        got = labels_of(db, name)
+        assert got == [row for row in want if row[1] is None or row[1] > 500]
+        with db.reader() as conn:
+            lines = ingested(conn, name)
+        assert lines[0].startswith("4 rows: 3 of sources in the catalog, 1 in quarantine; again")
+        assert "survey, apogee_id, ra, dec, flags" in lines[1].replace("survey_key, ", "")
+
+
+def test_an_identical_file_is_nothing_to_do_and_another_a_new_edition(db, survey, tmp_path):
+    path = csv_file(tmp_path, "apogee_id,teff\n2M1,5000\n")
+    assert ingest_labels(db, path, "apogee", "mine").rows_written > 0
+    assert ingest_labels(db, path, "apogee", "mine").state == "idle"
+    path.write_text("apogee_id,teff\n2M1,5001\n")
+    ingest_labels(db, path, "apogee", "mine")
+    assert [row[1] for row in labels_of(db, "mine")] == [5001.0]
+    with db.reader() as conn:
+        assert conn.scalar(sa.text("SELECT max(edition) FROM label_set WHERE name = 'mine'")) == 2
+
+
+def test_ids_beyond_two_to_the_63_find_their_spectra_and_are_compared(db, survey, tmp_path):
+    path = csv_file(tmp_path, f"specobjid,Teff,note\n{BIG},4500,a\n{BIG + 1},4600,b\n7,4700,c\n")
+    ingest_labels(db, path, "sdss", "mine", note="by eye")
+    found = labels_of(db, "mine")
+    assert [row[:2] for row in found] == [(survey["right"][0], 4500), (survey["right"][2], 4600)]
+    with db.reader() as conn:
+        assert ingested(conn, "mine")[0].startswith("3 rows: 2 of sources")
+        assert "note" in ingested(conn, "mine")[1]
+        assert compare(conn, "sspp/dr12", ["mine"], bootstrap=0).rows[0].n == 2
+
+
+def test_labels_of_stars_are_compared_with_their_survey(db, survey, tmp_path):
+    path = csv_file(tmp_path, "apogee_id,teff\n2M0,4421.1\n")
+    ingest_labels(db, path, "apogee", "mine")
+    with db.reader() as conn:
+        row = compare(conn, "aspcap/dr14", ["mine"], bootstrap=0).rows[0]
+        assert compare(conn, "mine", ["sspp/dr12"], bootstrap=0).rows[0].n_stars == 1
+    assert (row.n, round(row.bias, 3)) == (1, 100.0)
+
+
+def test_units_are_converted(tmp_path):
+    table = Table({"Survey_Key": ["a"], "TEFF": [5.5] * u.kK, "e_teff": [0.1] * u.kK,
+                   "logg": [2.5], "feh": [-0.5]})  # fmt: skip
+    table["logg"].unit = u.dex(u.m / u.s**2)
+    table["feh"].unit = u.dex
+    table.write(tmp_path / "x.ecsv")
+    columns = read_label_table(tmp_path / "x.ecsv", KEYS).block.columns
+    np.testing.assert_allclose(columns["teff"], [5500.0])
+    np.testing.assert_allclose(columns["teff_err"], [100.0])
+    np.testing.assert_allclose(columns["logg"], [4.5])
+    np.testing.assert_allclose(columns["fe_h"], [-0.5])
+    assert np.isnan(columns["fe_h_err"]).all()
+
+
+@pytest.mark.parametrize(("label", "unit"), [("teff", "km"), ("logg", "K"), ("fe_h", "mag"),
+                                             ("teff", "furlong")])  # fmt: skip
+def test_wrong_units_are_refused(db, survey, tmp_path, label, unit):
+    path = tmp_path / "x.fits"
+    Table({"apogee_id": ["2M1"], label: [1.0]}).write(path)
+    with fits.open(path, mode="update") as file:
+        file[1].header["TUNIT2"] = unit
+    with pytest.raises(BadInputError, match=f"BAD_UNIT.*column {label} of .* is in '{unit}'"):
+        ingest_labels(db, path, "apogee", "mine")
+    assert refused(db) == [("", "BAD_UNIT")]
+    assert labels_of(db, "mine") == []
+
+
+def test_bad_rows_are_quarantined_and_nulls_are_null(db, survey, tmp_path):
+    text = (
+        "\ufeffapogee_id,teff,teff_err,fe_h\r\n2M0,-9999,-1,N/A\r\n2M1,5000,-1,\r\n"
+        "2M2,hot,1,0\r\n,5000,1,0\r\n2M9,inf,1,0\r\nX,5,1,0\r\nX,6,1,0\r\n2M1,5000,,nan\r\n"
+    )
+    ingest_labels(db, csv_file(tmp_path, text), "apogee", "mine", max_bad=1)
+    assert [row[1:] for row in labels_of(db, "mine")] == [(5000.0, None, None, None, None)]
+    assert refused(db) == [
+        ("row 2 2M2", "BAD_VALUE"), ("row 3", "BAD_ID"), ("row 4 2M9", "BAD_VALUE"),
+        ("row 5 X", "BAD_VALUE"), ("row 6 X", "BAD_VALUE"), ("row 7 2M1", "DUP_EQUAL"),
+    ]  # fmt: skip
+    with pytest.raises(BadInputError, match="TOO_MANY_BAD"):
+        ingest_labels(db, csv_file(tmp_path, text + "2M2,5,5,5\r\n"), "apogee", "next")
+    assert labels_of(db, "next") == []
+
+
+def test_rows_that_contradict_each_other_are_all_left_out(tmp_path):
+    path = csv_file(tmp_path, "apogee_id,teff\na,5000\nb,5000\na,5100\n")
+    block = read_label_table(path, KEYS).block
+    assert block.columns["key"].tolist() == [b"b"]
+    assert [(item.row, item.reason_code) for item in block.bad] == [
+        (0, "DUP_CONFLICT"), (2, "DUP_CONFLICT"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "code"), [
+    ("", "EMPTY_FILE"),
+    ("<html><body>not found</body></html>\n", "MISSING_COLUMN"),
+    ("apogee_id,colour\n2M1,1\n", "MISSING_COLUMN"),
+    ("star,teff\n2M1,5000\n", "MISSING_COLUMN"),
+    ("apogee_id,teff\n2M1,5000,7\n", "WRONG_CONTENT"),
+    ("apogee_id,teff,teff\n2M1,5000,7\n", "WRONG_CONTENT"),
+    ("apogee_id,teff\nnobody,5000\n", "BAD_ID"),
+    ("apogee_id,teff\n", "BAD_ID"),
+])  # fmt: skip
+def test_files_that_cannot_be_used(db, survey, tmp_path, text, code):
+    with pytest.raises(BadInputError, match=code):
+        ingest_labels(db, csv_file(tmp_path, text), "apogee", "mine")
+    with db.reader() as conn:
+        assert conn.scalar(sa.text("SELECT count(*) FROM current_label_set")) == 2
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".fits", ".vot", ".parquet"])
+def test_what_is_not_the_format_is_refused(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(b"apogee_id,teff\n2M1,5000\n")
+    with pytest.raises(BadInputError, match=r"WRONG_CONTENT|NOT_FITS|TRUNCATED"):
+        read_label_table(path, KEYS)
+
+
+def test_a_key_in_floating_point_is_refused(tmp_path):
+    Table({"survey_key": [1e18], "teff": [5000.0]}).write(tmp_path / "x.fits")
+    with pytest.raises(BadInputError, match=r"BAD_DTYPE.*ids lose digits"):
+        read_label_table(tmp_path / "x.fits", KEYS)
+
+
+def test_names_and_surveys_are_checked(db, survey, tmp_path):
+    path = csv_file(tmp_path, "my_id,teff\n2M1,5000\n")
+    for given, message in (
+        ({"survey": "gaia"}, "there is no survey gaia"),
+        ({"name": "sspp/mine"}, "belongs to the labels of a survey"),
+        ({"name": "a b"}, "cannot be the name"),
+        ({"path": tmp_path / "no.csv"}, "there is no file"),
+    ):
+        call = {"path": path, "survey": "apogee", "name": "mine"} | given
+        with pytest.raises(UsageError, match=message):
+            ingest_labels(db, **call)
+    ingest_labels(db, path, "apogee", "mine", key="My_ID")
+    assert [row[1] for row in labels_of(db, "mine")] == [5000.0]
+
+
+def test_the_command_says_what_was_not_taken(db, db_url, survey, tmp_path, monkeypatch, capsys):
+    path = csv_file(tmp_path, "apogee_id,teff,colour\n2M1,5000,red\n2M8,5000,blue\n")
+    argv = ["crosslabel", "--database-url", libpq_url(db_url), "ingest", "labels", str(path),
+            "--survey", "apogee", "--name", "mine"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "2 rows: 1 of sources in the catalog, 0 in quarantine; mine@1 labels 1 sources",
+        "columns not taken, no label of the catalog: colour",
+        "no unit named, the catalog's assumed: teff",
+    ]
