@@ -156,7 +156,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
             raise ChunkFailed(*_CHANGED)
         spectra = read_normalized(
             conn, trained.recipe, trained.recipe_version, [k.source_id for k in wanted],
-            model.n_pixels,
+            model.n_pixels, with_continuum=model.needs_continuum,
         )  # fmt: skip
         found = model.predict(spectra.flux, spectra.ivar, spectra.continuum)
         trained_on = np.isin(spectra.source_id, training_sources(conn, trained.model_id))

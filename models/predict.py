@@ -47,6 +47,11 @@ class Model:
     arrays: Arrays
     manifest: Mapping[str, Any]
 
+    @property
+    def needs_continuum(self) -> bool:
+        """Whether `predict` looks at the continuum: only to normalize again, as `seed-2018`."""
+        return "pixels" in self.arrays
+
     def predict(self, flux: ArrayLike, ivar: ArrayLike, continuum: ArrayLike) -> Predictions:
         """Predict the labels of normalized spectra.
 
