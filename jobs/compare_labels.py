@@ -88,6 +88,24 @@ class Comparison:
     seed: int
 
 
+def find_compared(conn: sa.Connection, ref: str, tests: Sequence[str]) -> list[LabelSet]:
+    """Label sets of a comparison, the reference first.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown or given twice, or there is nothing to compare the reference with.
+    """
+    sets = [find_label_set(conn, name) for name in (ref, *tests)]
+    names = [s.full_name for s in sets]
+    if len(sets) < 2:
+        raise UsageError(f"nothing was named to compare {ref} with", "Name another label set")
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise UsageError(f"{twice} is named twice", "A label set always agrees with itself")
+    return sets
+
+
 def compare(
     conn: sa.Connection,
     ref: str,
@@ -117,13 +135,8 @@ def compare(
     UsageError
         If a name is unknown or given twice, or if no star has a label in all sets.
     """
-    sets = [find_label_set(conn, name) for name in (ref, *tests)]
+    sets = find_compared(conn, ref, tests)
     names = [s.full_name for s in sets]
-    if len(sets) < 2:
-        raise UsageError(f"nothing was named to compare {ref} with", "Name another label set")
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise UsageError(f"{twice} is named twice", "A label set always agrees with itself")
     if bootstrap < 0 or bootstrap == 1:
         raise UsageError(f"{bootstrap} bootstrap samples give no error", "Take 2 or more, or 0")
     sample_id = sample_id_of(conn, sample)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from catalog.errors import UsageError
 from catalog.files.export import Selection
-from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.labels import LabelSet
 from catalog.store.samples import sample_id_of
-from jobs.compare_labels import comparison_notes, no_common_stars
+from jobs.compare_labels import comparison_notes, find_compared, no_common_stars
 from jobs.engine.ledger import code_version
 from jobs.export_selections import label_set_provenance
 
@@ -32,10 +31,8 @@ def comparison_selection(
     UsageError
         If a name is unknown or given twice, or if no star has a label in all sets.
     """
-    sets = [find_label_set(conn, name) for name in (ref, *tests)]
+    sets = find_compared(conn, ref, tests)
     names = [s.full_name for s in sets]
-    if len(set(names)) < len(names):
-        raise UsageError("a label set is named twice", "A label set always agrees with itself")
     sample_id = sample_id_of(conn, sample)
     tested = ", ".join(_literal(name) for name in names[1:])
     rows = (
