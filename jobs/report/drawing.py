@@ -1,0 +1,86 @@
+"""What a report is about, and what its sections give to the page.
+
+Every section is a module with one function ``draw(conn, subject) -> list[Drawing | Missing]``:
+``conn`` reads one snapshot of the catalog for the whole report, and what comes back stands on the
+page in that order. Sections gather numbers in one function and draw them in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import sqlalchemy as sa
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about: names that were found in the catalog.
+
+    Parameters
+    ----------
+    sample : str
+        Name of the sample.
+    reference : str
+        Label set that the others are compared with, as ``name@edition``.
+    compared : str or None
+        The optical survey's label set, as ``name@edition``; None where the catalog has none.
+    models : tuple of str
+        Models trained on the sample, as ``name@edition``, in the order of the page.
+    seed : int
+        Of the random choice of points and spectra.
+    """
+
+    sample: str
+    reference: str
+    compared: str | None
+    models: tuple[str, ...]
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A figure with its words.
+
+    Parameters
+    ----------
+    name : str
+        Stem of its files, in lower case with dashes: ``sky-map``.
+    title : str
+        Heading on the page.
+    caption : str
+        In plain words what is shown, of how many stars, in which units, and what there is to see.
+    figure : Figure
+        What is drawn, made without pyplot.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that the catalog has no data for.
+
+    Parameters
+    ----------
+    name, title : str
+        As they would be if there were one.
+    reason : str
+        What is missing, and which command makes it.
+    """
+
+    name: str
+    title: str
+    reason: str
+
+
+class Section(Protocol):
+    """A module that draws: its function `draw`."""
+
+    def draw(self, conn: sa.Connection, subject: Subject) -> Sequence[Drawing | Missing]:
+        """Draw the figures of the section, in order."""

@@ -1,0 +1,195 @@
+"""How the figures look: one style, colours that the colour-blind tell apart, labels with units.
+
+Sizes are for a page of 1280 pixels, on which a figure is as wide as the text, and are still
+readable on a telephone, where it is 360 pixels wide: few panels in a row, large letters. Colours
+are those of Okabe and Ito (2008); markers and line styles differ as well, so that black and white
+print shows the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from catalog.store.columns import LABELS, VOCABULARY
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+GREY, PALE = "#767676", "#D0D0D0"
+
+#: In the order in which label sets and models take them.
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2)))
+
+#: For densities: light is few, dark is many; prints in grey.
+SEQUENTIAL = "cividis_r"
+#: For values with a middle.
+DIVERGING = "PuOr"
+
+WIDTH = 10.0  # of a figure [inch]
+RESOLUTION = 128  # of PNG files [dots per inch]: 1280 pixels
+
+_RC = MappingProxyType(
+    {
+        "axes.axisbelow": True,
+        "axes.formatter.useoffset": False,
+        "axes.grid": True,
+        "axes.labelsize": 15,
+        "axes.linewidth": 0.8,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlesize": 15,
+        "figure.constrained_layout.use": True,
+        "figure.facecolor": "white",
+        "font.family": "DejaVu Sans",  # comes with Matplotlib: the same everywhere
+        "font.size": 14,
+        "grid.color": "#E4E4E4",
+        "grid.linewidth": 0.6,
+        "image.cmap": SEQUENTIAL,
+        "legend.fontsize": 13,
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 5,
+        "pdf.fonttype": 42,
+        "savefig.dpi": RESOLUTION,
+        "svg.hashsalt": "crosslabel",
+        "xtick.labelsize": 13,
+        "ytick.labelsize": 13,
+    }
+)
+
+_SYMBOLS = {
+    "teff": r"$T_{\rm eff}$",
+    "logg": r"$\log\,g$",
+    "m_h": "[M/H]",
+    "alpha_m": r"[$\alpha$/M]",
+    "fe_h": "[Fe/H]",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the report's style; everything outside is left as it was."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """Make an empty figure of a size in inches; call it, and draw, within `style`."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def symbol(label: str) -> str:
+    """How astronomers write a label, such as [Fe/H]."""
+    if label in _SYMBOLS:
+        return _SYMBOLS[label]
+    if label in LABELS:
+        return f"[{label.removesuffix('_fe').capitalize()}/Fe]"
+    return label
+
+
+def unit_of(name: str) -> str:
+    """Unit of a label or column, empty where it has none."""
+    return VOCABULARY[name].unit if name in VOCABULARY else ""
+
+
+def axis_label(name: str, text: str | None = None) -> str:
+    """Write what an axis shows, with the unit of a label or column of the catalog.
+
+    Parameters
+    ----------
+    name : str
+        A label or column: its unit is taken from the catalog's vocabulary.
+    text : str, optional
+        What to call it; its symbol, if not given.
+
+    Returns
+    -------
+    str
+        Such as ``[Fe/H] [dex]``.
+    """
+    shown = symbol(name) if text is None else text
+    unit = unit_of(name)
+    return f"{shown} [{unit}]" if unit else shown
+
+
+def number(value: float | None, name: str) -> str:
+    """Write a value of a label with the digits that its unit needs; a dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    digits = 1 if unit_of(name) == "K" else 3
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"  # no -0
+
+
+def key_of(index: int) -> dict[str, Any]:
+    """Colour, marker and line style of the n-th thing of a figure: no two alike."""
+    i = index % len(COLOURS)
+    return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": LINES[i]}
+
+
+def astronomers_way(axes: Axes, x: str | None = None, y: str | None = None) -> None:
+    """Turn the axes of temperatures and gravities into the direction in which they are shown."""
+    if x in ("teff", "logg") and not axes.xaxis_inverted():
+        axes.invert_xaxis()
+    if y in ("teff", "logg") and not axes.yaxis_inverted():
+        axes.invert_yaxis()
+
+
+def limits(values: ArrayLike, share: float = 0.005, margin: float = 0.06) -> tuple[float, float]:
+    """Tell between which values an axis shows almost all points.
+
+    Parameters
+    ----------
+    values : array_like
+        What is to be shown; what is not finite is left out.
+    share : float
+        Share of the points at either end that need not be seen.
+    margin : float
+        What to add on both sides, as a share of the range.
+
+    Returns
+    -------
+    low, high : float
+    """
+    known = _finite(values)
+    if not known.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.quantile(known, (share, 1.0 - share)))
+    pad = margin * (high - low) if high > low else max(1e-3, 0.01 * abs(low))
+    return low - pad, high + pad
+
+
+def bin_edges(sets: Iterable[ArrayLike], bins: int = 40, share: float = 0.002) -> NDArray[Any]:
+    """Edges of bins that several sets of values share, so that histograms can be compared."""
+    low, high = limits(np.concatenate([_finite(v) for v in sets]), share, 0.01)
+    return np.linspace(low, high, bins + 1)
+
+
+def choose(n: int, at_most: int, seed: int) -> NDArray[np.intp]:
+    """Choose points to draw where there are too many: the same ones every time, in order."""
+    if n <= at_most:
+        return np.arange(n, dtype=np.intp)
+    rows = np.random.default_rng(seed).choice(n, at_most, replace=False)
+    return np.sort(rows).astype(np.intp)
+
+
+def drawn_of(drawn: int, n: int, what: str) -> str:
+    """Say in a caption how many were drawn of how many."""
+    return f"{n:,} {what}" if drawn == n else f"{drawn:,} of {n:,} {what}, chosen at random"
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    """The finite values, flat."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return flat[np.isfinite(flat)]
