@@ -35,8 +35,8 @@ SEQUENTIAL = "cividis_r"
 #: For values with a middle.
 DIVERGING = "PuOr"
 
-WIDTH = 10.0  # of a figure [inch]
-RESOLUTION = 128  # of PNG files [dots per inch]: 1280 pixels
+WIDTH = 8.0  # of a figure [inch]
+RESOLUTION = 160  # of PNG files [dots per inch]: 1280 pixels
 
 _RC = MappingProxyType(
     {
