@@ -17,9 +17,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
+from catalog.store.comparisons import comparison_notes, labels_of, no_common_stars
 from catalog.store.labels import LabelSet, find_label_set, list_label_sets
 from catalog.store.samples import find_sample, sample_id_of
-from jobs.compare_labels import comparison_notes, labels_of, no_common_stars
 from jobs.engine.params import digest
 from jobs.evaluate_data import BINNED_BY, ComparedLabel, read_compared
 from jobs.evaluate_records import EDGES, Repeat, Score

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from catalog.store.columns import LABELS
 from catalog.store.schema import evaluation, evaluation_repeat, evaluation_score
-from jobs.engine.ledger import code_version
+from catalog.version import code_version
 from jobs.evaluate_data import BINNED_BY
 from jobs.evaluate_models import Evaluation
 from jobs.evaluate_records import POPULATIONS, Repeat, Score

@@ -16,9 +16,9 @@ from catalog.files.export_fits import write_fits
 from catalog.files.export_npz import write_npz
 from catalog.files.export_parquet import write_parquet
 from catalog.files.export_votable import write_votable
+from catalog.files.query import query_errors
 from catalog.store.samples import find_sample
 from jobs.export_matrix import sample_matrix
-from jobs.export_query import query_errors
 from jobs.export_selections import select_for_export
 
 #: Suffix -> what writes a selection to a stream, and gives the number of rows.
@@ -55,7 +55,7 @@ def export(
         nothing in the file.
     what : str or Selection
         A label set (``name`` or ``name@edition``), a sample, a table or view; or a selection, such
-        as `jobs.export_comparison.comparison_selection` or `jobs.export_query.query_selection`.
+        as `catalog.files.comparison.comparison_selection` or `catalog.files.query.query_selection`.
     path : Path
         ``.csv`` (with a sidecar ``.csv.schema.json``), ``.fits``, ``.ecsv``, ``.vot``, ``.parquet``
         (with a sidecar ``.sha256``; FITS has its checksums inside), or, for the spectra and labels

@@ -12,10 +12,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
+from catalog.files.selections import labels_of, reference_of, sample_provenance
 from catalog.store.columns import LABELS
 from catalog.store.samples import Sample
 from catalog.store.spectra import LOGLAM_ORIGIN, LOGLAM_STEP
-from jobs.export_selections import labels_of, reference_of, sample_provenance
 from jobs.normalized_rows import find_recipe
 from jobs.training_rows import read_training_data, read_training_rows
 

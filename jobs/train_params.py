@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from catalog.errors import UsageError
-from jobs.engine.ledger import code_version
+from catalog.version import code_version
 from jobs.engine.params import HASHED_IF_SET
 from jobs.training_rows import check_labels
 from models.continuum import RECIPES

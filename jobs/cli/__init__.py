@@ -63,7 +63,7 @@ for module in (ingest, learn, results, models, ledger):
 def _show_version(asked: bool) -> None:
     """Print the version that runs, as exports and runs name it."""
     if asked:
-        from jobs.engine.ledger import code_version
+        from catalog.version import code_version
 
         typer.echo(f"crosslabel {code_version()}")
         raise typer.Exit

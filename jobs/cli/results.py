@@ -136,10 +136,10 @@ def export(
 ) -> None:  # fmt: skip
     """Write a catalog file with units, descriptions and provenance."""
     from catalog.errors import UsageError
+    from catalog.files.comparison import comparison_selection
     from catalog.files.export import Selection
+    from catalog.files.query import query_selection
     from jobs.export_catalog import export as export_to
-    from jobs.export_comparison import comparison_selection
-    from jobs.export_query import query_selection
 
     if (against and sql) or (sample and not against):
         raise UsageError(

@@ -11,13 +11,13 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import sqlalchemy as sa
 
 from catalog.errors import CrosslabelError
 from catalog.store.schema import job_chunk, job_run
+from catalog.version import code_version
 
 OPEN = ("running", "paused", "failed")
 
@@ -40,14 +40,6 @@ class Chunk:
 
     key: str
     ordinal: int
-
-
-def code_version() -> str:
-    """The version of crosslabel that runs."""
-    try:
-        return version("crosslabel")
-    except PackageNotFoundError:
-        return "uninstalled"
 
 
 def open_run(conn: sa.Connection, kind: str, target: str) -> Run | None:

@@ -21,11 +21,11 @@ from astropy.table import Table
 from export_survey import BIG, N, make_survey, written
 
 from catalog.errors import UsageError
+from catalog.files.comparison import comparison_selection
 from catalog.files.export import NO_UNIT, columns_of, described, replace_files
+from catalog.files.query import query_selection
 from catalog.store.columns import LABELS, VOCABULARY
 from jobs.export_catalog import export
-from jobs.export_comparison import comparison_selection
-from jobs.export_query import query_selection
 from jobs.export_selections import TABLES, VIEW_KEYS, select_for_export
 
 SUFFIXES = (".ecsv", ".vot", ".parquet")

@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from catalog.errors import UsageError
+from catalog.version import code_version
 from jobs.cli import app
-from jobs.engine.ledger import code_version
 from scripts.build_docs import commands
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from catalog.errors import SourceUnavailableError, UsageError
 from catalog.files.export import Selection
-from jobs.engine.ledger import code_version
+from catalog.version import code_version
 
 TIMEOUT_S = 600
 _READER = "pg_read_all_data"  # a role of PostgreSQL itself: SELECT on all tables, nothing else

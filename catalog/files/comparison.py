@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from catalog.files.export import Selection
+from catalog.files.selections import label_set_provenance
+from catalog.store.comparisons import comparison_notes, find_compared, no_common_stars
 from catalog.store.labels import LabelSet
 from catalog.store.samples import sample_id_of
-from jobs.compare_labels import comparison_notes, find_compared, no_common_stars
-from jobs.engine.ledger import code_version
-from jobs.export_selections import label_set_provenance
+from catalog.version import code_version
 
 
 def comparison_selection(

@@ -1,0 +1,13 @@
+"""Which crosslabel this is: said in everything that is written."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def code_version() -> str:
+    """The version of crosslabel that runs."""
+    try:
+        return version("crosslabel")
+    except PackageNotFoundError:
+        return "uninstalled"
