@@ -129,6 +129,10 @@ url | | meta.ref.url | Address in the archive from which it came
 remote_version | | meta.version | What the archive calls this version: ETag or Last-Modified
 sha1 | | meta.checksum | SHA-1 that the archive publishes and the file was checked against
 fetched_at | | time.processing | When the archive was last asked (UTC)
+mtime_ns | ns | time | Modification time of the file, since 1970
+ctime_ns | ns | time | Time of the last change of the file's inode, since 1970
+content_digest | | meta.checksum | SHA-256 of an input; of an export, digest of what it was made from
+stamped_at | | time.processing | When this was noted (UTC)
 detail | | meta.note | The refusal in words
 attempts | | meta.number | How often it was tried
 crossmatch_id | | meta.id | Surrogate key of a crossmatch configuration

@@ -22,11 +22,11 @@ _NATURAL = {
     "scan_id": "(SELECT name FROM scan k WHERE k.scan_id = t.{0})",
     "input_file_id": "(SELECT kind || ' ' || path FROM input_file k WHERE k.input_file_id = t.{0})",
 }
-_LEDGER = {"job_run", "job_chunk"}
+_LEDGER = {"job_run", "job_chunk", "file_stamp"}
 
 
 def content_digests(db: Database) -> dict[str, str]:
-    """Table -> digest of its rows, of all tables but the ledger's."""
+    """Table -> digest of its rows, of all tables but the ledger's, and the files' times."""
     with db.reader() as conn:
         return {
             table.name: conn.scalar(sa.text(_query(table)))
