@@ -126,12 +126,24 @@ class SeedRules:
         reason = first_reason(tests, reason)
         distance = np.full(reason.size, np.nan)
         rest = reason == ""
-        distance[rest] = self._distance(pairs, rest)
+        distance[rest] = self.distance(pairs, rest)
         far = ~(distance < self.max_distance)
         return Verdict(first_reason({"LABEL_DISTANCE": far}, reason), distance)
 
-    def _distance(self, pairs: Candidates, rest: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Distance of the candidate set ``rest``, see the class."""
+    def distance(self, pairs: Candidates, rest: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Measure the distance of the candidate set, see the class.
+
+        Parameters
+        ----------
+        pairs : Candidates
+            All pairs.
+        rest : ndarray of bool, shape (n,)
+            Which of them are the candidate set.
+
+        Returns
+        -------
+        ndarray, shape (n_candidates,)
+        """
         delta = np.abs(pairs.compared[rest] - pairs.reference[rest])
         known = np.isfinite(delta)
         signed = (pairs.compared[rest] - pairs.reference[rest]).T

@@ -31,7 +31,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2)))
 
 #: For densities: light is few, dark is many; prints in grey.
-SEQUENTIAL = "cividis_r"
+SEQUENTIAL = "Blues"
 #: For values with a middle.
 DIVERGING = "PuOr"
 
@@ -75,6 +75,8 @@ _SYMBOLS = {
     "fe_h": "[Fe/H]",
 }
 
+_PLAIN = {"teff": "Teff", "logg": "log g", "alpha_m": "[alpha/M]"}
+
 
 @contextmanager
 def style() -> Iterator[None]:
@@ -97,6 +99,11 @@ def symbol(label: str) -> str:
     if label in LABELS:
         return f"[{label.removesuffix('_fe').capitalize()}/Fe]"
     return label
+
+
+def plain(label: str) -> str:
+    """How a label is called in running text, such as Teff, log g, [Fe/H]."""
+    return _PLAIN.get(label) or symbol(label)
 
 
 def unit_of(name: str) -> str:

@@ -1,0 +1,136 @@
+"""The two surveys' labels of the same stars: their differences, with the errors of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from catalog.store.bulk import fetch_arrays
+from catalog.store.columns import LABELS, error_of
+from catalog.store.labels import find_label_set
+from jobs.report import style
+from jobs.report.drawing import Drawing, Missing, Subject
+from models import metrics
+
+NAME, TITLE = "label-differences", "Differences of the two surveys' labels"
+FloatArray = NDArray[np.float64]
+_MOST = 300  # spectra of a panel with error bars
+_ROWS = """
+    SELECT coalesce(c.left_id, -1), c.ref_value, c.delta,
+           coalesce(r.{error}, 'NaN')::float8, coalesce(c.delta_err, 'NaN')
+    FROM comparison_rows(:ref, ARRAY[:test], :sample) c
+    LEFT JOIN stellar_label r ON r.label_set_id = :label_set_id AND r.source_id = c.left_id
+    WHERE c.label = :label ORDER BY c.star_id, c.left_id, c.right_id"""
+_ROW = np.dtype(
+    [("left_id", "i8")] + [(name, "f8") for name in ("value", "delta", "value_err", "delta_err")]
+)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """One label in two label sets, spectrum by spectrum.
+
+    Attributes
+    ----------
+    value, value_err : ndarray, shape (n,)
+        In the reference, with its error [unit of the label]; errors are NaN where unknown.
+    delta, delta_err : ndarray, shape (n,)
+        Compared minus reference, with the error of both combined.
+    """
+
+    value: FloatArray
+    value_err: FloatArray
+    delta: FloatArray
+    delta_err: FloatArray
+
+
+def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
+    """Draw the differences."""
+    if subject.compared is None:
+        return [
+            Missing(
+                NAME, TITLE,
+                "The catalog has no second survey's labels: crosslabel ingest sspp publishes them.",
+            )
+        ]  # fmt: skip
+    found = {
+        label: rows
+        for label in LABELS
+        if (rows := read_differences(conn, subject, label)).value.size
+    }
+    if not found:
+        return [
+            Missing(
+                NAME, TITLE,
+                f"No star of the sample has a label in {subject.reference} and {subject.compared}.",
+            )
+        ]  # fmt: skip
+    told = "; ".join(
+        f"{style.plain(label)}: bias {style.number(score.bias, label)}, scatter "
+        f"{style.number(score.sigma_mad, label)} {LABELS[label].unit} ({score.n:,} spectra)"
+        for label, score in ((label, metrics.score(rows.delta)) for label, rows in found.items())
+    )
+    caption = (
+        f"{subject.compared} minus {subject.reference} against {subject.reference}, on the spectra "
+        f"of the sample {subject.sample} that both label; at most {_MOST} of them, chosen at "
+        "random, have their error bars drawn: across that of the reference, upwards both combined. "
+        "The line is the bias (median), the band the robust scatter (1.4826 median absolute "
+        f"deviations) about it, of all spectra. {told}."
+    )
+    figure = draw_differences(found, subject.compared, subject.reference, subject.seed)
+    return [Drawing(NAME, TITLE, caption, figure)]
+
+
+def read_differences(conn: sa.Connection, subject: Subject, label: str) -> Differences:
+    """Read one label of the two surveys, on the spectra of the sample that both label."""
+    reference = find_label_set(conn, subject.reference)
+    rows = fetch_arrays(
+        conn, _ROWS.format(error=error_of(label)), _ROW,
+        {
+            "ref": subject.reference, "test": subject.compared, "sample": subject.sample,
+            "label": label, "label_set_id": reference.label_set_id,
+        },
+    )  # fmt: skip
+    return Differences(rows["value"], rows["value_err"], rows["delta"], rows["delta_err"])
+
+
+@style.style()
+def draw_differences(
+    found: Mapping[str, Differences], compared: str, reference: str, seed: int = 0
+) -> Figure:
+    """Draw the differences of each label against the reference, with error bars."""
+    figure = style.new_figure(3.3 * len(found))
+    panels = np.atleast_1d(figure.subplots(len(found), 1))
+    for axes, (label, rows) in zip(panels, found.items(), strict=True):
+        _panel(axes, label, rows, seed)
+        axes.set_xlabel(style.axis_label(label, f"{style.symbol(label)} of {reference}"))
+    panels[0].set_title(f"{compared} minus {reference}", loc="left")
+    return figure
+
+
+def _panel(axes: Axes, label: str, rows: Differences, seed: int) -> None:
+    """One label: points, some with error bars, bias and scatter."""
+    score = metrics.score(rows.delta)
+    axes.axhspan(
+        score.bias - score.sigma_mad, score.bias + score.sigma_mad, color=style.ORANGE, alpha=0.25
+    )
+    axes.axhline(0, color=style.BLACK, linewidth=1)
+    axes.axhline(score.bias, color=style.VERMILION, linestyle="--")
+    axes.plot(
+        rows.value, rows.delta, ".", color=style.BLUE, markersize=3, alpha=0.5, rasterized=True
+    )
+    some = style.choose(rows.value.size, _MOST, seed)
+    axes.errorbar(
+        rows.value[some], rows.delta[some],
+        xerr=np.nan_to_num(rows.value_err[some]), yerr=np.nan_to_num(rows.delta_err[some]),
+        fmt="o", color=style.BLUE, markersize=3.5, elinewidth=0.7, alpha=0.6,
+    )  # fmt: skip
+    axes.set(xlim=style.limits(rows.value), ylim=style.limits(rows.delta, 0.003))
+    axes.set_ylabel(style.axis_label(label, rf"$\Delta${style.symbol(label)}"))
+    style.astronomers_way(axes, label)

@@ -1,0 +1,51 @@
+"""What a report's label sets are called and rest on: who predicted them, who simulated them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from catalog.store.labels import LabelSet, find_label_set
+from jobs.report.drawing import Subject
+
+_OUT_OF_FOLD = """
+    SELECT m.name || '@' || m.edition AS model, l.name || '@' || l.edition AS label_set
+    FROM model m JOIN label_set l USING (model_id)
+    WHERE m.name || '@' || m.edition = ANY(:models)
+      AND l.kind = 'out_of_fold' AND l.status = 'complete'
+    ORDER BY l.edition"""
+
+
+def out_of_fold_sets(conn: sa.Connection, subject: Subject) -> dict[str, str]:
+    """The out-of-fold label set of each model that has one, both as ``name@edition``, in order."""
+    rows = conn.execute(sa.text(_OUT_OF_FOLD), {"models": list(subject.models)})
+    found = {row.model: row.label_set for row in rows}
+    return {model: found[model] for model in subject.models if model in found}
+
+
+def simulated_words(conn: sa.Connection, subject: Subject) -> str:
+    """What is simulated among the surveys' labels, such as ``simulated SSPP, LASP labels``.
+
+    Returns
+    -------
+    str
+        Empty where all of them were measured.
+    """
+    names = [name for name in (subject.compared, subject.reference) if name is not None]
+    words = [_words(s) for s in (find_label_set(conn, name) for name in names) if _simulated(s)]
+    return ", ".join(words)
+
+
+def _simulated(label_set: LabelSet) -> bool:
+    """Whether a label set says that nobody measured what it rests on."""
+    return bool((label_set.params or {}).get("simulated"))
+
+
+def _words(label_set: LabelSet) -> str:
+    """What stands in a simulated label set: its own note in short, or its name."""
+    note = str((label_set.params or {}).get("note") or "")
+    short = note.partition(" stand in for ")[0]
+    return (
+        short.removesuffix(" labels")
+        if short == note and note
+        else short or (f"simulated {label_set.name}")
+    )
