@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,15 @@ def read_any(path: Path) -> SpectrumFile:
     return read_lamost(path) if sniff(path) == "lamost" else read_spectrum(path)
 
 
-def ingest_spectra_job(params: SpectraParams, db: Database) -> Job:
-    """The ingest of all spectra below some paths as a job (``db``: see `jobs.registry`)."""
+def ingest_spectra_job(
+    params: SpectraParams,
+    db: Database,
+    identify: Callable[[Path], FileIdentity] = file_identity,
+) -> Job:
+    """The ingest of all spectra below some paths as a job (``db``: see `jobs.registry`).
+
+    ``identify`` gives the digest of a file; one that remembers digests need not read it.
+    """
     listed: list[str] = []  # in the order of the chunks' keys; looked up once per process
 
     def list_files() -> list[str]:
@@ -88,7 +95,7 @@ def ingest_spectra_job(params: SpectraParams, db: Database) -> Job:
 
     def new_files(conn: sa.Connection, files: Sequence[str]) -> list[FileIdentity]:
         known = known_files(conn, KIND, files)
-        identities = [_identify(path) for path in map(Path, files) if path.exists()]
+        identities = [_identify(path, identify) for path in map(Path, files) if path.exists()]
         return [i for i in identities if (str(i.path), i.sha256) not in known]
 
     def plan(conn: sa.Connection) -> list[str]:
@@ -137,10 +144,10 @@ def refused_files(conn: sa.Connection, roots: Sequence[str]) -> list[tuple[str, 
     return [(row.path, row.reason_code, row.detail) for row in rows]
 
 
-def _identify(path: Path) -> FileIdentity:
+def _identify(path: Path, identify: Callable[[Path], FileIdentity]) -> FileIdentity:
     """What a file is; one that cannot be opened is known by its path alone, and tried again."""
     try:
-        return file_identity(path)
+        return identify(path)
     except (SourceUnavailableError, OSError):
         return FileIdentity(path, 0, NO_CHECKSUM)
 

@@ -1,38 +1,64 @@
-"""Signals: the first one asks a run to pause after its open chunk, the second ends the process."""
+"""Signals: the first one asks a run to pause after its open chunk, the second ends the process.
+
+SIGALRM is the end of a time budget: it asks too, but does not use up the first one.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+HEARD = (*ENDING, signal.SIGALRM)
+
 
 class StopFlag:
-    """Set by SIGTERM or SIGINT; the open chunk is finished, then the run pauses."""
+    """Set by a signal; the open chunk is finished, then the run pauses."""
 
-    signal: int | None = None
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def note(self, number: int, frame: Any) -> None:
+        """Take a signal; after one that ends a process the next one does so at once."""
+        self.signal = number
+        if number in ENDING:
+            self.give_back(ENDING)
+
+    def take(self) -> None:
+        """Let signals come here."""
+        self._before = {s: signal.getsignal(s) for s in HEARD}
+        for s in HEARD:
+            signal.signal(s, self.note)
+
+    def give_back(self, signals: Iterable[int]) -> None:
+        """Let signals do what they did before."""
+        for s in signals:
+            signal.signal(s, self._before[s])
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn the first SIGTERM or SIGINT into a flag; a second one ends the process at once."""
-    flag = StopFlag()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
+    """Turn the first SIGTERM or SIGINT, and SIGALRM, into a flag.
+
+    Inside another such block it is that block's flag: one signal stops all that is under way.
+    """
+    flag = _outer()
+    if flag is not None or threading.current_thread() is not threading.main_thread():
+        yield flag or StopFlag()
         return
-    old = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, frame: Any) -> None:
-        flag.signal = number
-        for s, handler in old.items():
-            signal.signal(s, handler)
-
-    for s in old:
-        signal.signal(s, note)
+    flag = StopFlag()
+    flag.take()
     try:
         yield flag
     finally:
-        for s, handler in old.items():
-            signal.signal(s, handler)
+        flag.give_back(HEARD)
+
+
+def _outer() -> StopFlag | None:
+    """The flag that signals go to now."""
+    owner = getattr(signal.getsignal(signal.SIGALRM), "__self__", None)
+    return owner if isinstance(owner, StopFlag) else None
