@@ -1,0 +1,201 @@
+"""The two-row residual figure: labels against those of the reference, and their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jobs.evaluate_data import ComparedLabel
+from jobs.evaluate_records import Score
+from jobs.report.per_model import PER_ROW, legend_key, score_of
+from jobs.report.style import (
+    BLACK,
+    GREY,
+    choose,
+    key_of,
+    limits,
+    new_figure,
+    number,
+    style,
+    symbol,
+)
+
+MOST_POINTS = 2000  # of a label set in a panel
+STATISTICS = ("bias", "sigma_mad", "seed_bias", "seed_scatter")
+
+
+def draw_residuals(
+    labels: Sequence[ComparedLabel],
+    scores: Sequence[Score],
+    shown: Sequence[str],
+    order: Sequence[str],
+    seed: int = 0,
+) -> Figure:
+    """Draw labels against the reference above, differences below, numbers under them.
+
+    Parameters
+    ----------
+    labels : sequence of ComparedLabel
+        A column of panels each: labels with their errors, in their units.
+    scores : sequence of Score
+        Of the same labels: the numbers that are printed.
+    shown : sequence of str
+        Label sets to show, at most two for the numbers to have room.
+    order : sequence of str
+        All label sets, in the order in which they take colours and markers.
+    seed : int
+        Of the random choice of points where there are more than `MOST_POINTS`.
+
+    Returns
+    -------
+    Figure
+        The rows of panels are two for every three labels: values, and differences. Thick lines
+        are the biases; error bars in the corners the mean errors.
+    """
+    blocks = -(-len(labels) // PER_ROW)
+    with style():
+        figure = new_figure(9.0 * blocks)
+        panels = figure.subplots(
+            2 * blocks, PER_ROW, squeeze=False, height_ratios=(1.6, 1) * blocks
+        )
+        for place in range(blocks * PER_ROW):
+            row, column = divmod(place, PER_ROW)
+            above, below = panels[2 * row, column], panels[2 * row + 1, column]
+            if place >= len(labels):
+                above.remove()
+                below.remove()
+                continue
+            data = labels[place]
+            here = [name for name in shown if name in data.names]
+            _draw_label(above, below, data, here, order, seed)
+            _print_numbers(table, data, scores, here, order)
+        handles = [legend_key(panels[0, 0], name, order) for name in shown]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(shown))
+        return figure
+
+
+def outside(data: ComparedLabel, shown: Sequence[str]) -> int:
+    """How many points lie outside the frames of `draw_residuals`."""
+    found = 0
+    for name in shown:
+        test = data.test[data.names.index(name)]
+        low, high = _frame(data, shown)
+        floor, ceiling = _delta_frame(data, shown)
+        delta = test - data.reference
+        beyond = (test < low) | (test > high) | (delta < floor) | (delta > ceiling)
+        found += int((beyond | (data.reference < low) | (data.reference > high)).sum())
+    return found
+
+
+def mean_errors(data: ComparedLabel, name: str) -> tuple[float, float]:
+    """Mean stated errors of the reference and of a label set [unit]; NaN where none is stated."""
+    return (
+        _mean(data.reference_err),
+        _mean(data.sigma[data.names.index(name)]),
+    )
+
+
+def _draw_label(
+    above: Axes,
+    below: Axes,
+    data: ComparedLabel,
+    here: Sequence[str],
+    order: Sequence[str],
+    seed: int,
+) -> None:
+    """Fill the two panels of a label."""
+    low, high = _frame(data, here)
+    above.axline((low, low), slope=1.0, color=BLACK, linewidth=1.0, zorder=1)
+    below.axhline(0.0, color=BLACK, linewidth=1.0, zorder=1)
+    rows = choose(data.reference.size, MOST_POINTS, seed)
+    for name in here:
+        key, test = key_of(order.index(name)), data.test[data.names.index(name)]
+        points = {
+            "linestyle": "none", "marker": key["marker"], "color": key["color"], "markersize": 2.6,
+            "alpha": 0.45, "markeredgewidth": 0.0, "rasterized": True, "label": name,
+        }  # fmt: skip
+        above.plot(data.reference[rows], test[rows], **points)
+        below.plot(data.reference[rows], (test - data.reference)[rows], **points)
+        bias = float(np.median(test - data.reference))
+        below.axhline(bias, color=key["color"], linestyle=key["linestyle"], linewidth=2.0)
+    above.set(xlim=(low, high), ylim=(low, high))
+    below.set(xlim=(low, high), ylim=_delta_frame(data, here))
+    for place, name in enumerate(here):
+        _draw_mean_errors(above, below, data, name, key_of(order.index(name)), place)
+    unit = f" [{data.unit}]" if data.unit else ""
+    above.set(ylabel=f"{symbol(data.label)}{unit}", title=symbol(data.label))
+    above.tick_params(labelbottom=False)
+    below.set(ylabel=f"difference{unit}", xlabel=f"{symbol(data.label)} of reference{unit}")
+    for panel in (above, below):
+        panel.locator_params(axis="x", nbins=3)
+        panel.locator_params(axis="y", nbins=5)
+
+
+def _draw_mean_errors(
+    above: Axes, below: Axes, data: ComparedLabel, name: str, key: dict, place: int
+) -> None:
+    """One cross per label set in the lower right corner: its mean error and the reference's."""
+    of_reference, own = mean_errors(data, name)
+    if not np.isfinite(own):
+        return
+    both = np.hypot(data.sigma[data.names.index(name)], np.nan_to_num(data.reference_err))
+    for panel, error in ((above, own), (below, _mean(both))):
+        (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+        panel.errorbar(
+            right - (0.13 + 0.16 * place) * (right - left), bottom + 0.16 * (top - bottom),
+            yerr=error, xerr=of_reference if np.isfinite(of_reference) else None,
+            color=key["color"], marker=key["marker"], markersize=5, capsize=3, linewidth=1.8,
+            markeredgecolor="white", zorder=5,
+        )  # fmt: skip
+
+
+def _print_numbers(
+    table: Axes,
+    data: ComparedLabel,
+    scores: Sequence[Score],
+    here: Sequence[str],
+    order: Sequence[str],
+) -> None:
+    """Statistics by row, label sets by column, each in its colour."""
+    text = {"transform": table.transAxes, "va": "center", "fontsize": 11.5, "in_layout": False}
+    lines = (*STATISTICS, "mean error")
+    for i, line in enumerate(lines):
+        height = 1.0 - (i + 0.5) / (len(lines) + 1)
+        table.text(-0.42, height, line, ha="left", color=GREY, **text)
+        for name, place in zip(here, (0.55, 1.03), strict=False):
+            printed = _printed(data, scores, name, line)
+            colour = key_of(order.index(name))["color"]
+            table.text(place, height, printed, ha="right", color=colour, **text)
+    n = f"{data.reference.size:,} spectra of {np.unique(data.star).size:,} stars"
+    table.text(-0.42, 0.5 / (len(lines) + 1), n, ha="left", color=GREY, **text)
+
+
+def _printed(data: ComparedLabel, scores: Sequence[Score], name: str, line: str) -> str:
+    """A number of the table, with its error where it has one."""
+    if line == "mean error":
+        return number(mean_errors(data, name)[1], data.label)
+    score = score_of(scores, data.label, name)
+    error = getattr(score, f"{line}_err")
+    shown = number(getattr(score, line), data.label)
+    return shown if error is None else f"{shown} ± {number(error, data.label)}"
+
+
+def _frame(data: ComparedLabel, shown: Sequence[str]) -> tuple[float, float]:
+    """Limits of values that hold almost all points of all label sets."""
+    return limits([data.reference, *(data.test[data.names.index(name)] for name in shown)])
+
+
+def _delta_frame(data: ComparedLabel, shown: Sequence[str]) -> tuple[float, float]:
+    """Limits of differences, the same on both sides of zero."""
+    deltas = [data.test[data.names.index(name)] - data.reference for name in shown]
+    far = max(abs(end) for end in limits(deltas, share=0.015))
+    return -far, far
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of the finite values; NaN where there is none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
