@@ -19,7 +19,16 @@ from models.lines import REGIONS, find_pixels
 from models.masks import mask_of
 from models.recipes import RECIPES, Recipe
 
-__all__ = ["NORMALIZE_FLAGS", "RECIPES", "Normalized", "Recipe", "align", "divide", "normalize"]
+__all__ = [
+    "NORMALIZE_FLAGS",
+    "RECIPES",
+    "Normalized",
+    "Recipe",
+    "align",
+    "continuum_steps",
+    "divide",
+    "normalize",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -156,6 +165,42 @@ def align(
     return flux, ivar, np.where(known, 0, 1 << 0).astype(np.int64)
 
 
+def continuum_steps(
+    recipe: Recipe,
+    first_index: int,
+    flux: ArrayLike,
+    ivar: ArrayLike,
+    and_mask: ArrayLike,
+    z: ArrayLike,
+) -> tuple[FloatArray, FloatArray]:
+    """Show how the pseudo-continuum is found: what each fit gives, the last as in `normalize`.
+
+    Parameters
+    ----------
+    recipe, first_index, flux, ivar, and_mask, z
+        As in `normalize`.
+
+    Returns
+    -------
+    flux : ndarray, shape (n, n_pixels) [unit of the input flux]
+        On the pixels of the recipe; NaN where there is no information.
+    steps : ndarray, shape (n_steps, n, n_pixels) [unit of the input flux]
+        The plain polynomials, then each weighted fit; or the one running Gaussian. NaN where there
+        is none.
+    """
+    margin = _margin(recipe)
+    aligned, weight, _ = align(
+        recipe, first_index, np.asarray(flux, dtype=np.float64),
+        np.asarray(ivar, dtype=np.float64), np.asarray(and_mask),
+        np.asarray(z, dtype=np.float64), margin,
+    )  # fmt: skip
+    last = polynomial.N_REFITS if recipe.continuum == "polynomial" else 0
+    steps = [_continuum(recipe, aligned, weight, margin, refits) for refits in range(last + 1)]
+    inner = slice(margin, margin + recipe.n_pixels)
+    shown = np.where(weight > 0.0, aligned, np.nan)
+    return shown[:, inner], np.stack([step[:, inner] for step in steps])
+
+
 def _margin(recipe: Recipe) -> int:
     """Pixels beyond the grid that the running Gaussian sees, so that the ends have neighbours."""
     if recipe.continuum == "polynomial":
@@ -164,13 +209,19 @@ def _margin(recipe: Recipe) -> int:
     return int(np.ceil(reach / resample.LOGLAM_STEP))
 
 
-def _continuum(recipe: Recipe, flux: FloatArray, ivar: FloatArray, margin: int) -> FloatArray:
+def _continuum(
+    recipe: Recipe,
+    flux: FloatArray,
+    ivar: FloatArray,
+    margin: int,
+    refits: int = polynomial.N_REFITS,
+) -> FloatArray:
     """Fit the pseudo-continuum of aligned spectra; NaN where it cannot be fitted."""
     wavelength = resample.grid_wavelength(recipe.first_index - margin, recipe.n_pixels + 2 * margin)
     if recipe.continuum == "gaussian":
         return smooth.smooth_gaussian(flux, ivar, wavelength, recipe.length)
     arms = polynomial.make_arms(wavelength, recipe.split)
-    return polynomial.fit_continuum(flux, ivar > 0.0, arms)[0]
+    return polynomial.fit_continuum(flux, ivar > 0.0, arms, refits)[0]
 
 
 def divide(

@@ -67,9 +67,9 @@ def _make_arm(wavelength: FloatArray, start: int, stop: int) -> Arm:
 
 
 def fit_asymmetric(
-    flux: FloatArray, good: BoolArray, basis: FloatArray, min_pixels: int
+    flux: FloatArray, good: BoolArray, basis: FloatArray, min_pixels: int, refits: int = N_REFITS
 ) -> tuple[FloatArray, BoolArray]:
-    """Fit one arm of many spectra: one plain fit, then four weighted ones.
+    """Fit one arm of many spectra: one plain fit, then weighted ones.
 
     Parameters
     ----------
@@ -81,6 +81,8 @@ def fit_asymmetric(
         Basis at these pixels, as in `Arm`.
     min_pixels : int
         Least number of good pixels for a fit.
+    refits : int
+        Number of weighted fits; fewer than the recipe's show how it gets there.
 
     Returns
     -------
@@ -95,11 +97,13 @@ def fit_asymmetric(
         block = slice(start, start + BLOCK)
         some = slice(None) if fitted[block].all() else fitted[block]  # a slice copies nothing
         if fitted[block].any():
-            coefficients[block][some] = _fit_block(flux[block][some], good[block][some], basis)
+            coefficients[block][some] = _fit_block(
+                flux[block][some], good[block][some], basis, refits
+            )
     return coefficients, fitted
 
 
-def _fit_block(flux: FloatArray, good: BoolArray, basis: FloatArray) -> FloatArray:
+def _fit_block(flux: FloatArray, good: BoolArray, basis: FloatArray, refits: int) -> FloatArray:
     """Fit spectra that all have enough good pixels."""
     ones = good.astype(np.float64)
     flux = np.where(good, flux, 0.0)
@@ -109,7 +113,7 @@ def _fit_block(flux: FloatArray, good: BoolArray, basis: FloatArray) -> FloatArr
     # By sign and in place: random branches and new pages would take most of the time.
     middle, half = 0.5 * (1.0 + BELOW_WEIGHT**2) * ones, 0.5 * (1.0 - BELOW_WEIGHT**2) * ones
     weight = np.empty_like(flux)
-    for _ in range(N_REFITS):
+    for _ in range(refits):
         np.matmul(coefficients, transposed, out=weight)
         np.subtract(flux, weight, out=weight)
         np.copysign(half, weight, out=weight)
@@ -132,7 +136,7 @@ def _solve(
 
 
 def fit_continuum(
-    flux: FloatArray, good: BoolArray, arms: tuple[Arm, ...]
+    flux: FloatArray, good: BoolArray, arms: tuple[Arm, ...], refits: int = N_REFITS
 ) -> tuple[FloatArray, BoolArray]:
     """Fit the pseudo-continuum of both arms.
 
@@ -144,6 +148,8 @@ def fit_continuum(
         Pixels that carry information; bad ones have weight zero.
     arms : tuple of Arm
         From `make_arms`.
+    refits : int
+        As in `fit_asymmetric`.
 
     Returns
     -------
@@ -157,7 +163,7 @@ def fit_continuum(
     for j, arm in enumerate(arms):
         least = int(MIN_FRACTION * arm.basis.shape[0])
         coefficients, ok = fit_asymmetric(
-            flux[:, arm.pixels], good[:, arm.pixels], arm.basis, least
+            flux[:, arm.pixels], good[:, arm.pixels], arm.basis, least, refits
         )
         fitted[:, j] = ok
         continuum[:, arm.pixels] = coefficients @ arm.basis[:, : DEGREE + 1].T

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from catalog.store.bulk import fetch_arrays
-from catalog.store.columns import LABELS, error_of
+from catalog.store.columns import LABELS
 from catalog.store.labels import find_label_set
 from jobs.report import style
 from jobs.report.drawing import Drawing, Missing, Subject
@@ -20,15 +20,18 @@ from models import metrics
 
 NAME, TITLE = "label-differences", "Differences of the two surveys' labels"
 FloatArray = NDArray[np.float64]
-_MOST = 300  # spectra of a panel with error bars
+_MOST = 150  # spectra of a panel with error bars
+_REACH = 6.0  # how far from the bias a panel shows [robust scatters]
+# to_jsonb: the column of the label's error, which no join could name
 _ROWS = """
-    SELECT coalesce(c.left_id, -1), c.ref_value, c.delta,
-           coalesce(r.{error}, 'NaN')::float8, coalesce(c.delta_err, 'NaN')
+    SELECT c.ordinal % 1000, c.ref_value, c.delta,
+           coalesce((to_jsonb(r) ->> (c.label || '_err'))::float8, 'NaN'),
+           coalesce(c.delta_err, 'NaN')
     FROM comparison_rows(:ref, ARRAY[:test], :sample) c
     LEFT JOIN stellar_label r ON r.label_set_id = :label_set_id AND r.source_id = c.left_id
-    WHERE c.label = :label ORDER BY c.star_id, c.left_id, c.right_id"""
+    ORDER BY c.star_id, c.left_id, c.right_id"""
 _ROW = np.dtype(
-    [("left_id", "i8")] + [(name, "f8") for name in ("value", "delta", "value_err", "delta_err")]
+    [("label", "i8")] + [(name, "f8") for name in ("value", "delta", "value_err", "delta_err")]
 )
 
 
@@ -59,11 +62,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
                 "The catalog has no second survey's labels: crosslabel ingest sspp publishes them.",
             )
         ]  # fmt: skip
-    found = {
-        label: rows
-        for label in LABELS
-        if (rows := read_differences(conn, subject, label)).value.size
-    }
+    found = read_differences(conn, subject)
     if not found:
         return [
             Missing(
@@ -81,23 +80,27 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         f"of the sample {subject.sample} that both label; at most {_MOST} of them, chosen at "
         "random, have their error bars drawn: across that of the reference, upwards both combined. "
         "The line is the bias (median), the band the robust scatter (1.4826 median absolute "
-        f"deviations) about it, of all spectra. {told}."
+        f"deviations) about it, of all spectra; what lies {_REACH:g} of them out is "
+        f"not shown. {told}."
     )
     figure = draw_differences(found, subject.compared, subject.reference, subject.seed)
     return [Drawing(NAME, TITLE, caption, figure)]
 
 
-def read_differences(conn: sa.Connection, subject: Subject, label: str) -> Differences:
-    """Read one label of the two surveys, on the spectra of the sample that both label."""
-    reference = find_label_set(conn, subject.reference)
-    rows = fetch_arrays(
-        conn, _ROWS.format(error=error_of(label)), _ROW,
-        {
-            "ref": subject.reference, "test": subject.compared, "sample": subject.sample,
-            "label": label, "label_set_id": reference.label_set_id,
-        },
-    )  # fmt: skip
-    return Differences(rows["value"], rows["value_err"], rows["delta"], rows["delta_err"])
+def read_differences(conn: sa.Connection, subject: Subject) -> dict[str, Differences]:
+    """Read the labels of both surveys on the spectra of the sample that both label, by label."""
+    given = {
+        "ref": subject.reference, "test": subject.compared, "sample": subject.sample,
+        "label_set_id": find_label_set(conn, subject.reference).label_set_id,
+    }  # fmt: skip
+    rows = fetch_arrays(conn, _ROWS, _ROW, given)
+    found = {}
+    for i, label in enumerate(LABELS, start=1):
+        mine = rows["label"] == i
+        if mine.any():
+            columns = (rows[name][mine] for name in ("value", "value_err", "delta", "delta_err"))
+            found[label] = Differences(*columns)
+    return found
 
 
 @style.style()
@@ -123,14 +126,15 @@ def _panel(axes: Axes, label: str, rows: Differences, seed: int) -> None:
     axes.axhline(0, color=style.BLACK, linewidth=1)
     axes.axhline(score.bias, color=style.VERMILION, linestyle="--")
     axes.plot(
-        rows.value, rows.delta, ".", color=style.BLUE, markersize=3, alpha=0.5, rasterized=True
+        rows.value, rows.delta, ".", color=style.BLUE, markersize=3, alpha=0.6, rasterized=True
     )
     some = style.choose(rows.value.size, _MOST, seed)
     axes.errorbar(
         rows.value[some], rows.delta[some],
         xerr=np.nan_to_num(rows.value_err[some]), yerr=np.nan_to_num(rows.delta_err[some]),
-        fmt="o", color=style.BLUE, markersize=3.5, elinewidth=0.7, alpha=0.6,
+        fmt="o", color=style.BLUE, markersize=3, elinewidth=0.7, alpha=0.7,
     )  # fmt: skip
-    axes.set(xlim=style.limits(rows.value), ylim=style.limits(rows.delta, 0.003))
+    reach = _REACH * score.sigma_mad or 1.0
+    axes.set(xlim=style.limits(rows.value), ylim=(score.bias - reach, score.bias + reach))
     axes.set_ylabel(style.axis_label(label, rf"$\Delta${style.symbol(label)}"))
     style.astronomers_way(axes, label)

@@ -82,9 +82,9 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     words = (
         f"Where the SDSS source lies as seen from the APOGEE source: "
         f"{style.drawn_of(drawn, n, f'accepted pairs of the sample {subject.sample}')}. Circles of "
-        "0.5, 1 and 2 arcsec. The colour is the notebook's distance in labels and position: |dTeff|, "
-        "|dlog g| and twice |d[Fe/H]|, each over its standard deviation, and twice the separation "
-        "in arcsec, added up. Pairs that are far apart in it may be different stars."
+        "0.5, 1 and 2 arcsec. The colour is the notebook's distance in labels and position: "
+        "|dTeff|, |dlog g| and twice |d[Fe/H]|, each over its standard deviation, and twice the "
+        "separation in arcsec, added up. Pairs that are far apart in it may be different stars."
         f" Crosses are the {pairs.sep.size - n:,} candidate pairs that the sample does not accept."
     )
     told = (
@@ -138,12 +138,9 @@ def _label_distance(
     compared = find_label_set(conn, subject.compared).label_set_id
     left = read_left_rows(conn, str(sample.params["left"]), reference)
     pairs = read_candidates(conn, sample.crossmatch_id, reference, compared, left)
-    place = {pair: i for i, pair in enumerate(zip(pairs.left_id.tolist(), pairs.right_id.tolist()))}
+    place = {pair: i for i, pair in enumerate(_keys(pairs.left_id, pairs.right_id))}
     mine = rows["accepted"]
-    where = np.array(
-        [place[p] for p in zip(rows["left_id"][mine].tolist(), rows["right_id"][mine].tolist())],
-        dtype=np.int64,
-    )
+    where = np.array([place[k] for k in _keys(rows["left_id"][mine], rows["right_id"][mine])], int)
     chosen = np.zeros(pairs.left_id.size, dtype=bool)
     chosen[where] = True
     found = np.full(pairs.left_id.size, np.nan)
@@ -165,7 +162,7 @@ def draw_offsets(pairs: Offsets, seed: int = 0) -> Figure:
     refused = np.flatnonzero(~pairs.accepted)
     axes.plot(
         pairs.east[refused], pairs.north[refused], "x", color=style.GREY, markersize=4,
-        markeredgewidth=0.8, label=f"not accepted ({refused.size:,})",
+        markeredgewidth=0.8, zorder=1, label=f"not accepted ({refused.size:,})",
     )  # fmt: skip
     mine = np.flatnonzero(pairs.accepted)
     mine = mine[style.choose(mine.size, _MOST, seed)]
