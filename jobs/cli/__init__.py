@@ -29,7 +29,7 @@ from jobs.cli.common import complain, remember
 # The order of the work, in which help lists the commands.
 ORDER = (
     "simulate", "fetch", "ingest", "crossmatch", "sample", "normalize", "train", "predict", "labels",
-    "compare", "evaluate", "explain", "scan", "models", "export", "status", "resume", "retry", "db",
+    "compare", "evaluate", "explain", "scan", "models", "export", "status", "resume", "retry", "abandon", "db",
 )  # fmt: skip
 
 

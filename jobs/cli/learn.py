@@ -84,7 +84,7 @@ def scan(
     """Search the best settings of a preset; no star judges what it helped to choose."""
     import dataclasses
 
-    from catalog.errors import UsageError
+    from catalog.files.export import replace_files
     from jobs.scan_report import scan_csv, scan_report
     from jobs.scan_settings import ScanParams, scan_job
     from jobs.scan_space import read_space
@@ -101,10 +101,8 @@ def scan(
             return
         with db.reader() as conn:
             if csv is not None:
-                try:
-                    csv.write_text(scan_csv(conn, name), "utf-8")
-                except OSError as exc:
-                    raise UsageError(f"{csv} cannot be written: {exc.strerror}") from exc
+                with replace_files(csv) as (stream,):
+                    stream.write(scan_csv(conn, name).encode())
             if not (quiet or as_json):
                 say(scan_report(conn, name))
 

@@ -1,4 +1,4 @@
-"""Commands on the ledger: status, resume, retry."""
+"""Commands on the ledger: status, resume, retry, abandon."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(root: typer.Typer) -> None:
     root.command("status")(status)
     root.command("resume")(resume)
     root.command("retry")(retry)
+    root.command("abandon")(abandon)
 
 
 def status(
@@ -55,6 +56,34 @@ def resume(quiet: Quiet = False, as_json: Json = False) -> None:
 def retry(quiet: Quiet = False, as_json: Json = False) -> None:
     """Go on with every open run, trying its failed chunks again."""
     _again(retry_failed=True, quiet=quiet, as_json=as_json)
+
+
+def abandon(
+    run_id: Annotated[int, typer.Argument(help="Number of the run, as status shows it.")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Give up a run that was interrupted, stopped or failed: what it left unpublished goes."""
+    from catalog.errors import UsageError
+    from jobs.engine.ledger import open_runs
+    from jobs.engine.runner import abandon_run
+    from jobs.registry import job_of
+
+    with database() as db:
+        with db.reader() as conn:
+            found = [run for run in open_runs(conn) if run.run_id == run_id]
+        if not found:
+            raise UsageError(f"there is no open run {run_id}", "crosslabel status shows the runs")
+        (run,) = found
+        job = job_of(run, db)
+        try:
+            abandon_run(job, db, run)
+        finally:
+            job.close()
+    if as_json:
+        say_json(run_id=run_id, kind=run.kind, target=run.target, state="abandoned")
+    else:
+        say(f"run {run_id}, {run.kind} {run.target}, is abandoned", quiet=quiet)
 
 
 def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:

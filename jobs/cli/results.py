@@ -81,7 +81,7 @@ def evaluate(
     learning_curve: Annotated[str | None, typer.Option(help="Also train on fewer stars, such as 100,200,400,all, without publishing labels.")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the errors.")] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with everything.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="The scores as CSV.")] = False,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the scores to FILE.csv.")] = None,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Score models bin by bin with errors, coverage and repeats, and keep the scores.
@@ -90,6 +90,7 @@ def evaluate(
     the same spectra. The tables evaluation, evaluation_score, evaluation_repeat and learning_curve
     keep what was found.
     """
+    from catalog.files.export import replace_files
     from jobs import evaluate_models, evaluate_text
     from jobs.curve_rows import read_curve
     from jobs.evaluate_rows import find_evaluation, write_evaluation
@@ -111,13 +112,14 @@ def evaluate(
             with db.begin() as conn:
                 rows = write_evaluation(conn, found)
         for job in jobs:
-            run_and_report(job, db, quiet=quiet or as_json or as_csv)
+            run_and_report(job, db, quiet=quiet or as_json)
         with db.reader() as conn:
             curves = [point for job in jobs for point in read_curve(conn, job.params.model)]
+    if csv is not None:
+        with replace_files(csv) as (stream,):
+            stream.write(evaluate_text.as_csv(found).encode())
     if as_json:
         typer.echo(evaluate_text.as_json(found, curves))
-    elif as_csv:
-        typer.echo(evaluate_text.as_csv(found).rstrip("\n"))
     elif not quiet:
         typer.echo(evaluate_text.as_table(found, curves))
         typer.echo(f"\n{rows:,} rows written" + ("" if rows else ": nothing has changed"))

@@ -65,6 +65,24 @@ def run_job(
         job.close()
 
 
+def abandon_run(job: Job, db: Database, run: Run) -> None:
+    """Give up an open run: what it left unpublished goes, what its chunks committed stays.
+
+    Raises
+    ------
+    LockedError
+        If the run is alive.
+    ConfigurationError
+        If the schema is not at head.
+    CrosslabelError
+        If the run is closed.
+    """
+    require_schema_at_head(db)
+    with advisory_lock(db, lock_name(job.kind, job.target)), db.begin() as conn:
+        job.abandon(conn, run)
+        ledger.close(conn, run, "abandoned", "given up by command")
+
+
 def _run_locked(job: Job, db: Database, retry_failed: bool, progress: Progress) -> RunSummary:
     """Run a job while nobody else can write its target."""
     with advisory_lock(db, lock_name(job.kind, job.target)) as lock, stop_on_signals() as stop:

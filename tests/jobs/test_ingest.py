@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 
 from catalog.files.fits import file_identity
 from catalog.files.simulate import write_survey
-from catalog.store.db import Database
+from catalog.store.db import Database, advisory_lock
 from jobs.cli import main
 from jobs.engine import ledger
 from jobs.engine.params import params_hash, to_dict
@@ -290,6 +290,16 @@ def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(
     assert "ingest sspp sspp/dr1: done" in out
     assert f"run 1, ingest apogee aspcap/dr1: {lost}" in err
     assert count(db, "label_set", "name = 'sspp/dr1' AND status = 'complete'") == 1
+    # Its file is gone for good: the run is given up, and with it the edition that it was building.
+    assert count(db, "label_set", "status = 'building'") == 1
+    with advisory_lock(db, "ingest apogee aspcap/dr1"):
+        assert cli("abandon", "1")[0] == 75  # alive
+    assert cli("abandon", "1")[:2] == (0, "run 1, ingest apogee aspcap/dr1, is abandoned\n")
+    assert count(db, "label_set", "status = 'building'") == 0
+    assert count(db, "job_run", "run_id = 1 AND state = 'abandoned'") == 1
+    assert cli("resume")[:2] == (0, "nothing to resume, 0 rows written\n")
+    code, _, err = cli("abandon", "1")
+    assert (code, "there is no open run 1" in err) == (2, True)
 
 
 def test_refusals_of_a_wrong_command_are_not_those_of_the_right_one(
