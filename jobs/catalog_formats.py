@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from catalog.files.allstar import open_allstar
 from catalog.files.block import Block
+from catalog.files.specobj import open_specobj
 from catalog.files.sspp import open_sspp
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG, sspp_flag_bits
 from catalog.store.schema import apogee_star, sdss_spectrum
@@ -33,19 +35,42 @@ class CatalogFile(Protocol):
         """Read a range of rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
-    """How one survey's catalog enters the database."""
+    """How one survey's catalog enters the database.
+
+    Attributes
+    ----------
+    survey : str
+        Survey of the sources.
+    open : callable
+        ``open(path, release)``: a context manager that gives the open file.
+    detail : Table
+        The table 1:1 with ``source`` that holds the survey's own columns.
+    detail_columns : tuple of str
+        Those of them that the format knows.
+    with_stars : bool
+        Whether the rows name their star.
+    yields_to_sspp : bool
+        Whether positions that SSPP gave stay as they are.
+    """
 
     survey: str
-    label_set: str  # the label set is <label_set>/<release>
     open: Callable[[Path, str], AbstractContextManager[CatalogFile]]
     detail: sa.Table
     detail_columns: tuple[str, ...]
+    with_stars: bool = False
+    yields_to_sspp: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFormat(Format):
+    """A catalog that also has labels: its label set is ``<label_set>/<release>``."""
+
+    label_set: str
     flags: Callable[[dict[str, np.ndarray]], np.ndarray]
     flag_bits: dict[int, tuple[str, str]]
     description: str
-    with_stars: bool = False
 
 
 def _plain_columns(table: sa.Table, *leave_out: str) -> tuple[str, ...]:
@@ -54,14 +79,36 @@ def _plain_columns(table: sa.Table, *leave_out: str) -> tuple[str, ...]:
 
 
 FORMATS = {
-    "apogee": Format(
-        "apogee", "aspcap", open_allstar, apogee_star, _plain_columns(apogee_star),
-        lambda c: np.ma.MaskedArray(c["aspcapflag"]).filled(0).astype(np.int64), ASPCAPFLAG,
-        "ASPCAP labels of APOGEE stars, as published in allStar", with_stars=True,
+    "apogee": LabelFormat(
+        survey="apogee",
+        label_set="aspcap",
+        open=open_allstar,
+        detail=apogee_star,
+        detail_columns=_plain_columns(apogee_star),
+        flags=lambda c: np.ma.MaskedArray(c["aspcapflag"]).filled(0).astype(np.int64),
+        flag_bits=ASPCAPFLAG,
+        description="ASPCAP labels of APOGEE stars, as published in allStar",
+        with_stars=True,
     ),
-    "sspp": Format(
-        "sdss", "sspp", open_sspp, sdss_spectrum, _plain_columns(sdss_spectrum),
-        lambda c: sspp_flag_bits(c["sspp_flag"]), SSPP_FLAG,
-        "SSPP labels of SDSS spectra, as published in ssppOut",
+    "sspp": LabelFormat(
+        survey="sdss",
+        label_set="sspp",
+        open=open_sspp,
+        detail=sdss_spectrum,
+        detail_columns=_plain_columns(sdss_spectrum),
+        flags=lambda c: sspp_flag_bits(c["sspp_flag"]),
+        flag_bits=SSPP_FLAG,
+        description="SSPP labels of SDSS spectra, as published in ssppOut",
     ),
-}  # fmt: skip
+}
+
+
+def specobj_format(classes: tuple[str, ...]) -> Format:
+    """The catalog of all SDSS spectra, read where they are of some classes (none named: any)."""
+    return Format(
+        survey="sdss",
+        open=partial(open_specobj, classes=classes),
+        detail=sdss_spectrum,
+        detail_columns=("specobjid", "plate", "mjd", "fiberid", "run2d", "is_primary"),
+        yields_to_sspp=True,
+    )

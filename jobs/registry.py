@@ -20,6 +20,7 @@ from jobs.engine.params import from_dict
 KINDS: dict[str, tuple[str, str, str]] = {
     "ingest apogee": ("jobs.ingest_catalog", "CatalogParams", "ingest_job"),
     "ingest sspp": ("jobs.ingest_catalog", "CatalogParams", "ingest_job"),
+    "ingest specobj": ("jobs.ingest_specobj", "SpecObjParams", "ingest_specobj_job"),
     "ingest spectra": ("jobs.ingest_spectra", "SpectraParams", "ingest_spectra_job"),
     "ingest labels": ("jobs.ingest_labels", "LabelsParams", "ingest_labels_job"),
     "fetch apogee": ("jobs.fetch_catalog", "FetchCatalogParams", "fetch_catalog_job"),

@@ -45,17 +45,20 @@ class Block:
         The rows left out, in file order.
     first_row, n_rows : int
         The rows of the file that this block covers, good and bad.
+    n_left_out : int
+        Rows among them that nobody asked for.
     """
 
     columns: dict[str, np.ndarray]
     bad: tuple[BadItem, ...]
     first_row: int
     n_rows: int
+    n_left_out: int = 0
 
     @property
     def n_good(self) -> int:
         """Number of rows in each column."""
-        return self.n_rows - len(self.bad)
+        return self.n_rows - self.n_left_out - len(self.bad)
 
 
 @dataclass
@@ -73,6 +76,7 @@ class RowAudit:
     keys: np.ndarray
     first_row: int
     _reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
+    _left_out: set[int] = field(default_factory=set)
 
     def reject(
         self, mask: np.ndarray, reason_code: str, detail: str | Callable[[int], str]
@@ -92,8 +96,18 @@ class RowAudit:
             text = detail if isinstance(detail, str) else detail(i)
             self._reasons.setdefault(i, (reason_code, text))
 
+    def leave_out(self, mask: np.ndarray) -> None:
+        """Take rows away that are neither good nor bad: nobody asked for them.
+
+        Parameters
+        ----------
+        mask : numpy.ndarray
+            Boolean, shape (n_rows,).
+        """
+        self._left_out.update(np.flatnonzero(mask).tolist())
+
     def block(self, columns: Mapping[str, np.ndarray]) -> Block:
-        """Make the block: rejected rows leave every column.
+        """Make the block: rejected rows, and those left out, leave every column.
 
         Parameters
         ----------
@@ -104,13 +118,14 @@ class RowAudit:
         -------
         Block
         """
-        rows = sorted(self._reasons)
+        rows = sorted(self._reasons.keys() - self._left_out)
         bad = tuple(BadItem(self._name(i), self.first_row + i, *self._reasons[i]) for i in rows)
-        if rows:
+        gone = [*rows, *self._left_out]
+        if gone:
             keep = np.ones(len(self.keys), bool)
-            keep[rows] = False
+            keep[gone] = False
             columns = {name: values[keep] for name, values in columns.items()}
-        return Block(dict(columns), bad, self.first_row, len(self.keys))
+        return Block(dict(columns), bad, self.first_row, len(self.keys), len(self._left_out))
 
     def _name(self, i: int) -> str:
         """Key of a row in words that any database accepts."""

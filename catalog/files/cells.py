@@ -83,6 +83,14 @@ def integer_cells(rows: np.ndarray, column: Column | None) -> np.ma.MaskedArray:
     return np.ma.MaskedArray(values.data.astype(np.int64), hidden)
 
 
+def flag_cells(rows: np.ndarray, column: Column) -> np.ndarray:
+    """Logicals, whether stored as such or as integers; what is not known is false."""
+    values = native(rows, column)
+    if column.code == "L":
+        return (values == ord("T")) | (values == 1)  # some writers store the number
+    return np.ma.MaskedArray(values).filled(0) > 0
+
+
 def text_cells(
     rows: np.ndarray, column: Column | None, audit: RowAudit | None = None
 ) -> np.ndarray:

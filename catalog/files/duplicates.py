@@ -75,7 +75,7 @@ def find_duplicates(
     -------
     Duplicates
     """
-    parts = [key_of(table.read(start, stop, columns)) for start, stop in table.blocks()]
+    parts = [_narrow(key_of(table.read(start, stop, columns))) for start, stop in table.blocks()]
     if not parts:
         return Duplicates({}, {})
     keys = np.concatenate(parts)
@@ -93,6 +93,12 @@ def find_duplicates(
         else:
             conflicts |= dict.fromkeys(rows, tuple(rows))
     return Duplicates(repeats, conflicts)
+
+
+def _narrow(keys: np.ndarray) -> np.ndarray:
+    """Keys in an array no wider than the longest of them: there are millions."""
+    width = np.strings.str_len(keys).max(initial=1)
+    return keys.astype(f"S{max(width, 1)}")
 
 
 def _row_digest(table: Table, row: int) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from catalog.errors import BadInputError
 from catalog.files.fits import STREAM_BYTES, FitsFile, Hdu
 
-Kind = Literal["text", "float", "double", "int", "number", "id"]
+Kind = Literal["text", "float", "double", "int", "number", "id", "flag"]
 ALLOWED: dict[Kind, str] = {
     "text": "A",
     "float": "ED",
@@ -24,6 +24,7 @@ ALLOWED: dict[Kind, str] = {
     "int": "BIJK",
     "number": "BIJKED",
     "id": "AIJK",
+    "flag": "LBIJ",
 }
 # FITS standard 4.0, table 18; codes that no catalog here uses are carried as opaque bytes.
 NUMPY_CODES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
@@ -104,8 +105,9 @@ class Table:
         ----------
         names : str or sequence of str
             Accepted names in lower case, best first.
-        kind : {'text', 'float', 'double', 'int', 'number', 'id'}
-            What its cells must hold; 'number' is a float or an integer, 'id' text or an integer.
+        kind : {'text', 'float', 'double', 'int', 'number', 'id', 'flag'}
+            What its cells must hold; 'number' is a float or an integer, 'id' text or an integer,
+            'flag' a logical or an integer.
         array : bool
             Whether a cell holds several values.
 

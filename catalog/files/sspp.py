@@ -29,10 +29,7 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import Duplicates, find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, Kind, Table, native, open_table
-from catalog.files.specobjid import parse_ids, run2d_code, unpack_specobjid
-
-MJD_J2000 = 51_544.5
-JULIAN_YEAR = 365.25
+from catalog.files.sdss_rows import check_specobjid, epoch_of, id_cells, spectrum_keys
 
 # Database column: what it must hold, and its accepted names, best first.
 REQUIRED: dict[str, tuple[Kind, tuple[str, ...]]] = {
@@ -117,7 +114,7 @@ class Sspp:
         columns = self.columns
         start, stop = max(start, 0), min(stop, self.n_rows)
         rows = self.table.read(start, stop, columns.values())
-        audit = RowAudit(_keys(columns, rows), start)
+        audit = RowAudit(spectrum_keys(columns, rows), start)
         floats = {
             name: finite_cells(rows, columns.get(name), missing_from=limit)
             for name, limit in {
@@ -129,15 +126,15 @@ class Sspp:
             }.items()
         }
         out: dict[str, np.ndarray] = {"survey_key": audit.keys}
-        out["run2d"] = _text(rows, columns["run2d"], audit)
+        out["run2d"] = id_cells(rows, columns["run2d"], audit)
         out["sspp_flag"] = text_cells(rows, columns["sspp_flag"], audit)
         out["spectype"] = text_cells(rows, columns.get("spectype"), audit)
         out |= {name: integer_cells(rows, columns[name]) for name in ("plate", "mjd", "fiberid")}
         audit.reject(audit.keys == b"", "BAD_ID", "PLATE, MJD, FIBER or RUN2D is missing")
-        out["specobjid"] = _specobjid(rows, columns["specobjid"], out, audit)
+        out["specobjid"] = check_specobjid(rows, columns["specobjid"], out, audit)
         out["ra"], out["dec"] = (native(rows, columns[name]) for name in ("ra", "dec"))
         check_positions(audit, out["ra"], out["dec"])
-        out["epoch"] = 2000.0 + (np.asarray(out["mjd"]) - MJD_J2000) / JULIAN_YEAR
+        out["epoch"] = epoch_of(out["mjd"])
         out |= floats
         out["rv_adop_err"] = error_cells(rows, columns.get("rv_adop_err"))
         out["zwarning"] = integer_cells(rows, columns.get("zwarning"))
@@ -191,56 +188,5 @@ def open_sspp(path: str | os.PathLike[str], release: str) -> Iterator[Sspp]:
                 columns[name] = column
         verify_checksums(file, table.hdu)
         key = [columns[name] for name in KEY]
-        duplicates = find_duplicates(table, key, lambda rows: _keys(columns, rows))
+        duplicates = find_duplicates(table, key, lambda rows: spectrum_keys(columns, rows))
         yield Sspp(table, columns, release.lower(), duplicates)
-
-
-def _text(rows: np.ndarray, column: Column, audit: RowAudit | None = None) -> np.ndarray:
-    """Give an identifier as text, whether the file stores text or a number."""
-    if column.code == "A":
-        return text_cells(rows, column, audit)
-    values = native(rows, column)
-    if isinstance(values, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(values), b"", values.data.astype("S21"))
-    return values.astype("S21")
-
-
-def _keys(columns: dict[str, Column], rows: np.ndarray) -> np.ndarray:
-    """plate-mjd-fiber-run2d without padding, blank where a part is missing or impossible."""
-    key = np.full(len(rows), b"", "S1")
-    usable = np.ones(len(rows), bool)
-    for name in ("plate", "mjd", "fiberid"):
-        numbers = integer_cells(rows, columns[name])
-        usable &= ~np.ma.getmaskarray(numbers) & (numbers.data > 0)
-        key = np.strings.add(np.strings.add(key, numbers.data.astype("S21")), b"-")
-    run2d = _text(rows, columns["run2d"])
-    return np.where(usable & (run2d != b""), np.strings.add(key, run2d), b"")
-
-
-def _specobjid(
-    rows: np.ndarray, column: Column, out: dict[str, np.ndarray], audit: RowAudit
-) -> np.ndarray:
-    """SPECOBJID as canonical decimal text; rows whose id disagrees with their key are rejected."""
-    text = _text(rows, column)
-    ids, good = parse_ids(text)
-    audit.reject(
-        ~good,
-        "BAD_ID",
-        lambda i: f"SPECOBJID {bytes(text[i])!r} is no unsigned 64-bit number",
-    )
-    plate, mjd, fiberid, code = unpack_specobjid(ids)
-    agree = (plate == out["plate"].data) & (mjd == out["mjd"].data)
-    agree &= fiberid == out["fiberid"].data
-    for name in np.unique(out["run2d"]):
-        number = run2d_code(name.decode("ascii", "replace"))
-        if number is not None:
-            agree &= (code == number) | (out["run2d"] != name)
-    audit.reject(
-        good & ~agree,
-        "BAD_ID",
-        lambda i: (
-            f"SPECOBJID {ids[i]} means plate {plate[i]}, MJD {mjd[i]}, fibre {fiberid[i]}, "
-            f"reduction {code[i]}: not what the row says"
-        ),
-    )
-    return ids.astype("S20")

@@ -36,23 +36,34 @@ def _catalog(
     as_json: bool, dry: bool,
 ) -> None:  # fmt: skip
     """Ingest a catalog and show what became of its rows."""
-    from catalog.errors import UsageError
-    from jobs.ingest_catalog import ingest_catalog, refused_rows
+    from jobs.catalog_rows import refused_rows
+    from jobs.ingest_catalog import ingest_catalog
 
-    missing = [str(f) for f in files if not f.is_file()]
-    if missing:
-        raise UsageError(f"there is no file {missing[0]}", "Check the path")
+    _check_files(files)
     with database() as db:
         with progress_bar(quiet or as_json) as progress:
             summary = ingest_catalog(
                 db, kind, files, release, max_bad=max_bad, note=note, dry_run=dry, progress=progress
             )
         with db.reader() as conn:
-            refused = refused_rows(conn, kind, files)
-        if refused and not quiet and not as_json:
-            words = ", ".join(f"{n} {code}" for code, n in refused)
-            typer.echo(f"in quarantine from these files: {words}", err=True)
+            _say_refused(refused_rows(conn, kind, files), quiet or as_json)
         report(summary, quiet=quiet, as_json=as_json)
+
+
+def _check_files(files: list[Path]) -> None:
+    """Refuse files that do not exist."""
+    from catalog.errors import UsageError
+
+    missing = [str(f) for f in files if not f.is_file()]
+    if missing:
+        raise UsageError(f"there is no file {missing[0]}", "Check the path")
+
+
+def _say_refused(refused: list[tuple[str, int]], hidden: bool) -> None:
+    """Tell how many rows went to the quarantine, and why."""
+    if refused and not hidden:
+        words = ", ".join(f"{n} {code}" for code, n in refused)
+        typer.echo(f"in quarantine from these files: {words}", err=True)
 
 
 @app.command()
@@ -71,6 +82,33 @@ def sspp(
 ) -> None:  # fmt: skip
     """Ingest SEGUE's ssppOut and publish the label set sspp/RELEASE."""
     _catalog("sspp", files, release, max_bad, note, quiet, as_json, dry_run)
+
+
+@app.command()
+def specobj(
+    files: Files, release: Release,
+    classes: Annotated[str, typer.Option(help="Rows of these classes: STAR, GALAXY, QSO, separated by commas; or all.")] = "STAR",
+    max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Ingest SDSS's specObj: which spectra there are, BOSS's among them, and where they point."""
+    from jobs.catalog_rows import refused_rows
+    from jobs.ingest_specobj import ingest_specobj
+
+    _check_files(files)
+    with database() as db:
+        with progress_bar(quiet or as_json) as progress:
+            summary, left_out = ingest_specobj(
+                db, files, release, classes=_words(classes) or (), max_bad=max_bad,
+                dry_run=dry_run, progress=progress,
+            )  # fmt: skip
+        with db.reader() as conn:
+            _say_refused(refused_rows(conn, "specobj", files), quiet or as_json)
+        if as_json:
+            say_json(left_out=left_out)
+        elif left_out:
+            words = ", ".join(f"{n:,} {why}" for why, n in left_out.items())
+            say(f"left out: {words}", quiet=quiet)
+        report(summary, quiet=quiet, as_json=as_json)
 
 
 @app.command()

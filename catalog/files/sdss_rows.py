@@ -1,0 +1,120 @@
+"""How catalogs of SDSS spectra name a spectrum: plate, MJD, fibre, reduction and specObjID.
+
+ssppOut and specObj store the same identifiers as padded text or as numbers, signed or unsigned.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from catalog.files.block import RowAudit
+from catalog.files.cells import integer_cells, text_cells
+from catalog.files.fitstable import Column, native
+from catalog.files.specobjid import parse_ids, run2d_code, unpack_specobjid
+
+MJD_J2000 = 51_544.5
+JULIAN_YEAR = 365.25
+
+
+def epoch_of(mjd: np.ndarray) -> np.ndarray:
+    """Julian years of Modified Julian Dates.
+
+    Parameters
+    ----------
+    mjd : numpy.ndarray
+        Days, shape (n,).
+    """
+    return 2000.0 + (np.asarray(mjd) - MJD_J2000) / JULIAN_YEAR
+
+
+def id_cells(rows: np.ndarray, column: Column, audit: RowAudit | None = None) -> np.ndarray:
+    """Give an identifier as text, whether the file stores text or a number.
+
+    Parameters
+    ----------
+    rows, column, audit
+        As in `catalog.files.cells.text_cells`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Byte strings, shape (n,); ``b""`` is no identifier.
+    """
+    if column.code == "A":
+        return text_cells(rows, column, audit)
+    values = native(rows, column)
+    if isinstance(values, np.ma.MaskedArray):
+        return np.where(np.ma.getmaskarray(values), b"", values.data.astype("S21"))
+    return values.astype("S21")
+
+
+def spectrum_keys(columns: dict[str, Column], rows: np.ndarray) -> np.ndarray:
+    """Make the keys plate-mjd-fiber-run2d, without padding.
+
+    Parameters
+    ----------
+    columns : dict of str to Column
+        Those of plate, mjd, fiberid and run2d.
+    rows : numpy.ndarray
+        Rows as stored, shape (n,).
+
+    Returns
+    -------
+    numpy.ndarray
+        Byte strings, shape (n,); ``b""`` where a part is missing or impossible.
+    """
+    key = np.full(len(rows), b"", "S1")
+    usable = np.ones(len(rows), bool)
+    for name in ("plate", "mjd", "fiberid"):
+        numbers = integer_cells(rows, columns[name])
+        usable &= ~np.ma.getmaskarray(numbers) & (numbers.data > 0)
+        key = np.strings.add(np.strings.add(key, numbers.data.astype("S21")), b"-")
+    run2d = id_cells(rows, columns["run2d"])
+    return np.where(usable & (run2d != b""), np.strings.add(key, run2d), b"")
+
+
+def check_specobjid(
+    rows: np.ndarray, column: Column, out: dict[str, np.ndarray], audit: RowAudit
+) -> np.ndarray:
+    """Give SPECOBJID as canonical decimal text.
+
+    Parameters
+    ----------
+    rows, column : numpy.ndarray, Column
+        Rows as stored, shape (n,), and the column of the id.
+    out : dict of str to numpy.ndarray
+        What the rows say of plate, mjd, fiberid and run2d, as `catalog.files.cells` gives it.
+    audit : RowAudit
+        Takes BAD_ID for ids that are none, or that disagree with their row.
+
+    Returns
+    -------
+    numpy.ndarray
+        Byte strings, shape (n,).
+    """
+    text = id_cells(rows, column)
+    if column.code == "K" and (values := native(rows, column)).dtype == np.int64:
+        # Some versions store the unsigned number in a signed column.
+        text = np.where(text == b"", b"", values.data.view(np.uint64).astype("S21"))
+    ids, good = parse_ids(text)
+    audit.reject(
+        ~good,
+        "BAD_ID",
+        lambda i: f"SPECOBJID {bytes(text[i])!r} is no unsigned 64-bit number",
+    )
+    plate, mjd, fiberid, code = unpack_specobjid(ids)
+    agree = (plate == out["plate"].data) & (mjd == out["mjd"].data)
+    agree &= fiberid == out["fiberid"].data
+    for name in np.unique(out["run2d"]):
+        number = run2d_code(name.decode("ascii", "replace"))
+        if number is not None:
+            agree &= (code == number) | (out["run2d"] != name)
+    audit.reject(
+        good & ~agree,
+        "BAD_ID",
+        lambda i: (
+            f"SPECOBJID {ids[i]} means plate {plate[i]}, MJD {mjd[i]}, fibre {fiberid[i]}, "
+            f"reduction {code[i]}: not what the row says"
+        ),
+    )
+    return ids.astype("S20")

@@ -1,0 +1,171 @@
+"""What the ingests of catalog files share: rows in chunks, sources and details, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from catalog.errors import BadInputError
+from catalog.files.block import BadItem, Block
+from catalog.files.fits import FileIdentity
+from catalog.sky.healpix import healpix29
+from catalog.store.bulk import stage, upsert
+from catalog.store.inputs import quarantine_items, register_file
+from catalog.store.schema import source, star
+from jobs.catalog_formats import Format
+from jobs.open_files import OpenFiles
+
+ROWS_PER_CHUNK = 10_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The good and bad rows of one chunk."""
+
+    block: Block
+    identity: FileIdentity
+    n_rows: int
+
+
+def row_chunks(files: OpenFiles, n_files: int, rows_per_chunk: int) -> list[str]:
+    """Chunk keys that cover all rows of the first ``n_files`` files."""
+    keys = []
+    for i in range(n_files):
+        n = files.get(i).n_rows
+        step = rows_per_chunk
+        keys += [f"file {i} rows {s}-{min(s + step, n)}" for s in range(0, n, step)]
+    return keys
+
+
+def read_rows(files: OpenFiles, key: str) -> Batch:
+    """The rows of a chunk of `row_chunks`."""
+    _, i, _, rows = key.split()
+    start, stop = (int(x) for x in rows.split("-"))
+    block = files.read(int(i), start, stop)
+    return Batch(block, files.identity(int(i)), files.get(int(i)).n_rows)
+
+
+def write_sources(
+    conn: sa.Connection,
+    fmt: Format,
+    batch: Batch,
+    columns: Mapping[str, np.ndarray],
+    kind: str,
+    release: str,
+) -> int:
+    """Write the sources and details of a chunk, and its bad rows to the quarantine.
+
+    Parameters
+    ----------
+    columns : mapping
+        Those of ``batch.block`` and what else is wanted of the table ``stage_rows``, which this
+        leaves behind for `staged_sources`.
+    kind, release : str
+        Of the input file.
+
+    Returns
+    -------
+    int
+        Rows that changed.
+    """
+    file_id = register_file(conn, batch.identity, kind, release=release, n_rows=batch.n_rows)
+    rows = quarantine_items(conn, file_id, batch.block.bad)
+    if len(columns["survey_key"]) == 0:
+        return rows
+    stage(conn, "stage_rows", {**columns, "healpix29": healpix29(columns["ra"], columns["dec"])})
+    values = {"survey": f"'{fmt.survey}'"}
+    values |= {c: f"s.{c}" for c in ("survey_key", "ra", "dec", "healpix29", "epoch")}
+    from_rows = "stage_rows s"
+    if fmt.with_stars:
+        rows += upsert(
+            conn, star, {"star_key": "s.star_key"},
+            "(SELECT DISTINCT apogee_id AS star_key FROM stage_rows) s", key=["star_key"],
+        )  # fmt: skip
+        from_rows = "stage_rows s JOIN star ON star.star_key = s.apogee_id"
+        values |= {"pmra": "s.pmra", "pmdec": "s.pmdec", "star_id": "star.star_id"}
+    if fmt.yields_to_sspp:
+        from_rows = (
+            "stage_rows s LEFT JOIN (source o JOIN sdss_spectrum d ON d.source_id = o.source_id "
+            f"AND d.in_sspp) ON o.survey = '{fmt.survey}' AND o.survey_key = s.survey_key"
+        )
+        values |= {c: f"coalesce(o.{c}, s.{c})" for c in ("ra", "dec", "healpix29", "epoch")}
+    rows += upsert(conn, source, values, from_rows, key=["survey", "survey_key"])
+    detail = {"source_id": "source.source_id"}
+    detail |= {c: f"s.{c}" for c in fmt.detail_columns if c in columns}
+    if "in_sspp" in fmt.detail_columns:
+        detail["in_sspp"] = "true"
+    return rows + upsert(conn, fmt.detail, detail, staged_sources(fmt))
+
+
+def staged_sources(fmt: Format) -> str:
+    """What follows FROM: the staged rows ``s`` with their ``source``."""
+    return (
+        "stage_rows s JOIN source ON source.survey = "
+        f"'{fmt.survey}' AND source.survey_key = s.survey_key"
+    )
+
+
+def record_refusal(
+    conn: sa.Connection, files: OpenFiles, kind: str, release: str, exc: BadInputError
+) -> None:
+    """Enter the file that was asked for last into the quarantine."""
+    file_id = register_file(conn, files.asked_last, kind, release=release)
+    quarantine_items(conn, file_id, [BadItem("", None, exc.reason_code, exc.reason)])
+
+
+def check_bad(
+    conn: sa.Connection,
+    kind: str,
+    paths: Sequence[str],
+    digests: Sequence[str],
+    max_bad: float,
+    *,
+    kept: str,
+    n_left_out: int = 0,
+) -> None:
+    """Refuse to go on where too many of the rows that were asked for are bad.
+
+    Parameters
+    ----------
+    kept : str
+        What became of the good ones, in a sentence.
+    n_left_out : int
+        Rows of the files that were not asked for.
+
+    Raises
+    ------
+    BadInputError
+        TOO_MANY_BAD.
+    """
+    bad, total, reasons = conn.execute(
+        sa.text(
+            "SELECT count(q.item_key), (SELECT sum(n_rows)::bigint FROM input_file "
+            "WHERE sha256 = ANY(:d) AND kind = :kind AND path = ANY(:p)), "
+            "string_agg(DISTINCT q.reason_code, ', ') "
+            "FROM quarantine q JOIN input_file f USING (input_file_id) "
+            "WHERE f.sha256 = ANY(:d) AND f.kind = :kind AND f.path = ANY(:p)"
+        ),
+        {"d": list(digests), "p": list(paths), "kind": kind},
+    ).one()
+    if bad and bad > max_bad * (total - n_left_out):
+        raise BadInputError(
+            "TOO_MANY_BAD",
+            f"{bad} of {total - n_left_out} rows of {', '.join(paths)} are bad ({reasons})",
+            f"{kept} Look at the table quarantine; --max-bad raises the limit",
+        )
+
+
+def refused_rows(conn: sa.Connection, kind: str, paths: Sequence[Path]) -> list[tuple[str, int]]:
+    """The reasons for which rows of files, as they were last read, were refused; their numbers."""
+    query = sa.text(
+        "SELECT q.reason_code, count(*) FROM quarantine q JOIN ("
+        "  SELECT DISTINCT ON (path) input_file_id FROM input_file "
+        "  WHERE kind = :kind AND path = ANY(:paths) ORDER BY path, ingested_at DESC"
+        ") f USING (input_file_id) GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    given = {"kind": kind, "paths": [str(p.absolute()) for p in paths]}
+    return [(row[0], row[1]) for row in conn.execute(query, given)]
