@@ -64,11 +64,12 @@ def _residuals(
     """The two-row figure of one model beside the survey."""
     shown = [*([subject.compared] if subject.compared else []), own]
     beyond = sum(outside(data, [n for n in shown if n in data.names]) for data in labels)
-    n = max(data.reference.size for data in labels)
+    most = max(labels, key=lambda data: data.reference.size)
+    n, n_stars = most.reference.size, np.unique(most.star).size
     caption = (
         f"Above: labels of {' and '.join(shown)} against those of {found.ref_set}; the line is "
         "equality. Below: the differences; coloured lines are their medians. Shown: "
-        f"{drawn_of(min(n, MOST_POINTS), n, 'spectra')}, those that all of "
+        f"{drawn_of(min(n, MOST_POINTS), n, 'spectra')} of {n_stars:,} stars, those that all of "
         f"{', '.join(order)} label; each model's label comes from networks that never saw the star "
         f"(out of fold). {beyond:,} points lie outside the frames. Crosses: mean stated errors "
         "(above those of the label sets, below of the differences; none where none are stated). "
@@ -156,7 +157,8 @@ def _repeats(found: Evaluation, order: tuple[str, ...], words: str) -> Drawing |
         f"Internal precision: labels of {overall[0].n_pairs:,} pairs of spectra of "
         f"{overall[0].n_stars:,} stars, by the lower S/N of the two. Above: 1.4826 times the "
         "median absolute difference, over the square root of 2; errors from resampled stars. "
-        "Below: its ratio to the median error that the label set states; errors hold what repeats do not "
-        f"show, such as errors of the reference's labels, so ratios below 1 are expected.{words}"
+        "Below: its ratio to the median error that the label set states; errors hold what repeats "
+        "do not show, such as errors of the reference's labels, so ratios below 1 are expected."
+        f"{words}"
     )
     return Drawing(name, title, caption, draw_repeats(found.repeats, order))

@@ -43,7 +43,7 @@ def draw_residuals(
     scores : sequence of Score
         Of the same labels: the numbers that are printed.
     shown : sequence of str
-        Label sets to show, at most two for the numbers to have room.
+        Label sets to show; more than two have little room for their numbers.
     order : sequence of str
         All label sets, in the order in which they take colours and markers.
     seed : int
@@ -57,13 +57,13 @@ def draw_residuals(
     """
     blocks = -(-len(labels) // PER_ROW)
     with style():
-        figure = new_figure(9.0 * blocks)
-        panels = figure.subplots(
-            2 * blocks, PER_ROW, squeeze=False, height_ratios=(1.6, 1) * blocks
-        )
+        figure = new_figure(9.8 * blocks)
+        heights = (1.6, 1.0, 1.05) * blocks
+        panels = figure.subplots(3 * blocks, PER_ROW, squeeze=False, height_ratios=heights)
         for place in range(blocks * PER_ROW):
             row, column = divmod(place, PER_ROW)
-            above, below = panels[2 * row, column], panels[2 * row + 1, column]
+            above, below, table = panels[3 * row : 3 * row + 3, column]
+            table.set_axis_off()
             if place >= len(labels):
                 above.remove()
                 below.remove()
@@ -128,9 +128,10 @@ def _draw_label(
     unit = f" [{data.unit}]" if data.unit else ""
     above.set(ylabel=f"{symbol(data.label)}{unit}", title=symbol(data.label))
     above.tick_params(labelbottom=False)
-    below.set(ylabel=f"difference{unit}", xlabel=f"{symbol(data.label)} of reference{unit}")
+    below.set(ylabel=f"difference{unit}", xlabel=f"reference{unit}")
     for panel in (above, below):
         panel.locator_params(axis="x", nbins=3)
+        panel.tick_params(axis="x", labelsize=12)
         panel.locator_params(axis="y", nbins=5)
 
 
@@ -159,18 +160,21 @@ def _print_numbers(
     here: Sequence[str],
     order: Sequence[str],
 ) -> None:
-    """Statistics by row, label sets by column, each in its colour."""
-    text = {"transform": table.transAxes, "va": "center", "fontsize": 11.5, "in_layout": False}
-    lines = (*STATISTICS, "mean error")
-    for i, line in enumerate(lines):
-        height = 1.0 - (i + 0.5) / (len(lines) + 1)
-        table.text(-0.42, height, line, ha="left", color=GREY, **text)
-        for name, place in zip(here, (0.55, 1.03), strict=False):
-            printed = _printed(data, scores, name, line)
-            colour = key_of(order.index(name))["color"]
-            table.text(place, height, printed, ha="right", color=colour, **text)
-    n = f"{data.reference.size:,} spectra of {np.unique(data.star).size:,} stars"
-    table.text(-0.42, 0.5 / (len(lines) + 1), n, ha="left", color=GREY, **text)
+    """A line for each statistic and label set, in its colour."""
+    text = {"transform": table.transAxes, "va": "center", "fontsize": 12, "in_layout": False}
+    lines = [(statistic, name) for statistic in (*STATISTICS, "mean error") for name in here]
+    step = 1.0 / (len(lines) + 1)
+    for i, (statistic, name) in enumerate(lines):
+        height = 1.0 - (i + 0.5) * step
+        printed, colour = (
+            _printed(data, scores, name, statistic),
+            key_of(order.index(name))["color"],
+        )
+        table.text(1.0, height, printed, ha="right", color=colour, **text)
+        if name == here[0]:
+            table.text(-0.4, height, statistic, ha="left", **text)
+    n = f"{data.reference.size:,} spectra"
+    table.text(1.0, 0.5 * step, n, ha="right", color=GREY, **text)
 
 
 def _printed(data: ComparedLabel, scores: Sequence[Score], name: str, line: str) -> str:
