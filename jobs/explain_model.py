@@ -88,6 +88,8 @@ class Explanation:
         Of the pixels.
     pixels : ndarray, shape (k, p)
         Share of each pixel in the sensitivity of each label.
+    slopes : ndarray, shape (k, p) [units of the labels, per unit of the continuum]
+        Median over the spectra of the change of each label with the flux of each pixel.
     lines, regions, stretches : list of Share
         The same in sums: over the lines of stars; over what is not of the star; between the lines.
     shifts : list of Shift
@@ -102,6 +104,7 @@ class Explanation:
     n_contaminated: int
     wavelength: FloatArray
     pixels: FloatArray
+    slopes: FloatArray
     lines: list[Share]
     regions: list[Share]
     stretches: list[Share]
@@ -160,6 +163,7 @@ def explain_model(
         n_contaminated=len(many.source_id),
         wavelength=recipe.wavelength,
         pixels=pixels,
+        slopes=np.median(slopes, axis=0),
         lines=lines,
         regions=regions,
         stretches=unnamed_shares(pixels, shown.ivar, recipe.first_index),

@@ -140,7 +140,7 @@ def draw_scaling(names: Sequence[str], labels: np.ndarray, scaler: LabelScaler) 
 def _draw_group(conn: sa.Connection, group: Sequence[Learned]) -> Drawing:
     """The figure of models that learned the same."""
     model, labels = group[0].model, group[0].labels
-    names = " and ".join(learned.model.full_name for learned in group)
+    names = ", ".join(learned.model.full_name for learned in group)
     missing = _missing(dict(zip(model.labels, labels.T, strict=True)))
     caption = (
         f"Labels of the {len(labels):,} training spectra of {names}: above as in "
