@@ -11,13 +11,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
+from catalog.store.spectra import JOIN_NORMALIZED
 from models.continuum import RECIPES, Recipe
-
-#: Joins ``n``, the up-to-date normalized spectrum, to a row ``b`` of spectrum_blob.
-JOIN_NORMALIZED = """LEFT JOIN normalized_spectrum n
-    ON n.source_id = b.source_id AND n.recipe = :recipe AND n.recipe_version = :recipe_version
-   AND n.spectrum_sha256 = b.sha256
-   AND n.z IS NOT DISTINCT FROM (CASE WHEN :rest_frame THEN b.z END)"""
 
 #: Usable spectra ``b``, of a sample or all, with ``n`` where they are normalized.
 FROM_SPECTRA = f"""FROM spectrum_blob b

@@ -34,10 +34,10 @@ def comparison_selection(
     sets = find_compared(conn, ref, tests)
     names = [s.full_name for s in sets]
     sample_id = sample_id_of(conn, sample)
-    tested = ", ".join(_literal(name) for name in names[1:])
+    tested = ", ".join(quoted(name) for name in names[1:])
     rows = (
-        f"comparison_rows({_literal(names[0])}, ARRAY[{tested}], "
-        f"{'NULL' if sample is None else _literal(sample)})"
+        f"comparison_rows({quoted(names[0])}, ARRAY[{tested}], "
+        f"{'NULL' if sample is None else quoted(sample)})"
     )
     any_rows = sa.text("SELECT EXISTS (SELECT FROM comparison_rows(:ref, :tests, :sample))")
     if not conn.scalar(any_rows, {"ref": names[0], "tests": names[1:], "sample": sample}):
@@ -66,7 +66,7 @@ LEFT JOIN star t ON t.star_id = c.star_id""",
     )
 
 
-def _literal(text: str) -> str:
+def quoted(text: str) -> str:
     """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
 

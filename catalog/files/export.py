@@ -6,6 +6,7 @@ always gives the same bytes.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 import re
@@ -145,21 +146,31 @@ def _check_columns(found: list[tuple[str, int]]) -> None:
 
 
 def ordered_query(
-    selection: Selection, columns: tuple[ExportColumn, ...], expressions: Mapping[str, str]
+    selection: Selection,
+    columns: tuple[ExportColumn, ...],
+    expressions: Mapping[str, str],
+    *,
+    as_given: bool = False,
 ) -> str:
-    """The query for some columns (name -> expression over ``q``), in the selection's order."""
+    """The query for some columns (name -> expression over ``q``), in the selection's order.
+
+    Or, ``as_given``, in the order of the query itself.
+    """
     wanted = ", ".join(f'{sql} AS "{name}"' for name, sql in expressions.items())
+    chosen = f"SELECT {wanted} FROM (\n{selection.query}\n) q"
+    if as_given:
+        return chosen
     # the C collation: the same order whatever the locale of the server
     by = {c.name: f'({c.sql}) COLLATE "C"' if c.kind == "text" else c.sql for c in columns}
     order = ", ".join(by[name] for name in selection.order or tuple(by))
-    return f"SELECT {wanted} FROM (\n{selection.query}\n) q ORDER BY {order}"
+    return f"{chosen} ORDER BY {order}"
 
 
 @contextmanager
 def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
     """Write files as ``<name>.part`` beside their places and put them there when all is written.
 
-    Whatever fails before that leaves what was there. Links are followed and stay links.
+    Whatever fails before that leaves what was there, and so does the same content. Links are followed and stay links.
 
     Raises
     ------
@@ -179,7 +190,8 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
                 stream.flush()
                 os.fsync(stream.fileno())
         for part, path in zip(parts, paths, strict=True):
-            part.replace(path)
+            if not (path.is_file() and filecmp.cmp(part, path, shallow=False)):
+                part.replace(path)
         _sync_folder(paths[0].parent)
     except OSError as exc:
         raise UsageError(

@@ -30,15 +30,21 @@ def schema_of(columns: tuple[ExportColumn, ...]) -> pa.Schema:
 
 
 def read_blocks(
-    conn: sa.Connection, selection: Selection, columns: tuple[ExportColumn, ...]
+    conn: sa.Connection,
+    selection: Selection,
+    columns: tuple[ExportColumn, ...],
+    *,
+    rows_per_block: int = ROWS_PER_BLOCK,
+    as_given: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a selection in its order, in blocks of `ROWS_PER_BLOCK`."""
-    query = ordered_query(selection, columns, {c.name: c.sql for c in columns})
+    """The rows of a selection in blocks, in its order or as the query itself gives them."""
+    expressions = {c.name: c.sql for c in columns}
+    query = ordered_query(selection, columns, expressions, as_given=as_given)
     schema = schema_of(columns)
     connection: Any = conn.connection.driver_connection
     with connection.cursor(name="crosslabel_export") as cursor:  # a cursor of the server
         cursor.execute(query, binary=True)  # binary: numbers exact
-        while rows := cursor.fetchmany(ROWS_PER_BLOCK):
+        while rows := cursor.fetchmany(rows_per_block):
             values = zip(*rows, strict=True)
             arrays = [pa.array(v, f.type) for v, f in zip(values, schema, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)

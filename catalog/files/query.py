@@ -1,4 +1,4 @@
-"""A user's SELECT as something to export: one statement that can only read, within a time."""
+"""A user's SELECT as something to take away: one statement that can only read, within a time."""
 
 from __future__ import annotations
 
@@ -36,13 +36,7 @@ def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEO
     text = re.sub(r"[\s;]+\Z", "", query)
     if not text:
         raise UsageError("the query is empty", "Such as: SELECT survey_key, ra, dec FROM source")
-    conn.execute(
-        sa.text("SELECT set_config('statement_timeout', :ms, true)"),
-        {"ms": str(round(timeout_s * 1000))},
-    )
-    member = "SET" if conn.dialect.server_version_info >= (16,) else "MEMBER"  # type: ignore[operator]
-    if conn.scalar(sa.text(f"SELECT pg_has_role('{_READER}', '{member}')")):
-        conn.execute(sa.text(f"SET LOCAL ROLE {_READER}"))
+    read_as_reader(conn, timeout_s)
     return Selection(
         name="query",
         description="Rows of a query, sorted by its columns from left to right",
@@ -51,6 +45,17 @@ def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEO
         provenance={"what": "query", "query": text, "written_by": code_version()},
         is_query=True,
     )
+
+
+def read_as_reader(conn: sa.Connection, timeout_s: float = TIMEOUT_S) -> None:
+    """Go on with the reader's rights in this transaction, within a time; see `query_selection`."""
+    conn.execute(
+        sa.text("SELECT set_config('statement_timeout', :ms, true)"),
+        {"ms": str(round(timeout_s * 1000))},
+    )
+    member = "SET" if conn.dialect.server_version_info >= (16,) else "MEMBER"  # type: ignore[operator]
+    if conn.scalar(sa.text(f"SELECT pg_has_role('{_READER}', '{member}')")):
+        conn.execute(sa.text(f"SET LOCAL ROLE {_READER}"))
 
 
 @contextmanager
@@ -68,12 +73,13 @@ def query_errors() -> Iterator[None]:
         yield
     except psycopg.errors.QueryCanceled as exc:
         raise UsageError(
-            "the query took too long, and was stopped", "Ask for less, or raise --timeout"
+            "the query took too long, and was stopped",
+            "Ask for less, or give it more time (--timeout)",
         ) from exc
     except psycopg.errors.ReadOnlySqlTransaction as exc:
-        raise _refused(exc, "Exports read only") from exc
+        raise _refused(exc, "Queries read only") from exc
     except psycopg.errors.InsufficientPrivilege as exc:
-        raise _refused(exc, "Exports read tables and views only") from exc
+        raise _refused(exc, "Queries read tables and views only") from exc
     except (
         psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError,
         psycopg.NotSupportedError,
@@ -89,4 +95,4 @@ def query_errors() -> Iterator[None]:
 def _refused(exc: psycopg.Error, todo: str) -> UsageError:
     """What is said of a query that the server does not answer."""
     what: Any = exc.diag.message_primary or str(exc)
-    return UsageError(f"the query cannot be exported: {what}", todo)
+    return UsageError(f"the query cannot be answered: {what}", todo)

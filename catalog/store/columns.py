@@ -227,6 +227,10 @@ delta | | stat.value;arith.diff | Compared value minus reference value
 delta_err | | stat.error;arith.diff | Combined error of the difference
 n | | meta.number | Number of spectra compared
 n_stars | | meta.number | Number of different stars among them
+n_spectra | | meta.number | Number of optical spectra
+distance_arcsec | arcsec | pos.angDistance | Great-circle distance from the position that was asked for
+model | | meta.id | Model with its edition
+simulated | | meta.code | Whether nobody measured what it rests on
 bias | | stat.value;stat.median | Median difference
 bias_err | | stat.error;stat.median | Error of bias, from resampled stars
 sigma_mad | | stat.stdev;arith.diff | Robust scatter: 1.4826 times the median absolute deviation

@@ -110,6 +110,13 @@ def read_spectra(conn: sa.Connection, source_ids: Sequence[int]) -> SpectrumMatr
     )
 
 
+#: Joins ``n``, the up-to-date normalized spectrum, to a row ``b`` of spectrum_blob.
+JOIN_NORMALIZED = """LEFT JOIN normalized_spectrum n
+    ON n.source_id = b.source_id AND n.recipe = :recipe AND n.recipe_version = :recipe_version
+   AND n.spectrum_sha256 = b.sha256
+   AND n.z IS NOT DISTINCT FROM (CASE WHEN :rest_frame THEN b.z END)"""
+
+
 @dataclass(frozen=True)
 class NormalizedMatrix:
     """Normalized spectra on the grid of their recipe; arrays of shape (n, n_pixels).

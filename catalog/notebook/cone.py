@@ -1,0 +1,145 @@
+"""Sources around a position: cells of HEALPix find them by the index, the great circle decides."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+
+from catalog.errors import UsageError
+from catalog.files.export import Selection
+from catalog.sky.healpix import CELL_WIDTH, MAX_ORDER, healpix29, neighbours, order_for_radius
+from catalog.sky.vectors import ARCSEC_PER_RADIAN
+from catalog.version import code_version
+
+SURVEYS = ("apogee", "sdss", "lamost")
+#: The rounding of a right ascension in float64 [arcsec]: what lies on the rim is inside.
+ROUNDING = 1e-9
+
+
+def position_of(ra: Any, dec: Any) -> tuple[float, float]:
+    """The ICRS position [deg] of a SkyCoord, or of two numbers [deg], angles or quantities.
+
+    Raises
+    ------
+    UsageError
+        If it is none, or not one.
+    """
+    try:
+        if isinstance(ra, SkyCoord):
+            if dec is not None:
+                raise UsageError("a SkyCoord and a declination were given", "Give one of them")
+            ra, dec = ra.icrs.ra, ra.icrs.dec
+        lon, lat = (float(u.Quantity(x, u.deg).value) for x in (ra, dec))
+    except (TypeError, ValueError) as exc:  # units that do not fit are of both kinds
+        raise UsageError(
+            f"this is no single position: {exc}",
+            "Give a SkyCoord of one position, or right ascension and declination in degrees",
+        ) from exc
+    if not (math.isfinite(lon) and -90 <= lat <= 90):
+        raise UsageError(
+            f"ra = {lon}, dec = {lat} is no position", "Declinations go from -90 to 90 degrees"
+        )
+    return lon % 360.0, lat
+
+
+def radius_of(radius: Any, radius_arcsec: float | None) -> float:
+    """The radius [arcsec], given as a quantity or as a number of arcseconds.
+
+    Raises
+    ------
+    UsageError
+        If it is neither, or out of range.
+    """
+    if (radius is None) == (radius_arcsec is None):
+        raise UsageError("a cone needs one radius", "Such as radius=5*u.arcmin, or radius_arcsec=2")
+    if radius_arcsec is None and getattr(radius, "unit", None) is None:
+        raise UsageError(
+            f"the radius {radius} has no unit", "Such as radius=5*u.arcmin, or radius_arcsec=2"
+        )
+    try:
+        arcsec = float(
+            u.Quantity(radius if radius_arcsec is None else radius_arcsec, u.arcsec).value
+        )
+    except (TypeError, ValueError) as exc:
+        raise UsageError(f"the radius {radius} is no angle: {exc}", "Such as 5*u.arcmin") from exc
+    if not 0 <= arcsec <= 180 * 3600:
+        raise UsageError(f"the radius {arcsec} arcsec is no angle from 0 to 180 degrees")
+    return arcsec
+
+
+def cone_selection(ra: float, dec: float, radius_arcsec: float, survey: str | None) -> Selection:
+    """The sources within a cone.
+
+    Parameters
+    ----------
+    ra, dec : float
+        ICRS position of the centre [deg].
+    radius_arcsec : float
+        Largest distance, inclusive [arcsec].
+    survey : str or None
+        ``apogee``, ``sdss`` or ``lamost``; None: all.
+
+    Raises
+    ------
+    UsageError
+        If there is no such survey.
+    """
+    if survey is not None and survey not in SURVEYS:
+        raise UsageError(f"there is no survey {survey}", f"Choose one of: {', '.join(SURVEYS)}")
+    surveys = ", ".join(f"'{name}'" for name in SURVEYS if survey in (None, name))
+    within = " OR ".join(
+        f"s.healpix29 BETWEEN {low} AND {high}" for low, high in _ranges(ra, dec, radius_arcsec)
+    )
+    query = f"""SELECT c.distance_arcsec, s.survey, s.survey_key, s.source_id, t.star_key, s.ra,
+    s.dec, a.apogee_id, a.h, a.snr, p.plate, p.mjd, p.fiberid, p.run2d, p.specobjid, b.instrument,
+    b.sn_median
+FROM source s
+CROSS JOIN LATERAL (SELECT {_distance(ra, dec)} AS distance_arcsec) c
+LEFT JOIN star t USING (star_id)
+LEFT JOIN apogee_star a USING (source_id)
+LEFT JOIN sdss_spectrum p USING (source_id)
+LEFT JOIN spectrum_blob b USING (source_id)
+WHERE s.survey IN ({surveys}) AND ({within})
+  AND c.distance_arcsec <= {radius_arcsec + ROUNDING!r}"""
+    return Selection(
+        name=f"cone of {radius_arcsec:g} arcsec around {ra:.6f} {dec:+.6f}",
+        description=f"Sources within {radius_arcsec:g} arcsec of RA {ra}, Dec {dec} (deg, ICRS)",
+        query=query,
+        order=("distance_arcsec", "survey", "survey_key"),
+        provenance={
+            "what": "cone", "written_by": code_version(), "ra": ra, "dec": dec,
+            "radius_arcsec": radius_arcsec, "survey": survey,
+        },
+    )  # fmt: skip
+
+
+def _ranges(ra: float, dec: float, radius_arcsec: float) -> list[tuple[int, int]]:
+    """Ranges of healpix29, ends included, that hold the cone: its cell and those around."""
+    if radius_arcsec > CELL_WIDTH * ARCSEC_PER_RADIAN:  # no neighbours are as wide: all of the sky
+        return [(0, 12 * 4**MAX_ORDER - 1)]
+    # wide enough for the rounding, too
+    order = order_for_radius(max(radius_arcsec * (1 + 1e-9), 1e-3))
+    shift = 2 * (MAX_ORDER - order)
+    cell = healpix29([ra], [dec]) >> shift
+    cells = np.unique(neighbours(cell, order)).tolist()
+    return [(c << shift, ((c + 1) << shift) - 1) for c in cells if c >= 0]
+
+
+def _distance(ra: float, dec: float) -> str:
+    """SQL for the great-circle distance [arcsec] of ``s`` from a position.
+
+    By the haversines (Sinnott 1984, Sky and Telescope 68, 159), precise for small distances, with
+    the arc tangent, which is so for large ones too.
+    """
+    half = (
+        f"sin(radians(s.dec - {dec!r}::float8) / 2) ^ 2 + cos(radians(s.dec)) "
+        f"* cos(radians({dec!r}::float8)) * sin(radians(s.ra - {ra!r}::float8) / 2) ^ 2"
+    )
+    return (
+        f"(SELECT 2 * degrees(atan2(sqrt(least(h, 1)), sqrt(greatest(1 - h, 0)))) * 3600 "
+        f"FROM (SELECT {half} AS h) v)"
+    )

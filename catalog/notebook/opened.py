@@ -1,0 +1,66 @@
+"""`open_catalog`: from a URL or a home to a catalog that is open for reading."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from catalog.config import Settings, make_settings
+from catalog.errors import ConfigurationError
+from catalog.notebook.methods import Catalog
+from catalog.store.db import connect, require_schema_at_head, translated_errors
+from catalog.store.place import find_place
+
+
+def open_catalog(url: str | None = None, home: str | Path | None = None) -> Catalog:
+    """Open a catalog for reading, by the rules of the command line.
+
+    Parameters
+    ----------
+    url : str, optional
+        A PostgreSQL server, ``postgresql://user:password@host:5432/database``.
+    home : str or Path, optional
+        Home of an embedded server, which is started where needed. Without either argument,
+        ``CROSSLABEL_DATABASE_URL`` and ``CROSSLABEL_HOME`` say where, then the user's data folder.
+
+    Returns
+    -------
+    Catalog
+        Also a context manager: ``with open_catalog() as cat: ...``.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no catalog, or it has the schema of another version.
+    SourceUnavailableError
+        If the server does not answer.
+
+    Examples
+    --------
+    >>> cat = open_catalog(home="demo/home")  # doctest: +SKIP
+    >>> cat.labels("aspcap/dr14", where="teff < 4500")  # doctest: +SKIP
+    """
+    given = None if home is None else Path(home)
+    settings = make_settings(os.environ, home=given, database_url=url)
+    _require_home(settings)
+    with translated_errors():
+        db = connect(settings)
+        try:
+            require_schema_at_head(db)
+        except BaseException:
+            db.engine.dispose()
+            raise
+    if settings.database_url is None:
+        return Catalog(db, str(settings.home))
+    return Catalog(db, settings.database_url.set(drivername="postgresql").render_as_string())
+
+
+def _require_home(settings: Settings) -> None:
+    """Refuse a home without a catalog: readers make none."""
+    home = settings.home
+    if settings.database_url is None and not (home.exists() and find_place(home).data.exists()):
+        raise ConfigurationError(
+            f"there is no catalog in {home}",
+            "Give open_catalog(home=...) or a URL, or set CROSSLABEL_HOME or "
+            "CROSSLABEL_DATABASE_URL; crosslabel db upgrade makes a new one",
+        )

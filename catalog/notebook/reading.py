@@ -1,0 +1,134 @@
+"""A catalog that is open for reading: transactions that cannot write, tables with a limit."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from astropy.table import Table
+
+from catalog.errors import CrosslabelError, UsageError
+from catalog.files.query import query_errors, read_as_reader
+from catalog.notebook.requested import REQUESTS
+from catalog.notebook.summary import summary_of
+from catalog.notebook.tables import LimitWarning, iterate_tables, read_table
+from catalog.store.db import Database, translated_errors
+
+#: Rows that a table has at most, unless more are asked for.
+DEFAULT_LIMIT = 100_000
+BLOCK_ROWS = 50_000
+
+
+class OpenCatalog:
+    """What all methods of a catalog stand on.
+
+    Parameters
+    ----------
+    db : Database
+        Where to read.
+    place : str
+        The home folder or the address of the server, as people know it, without a password.
+    """
+
+    def __init__(self, db: Database, place: str) -> None:
+        self._db = db
+        self._place = place
+        self._closed = False
+        # Who does not close a catalog, and few people do in notebooks, leaves no open connection.
+        self._dispose = weakref.finalize(self, db.engine.dispose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back; an embedded server goes on for others."""
+        self._closed = True
+        self._dispose()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"Catalog in {self._place} (closed)"
+        try:
+            with self._reading() as conn:
+                return f"Catalog in {self._place}\n{summary_of(conn)}"
+        except CrosslabelError as exc:  # a repr must never fail
+            return f"Catalog in {self._place} ({exc.reason})"
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """One state of the database, with the reader's rights; whatever would write is refused."""
+        if self._closed:
+            raise UsageError(f"the catalog in {self._place} was closed", "Open it again")
+        with translated_errors(), query_errors(), self._db.reader() as conn:
+            read_as_reader(conn)
+            yield conn
+
+    def _table(
+        self,
+        what: str,
+        limit: int | None,
+        *given: Any,
+        **options: Any,
+    ) -> Table:
+        """What a method asks for, with a warning if there are more rows than the limit.
+
+        Methods call this themselves, so that the warning points at the line that called them.
+        """
+        with self._reading() as conn:
+            request = REQUESTS[what](conn, *given, **options)
+            table, n_rows = read_table(conn, request, limit)
+        if n_rows > len(table):
+            order = request.selection.order
+            by = f", by {', '.join(order)}" if order and not request.as_given else ""
+            warnings.warn(
+                LimitWarning(
+                    f"these are the first {len(table):,} of {n_rows:,} rows of "
+                    f"{request.selection.name}{by}. limit=None gives all of them, "
+                    f"iterate({what!r}, ...) gives them in blocks"
+                ),
+                stacklevel=3,
+            )
+        return table
+
+    def iterate(
+        self, what: str, *given: Any, rows: int = BLOCK_ROWS, **options: Any
+    ) -> Iterator[Table]:
+        """All rows of what another method gives, in tables of limited length, in its order.
+
+        The rows are read as the loop goes on, all from one state of the database.
+
+        Parameters
+        ----------
+        what : str
+            Name of the method, such as ``labels``.
+        *given, **options
+            Its arguments, without ``limit``.
+        rows : int
+            Largest number of rows in a table.
+
+        Yields
+        ------
+        Table
+
+        Examples
+        --------
+        >>> for block in cat.iterate("labels", "aspcap/dr14", where="snr > 100"):
+        ...     print(len(block))  # doctest: +SKIP
+        """
+        if what not in REQUESTS:
+            raise UsageError(f"there is nothing called {what}", f"Methods: {', '.join(REQUESTS)}")
+        with self._reading() as conn:
+            yield from iterate_tables(conn, REQUESTS[what](conn, *given, **options), rows)
