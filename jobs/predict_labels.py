@@ -127,10 +127,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         return expected
 
     def plan(conn: sa.Connection) -> Sequence[str]:
-        query = sa.select(label_set.c.inputs_hash).where(
-            label_set.c.name == params.name, label_set.c.status == "complete"
-        )
-        if conn.scalar(query.order_by(label_set.c.edition.desc()).limit(1)) == params.inputs:
+        if _published_inputs(conn, params.name) == params.inputs:
             return []
         return batch_keys(list(read_expected(conn)), params.batch)
 
@@ -178,6 +175,29 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         KIND, f"label set {params.name}", params, plan, compute, write, begin=begin,
         finish=finish, abandon=lambda conn, run: discard_building(conn, run.run_id),
     )  # fmt: skip
+
+
+def prediction_is_current(conn: sa.Connection, params: PredictParams) -> bool:
+    """Whether the newest edition was made from the model and the spectra that there are now.
+
+    Answers without loading the model.
+
+    Raises
+    ------
+    UsageError
+        As `predict_job`.
+    """
+    trained = find_model(conn, params.model)
+    made_from = _published_inputs(conn, params.name)
+    return made_from == _digest(trained, _spectra(conn, trained, params.sample))
+
+
+def _published_inputs(conn: sa.Connection, name: str) -> str | None:
+    """Digest of what the newest edition of a label set was made from."""
+    query = sa.select(label_set.c.inputs_hash).where(
+        label_set.c.name == name, label_set.c.status == "complete"
+    )
+    return conn.scalar(query.order_by(label_set.c.edition.desc()).limit(1))
 
 
 _CHANGED = (

@@ -170,7 +170,8 @@ def ordered_query(
 def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
     """Write files as ``<name>.part`` beside their places and put them there when all is written.
 
-    Whatever fails before that leaves what was there, and so does the same content. Links are followed and stay links.
+    Whatever fails before that leaves what was there, and so does the same content. Links are
+    followed and stay links.
 
     Raises
     ------

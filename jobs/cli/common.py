@@ -48,6 +48,11 @@ def remember(home: Path | None, database_url: str | None) -> None:
     _Given.home, _Given.database_url = home, database_url
 
 
+def given_options() -> tuple[Path | None, str | None]:
+    """The options that were kept."""
+    return _Given.home, _Given.database_url
+
+
 def settings() -> Settings:
     """Where the catalog is: options, then environment, then defaults."""
     from catalog.config import make_settings

@@ -1,0 +1,139 @@
+"""The command that does everything that a configuration asks for: sync."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.cli.common import DryRun, Json, Quiet, given_options, progress_bar, say, say_json
+
+if TYPE_CHECKING:
+    from catalog.config import Settings
+    from jobs.sync.config import Config
+    from jobs.sync.run import StepResult, SyncResult
+
+_WORDS = {"done": "done", "idle": "nothing to do", "planned": "planned", "paused": "time is up",
+          "stopped": "stopped", "failed": "failed", "left": "left for the next sync",
+          "skipped": "skipped"}  # fmt: skip
+
+
+def register(root: typer.Typer) -> None:
+    """Add the command."""
+    root.command("sync")(sync)
+
+
+def sync(
+    config: Annotated[Path, typer.Option(help="TOML file; --example prints one.")] = Path("crosslabel.toml"),
+    time_budget: Annotated[str | None, typer.Option(help="Time after which nothing new is begun, such as '2 h'; that of the file by default.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every file and write every export again, also where they look as they did.")] = False,
+    example: Annotated[bool, typer.Option("--example", help="Print a configuration in which every key is explained, and do nothing.")] = False,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Bring the catalog up to date: read what is new, match, select, fetch, normalize, predict, export.
+
+    Made for cron. What is there already is not done again, and what an interrupted sync left is
+    gone on with. A step that fails stops only the steps that build on it.
+    """
+    from jobs.sync.example import example_text
+
+    if example:
+        typer.echo(example_text(), nl=False)
+        return
+    from jobs.sync.config import budget_s, read_config
+
+    wanted = read_config(config)
+    seconds = wanted.time_budget_s if time_budget is None else budget_s(time_budget)
+    result = _run(wanted, seconds, full, quiet, as_json, dry_run)
+    if as_json:
+        from jobs.sync.run import summary_json
+
+        say_json(event="sync", **summary_json(result))
+    else:
+        _say_end(result, quiet)
+    if result.exit_code:
+        raise typer.Exit(int(result.exit_code))
+
+
+def _run(
+    config: Config, seconds: float | None, full: bool, quiet: bool, as_json: bool, dry_run: bool
+) -> SyncResult:
+    """Open log and catalog, and do all steps."""
+    from catalog.store.db import connect, require_schema_at_head, translated_errors
+    from jobs.sync.files import SeenFiles
+    from jobs.sync.log import SyncLog
+    from jobs.sync.run import run_sync
+    from jobs.sync.step import Work
+    from jobs.sync.steps import make_steps
+
+    def show(result: StepResult) -> None:
+        _show(result, quiet, as_json)
+
+    settings = _settings(config)
+    log = SyncLog(None if dry_run else config.log)
+    with translated_errors(), progress_bar(quiet or as_json) as progress:
+        db = connect(settings)
+        try:
+            require_schema_at_head(db)
+            work = Work(db, settings, SeenFiles(db, trust=not full), dry_run, progress)
+            return run_sync(make_steps(config), work, log, time_budget_s=seconds, show=show)
+        finally:
+            db.engine.dispose()
+
+
+def _settings(config: Config) -> Settings:
+    """Where catalog and archive are: options, environment, the file, defaults."""
+    from catalog.config import make_settings
+
+    home, database_url = given_options()
+    told = dict(config.settings)
+    where = ("CROSSLABEL_HOME", "CROSSLABEL_DATABASE_URL")
+    if any(os.environ.get(name) for name in where):  # they say it together
+        for name in where:
+            told.pop(name, None)
+    told |= {name: value for name, value in os.environ.items() if value}
+    return make_settings(told, home=home, database_url=database_url)
+
+
+def _show(result: StepResult, quiet: bool, as_json: bool) -> None:
+    """Show how a step ended; what is wrong goes to standard error, also when quiet."""
+    from jobs.sync.run import as_json as json_of
+
+    if as_json:
+        say_json(event="step", **json_of(result))
+        return
+    line = f"{result.step}: {_WORDS[result.state]}"
+    if result.state == "done" or result.rows_written:
+        line += f", {result.rows_written:,} rows written"
+    if result.files:
+        line += f", new: {', '.join(Path(f).name for f in result.files)}"
+    line += f" ({result.elapsed_s:.1f} s)" if result.elapsed_s >= 0.05 else ""
+    wrong = result.state in ("failed", "skipped")
+    for what in (result.error, result.note):
+        line += f": {what}" if what else ""
+    if wrong:
+        line += f". {result.todo}" if result.todo else ""
+        typer.echo(f"error: {line}", err=True)
+    else:
+        say(line, quiet=quiet)
+
+
+def _say_end(result: SyncResult, quiet: bool) -> None:
+    """The summary line."""
+    states = [s.state for s in result.steps]
+    parts = [_WORDS[result.state], f"{result.rows_written:,} rows written"]
+    if result.files:
+        parts.append(f"{len(result.files)} files new")
+    for state, words in (
+        ("failed", "failed"),
+        ("skipped", "skipped"),
+        ("left", "left for the next sync"),
+    ):
+        if n := states.count(state):
+            parts.append(f"{n} {'step' if n == 1 else 'steps'} {words}")
+    line = f"sync: {', '.join(parts)} ({result.elapsed_s:.1f} s)"
+    bad = bool(result.exit_code)
+    if bad or not quiet:
+        typer.echo(line, err=bad)

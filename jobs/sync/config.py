@@ -1,0 +1,291 @@
+"""The configuration of sync: a TOML file, read strictly before anything is touched.
+
+Every key is explained in ``example.toml`` beside this module, and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog.archive.places import check_archive_release
+from catalog.errors import CrosslabelError, UsageError
+from jobs.export_catalog import SUFFIXES
+from jobs.names import check_name, check_release
+from jobs.normalized_rows import find_recipe
+from jobs.sample_options import make_rules
+from jobs.select_sample import SampleParams
+from jobs.sync.values import (
+    Key,
+    Place,
+    anything,
+    choice,
+    flag,
+    number,
+    quantity,
+    read_table,
+    read_toml,
+    tables,
+    text,
+    texts,
+)
+
+_RADIUS = Key("radius", quantity("arcsec", "2 arcsec"), 2.0)
+_MAX_BAD = Key("max_bad", number(0, 1), 0.1)
+_NAME = Key("name", text)
+_RELEASE = Key("release", text)
+_PATHS = Key("paths", texts, ())
+_CATALOG = (_PATHS, _RELEASE, Key("fetch", flag, False), _MAX_BAD, Key("note", text, ""))
+
+#: Kind of a source -> its keys, beside ``name`` and ``kind``.
+SOURCE_KEYS: Mapping[str, tuple[Key, ...]] = {
+    "apogee": _CATALOG,
+    "sspp": _CATALOG,
+    "specobj": (_PATHS, _RELEASE, Key("classes", texts, ("STAR",)), _MAX_BAD),
+    "spectra": (_PATHS, _MAX_BAD),
+    "labels": (
+        _PATHS, Key("survey", choice("apogee", "sdss", "lamost")), Key("label_set", text),
+        Key("key", text, ""), _MAX_BAD, Key("note", text, ""),
+    ),
+    "positions": (Key("left", text, "apogee/dr14"), _RELEASE, _RADIUS, _MAX_BAD),
+}  # fmt: skip
+CROSSMATCH_KEYS = (_NAME, Key("left", text, "apogee/dr14"), Key("right", text, "sdss"), _RADIUS)
+#: The numbers of a selection, as `sample create` has them.
+RULE_KEYS = (
+    Key("needs", texts, None), Key("instruments", texts, None), Key("min_sn", number(0), None),
+    Key("max_bad_fraction", number(0, 1), None),
+    Key("max_rv_difference", quantity("km/s", "60 km/s"), None),
+    Key("min_teff", quantity("K", "4000 K"), None), Key("max_teff", quantity("K", "7000 K"), None),
+    Key("aspcap_bad", texts, None), Key("max_distance", number(0), None),
+)  # fmt: skip
+SAMPLE_KEYS = (
+    _NAME, Key("crossmatch", text), Key("preset", text, "clean"), Key("reference", text, ""),
+    Key("compared", text, "sspp/dr12"), *RULE_KEYS, Key("fetch_spectra", text, ""), _MAX_BAD,
+)  # fmt: skip
+NORMALIZATION_KEYS = (Key("recipe", text), Key("sample", text, None))
+PREDICTION_KEYS = (Key("model", text), Key("label_set", text), Key("sample", text, None))
+EXPORT_KEYS = (
+    Key("file", text), Key("content", text, ""), Key("sql", text, ""), Key("against", texts, ()),
+    Key("sample", text, None), Key("recipe", text, None), Key("safe_cells", flag, False),
+    Key("timeout", quantity("s", "10 min"), 600.0),
+)  # fmt: skip
+ARCHIVE_KEYS = (
+    Key("folder", text, "archive"), Key("url", text, ""), Key("skyserver_url", text, ""),
+)  # fmt: skip
+_LISTS = (
+    "sources", "crossmatches", "samples", "normalizations", "predictions", "exports",
+)  # fmt: skip
+TOP_KEYS = (
+    Key("home", text, ""), Key("database_url", text, ""), Key("log", text, ""),
+    Key("time_budget", quantity("s", "2 h"), None), Key("archive", anything, {}),
+    *(Key(name, tables, []) for name in _LISTS),
+)  # fmt: skip
+
+Values = Mapping[str, Any]  # one table of the file: every key of its kind, with its value
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a sync has to do.
+
+    Attributes
+    ----------
+    file : Path
+        Where this stands; its folder is what relative paths start from.
+    settings : mapping of str to str
+        What the file says of the catalog and the archive, by the variables' names.
+    log : Path or None
+        Where a JSON line goes for each step.
+    time_budget_s : float or None
+        After this time nothing new is begun [s].
+    archive : Path
+        Folder of what is fetched.
+    sources, crossmatches, samples, normalizations, predictions, exports : tuple of mapping
+        As in the file; in samples ``params`` is a `SampleParams`, paths are absolute.
+    """
+
+    file: Path
+    settings: Mapping[str, str]
+    log: Path | None
+    time_budget_s: float | None
+    archive: Path
+    sources: tuple[Values, ...]
+    crossmatches: tuple[Values, ...]
+    samples: tuple[Values, ...]
+    normalizations: tuple[Values, ...]
+    predictions: tuple[Values, ...]
+    exports: tuple[Values, ...]
+
+
+def read_config(file: Path) -> Config:
+    """Read and check a configuration; touches nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        In one line: file, key, what is wrong, what to do.
+    """
+    file = file.absolute()
+    top = read_table(read_toml(file), TOP_KEYS, Place(file))
+    base = file.parent
+    archive = read_table(top["archive"], ARCHIVE_KEYS, Place(file, "[archive]"))
+    sources = _rows(file, "sources", top["sources"], None)
+    crossmatches = _rows(file, "crossmatches", top["crossmatches"], CROSSMATCH_KEYS)
+    samples = _rows(file, "samples", top["samples"], SAMPLE_KEYS)
+    normalizations = _rows(file, "normalizations", top["normalizations"], NORMALIZATION_KEYS)
+    predictions = _rows(file, "predictions", top["predictions"], PREDICTION_KEYS)
+    exports = _rows(file, "exports", top["exports"], EXPORT_KEYS)
+    for rows, key in (
+        (sources, "name"), (crossmatches, "name"), (samples, "name"), (predictions, "label_set"),
+        (exports, "file"),
+    ):  # fmt: skip
+        _unique(rows, key)
+    by_name = {row["name"]: row for row, _ in crossmatches}
+    settings = {
+        "CROSSLABEL_HOME": str(base / Path(top["home"]).expanduser()) if top["home"] else "",
+        "CROSSLABEL_DATABASE_URL": top["database_url"],
+        "CROSSLABEL_ARCHIVE_URL": archive["url"],
+        "CROSSLABEL_SKYSERVER_URL": archive["skyserver_url"],
+    }
+    return Config(
+        file=file,
+        settings={name: value for name, value in settings.items() if value},
+        log=base / Path(top["log"]).expanduser() if top["log"] else None,
+        time_budget_s=top["time_budget"],
+        archive=base / Path(archive["folder"]).expanduser(),
+        sources=tuple(_source(row, place, base) for row, place in sources),
+        crossmatches=tuple(row for row, _ in crossmatches),
+        samples=tuple(_sample(row, place, by_name) for row, place in samples),
+        normalizations=tuple(_recipe(row, place) for row, place in normalizations),
+        predictions=tuple(_prediction(row, place) for row, place in predictions),
+        exports=tuple(_export(row, place, base) for row, place in exports),
+    )
+
+
+def budget_s(text: str) -> float:
+    """A time budget as people write it, in seconds.
+
+    Raises
+    ------
+    UsageError
+        If it is no time.
+    """
+    try:
+        return quantity("s", "2 h")(text)
+    except ValueError as exc:
+        raise UsageError(f"{text!r} is no time budget", str(exc).capitalize()) from None
+
+
+Rows = list[tuple[dict[str, Any], Place]]
+
+
+def _rows(file: Path, name: str, tables: Sequence[Any], keys: tuple[Key, ...] | None) -> Rows:
+    """The tables of one list, each with the place that messages name."""
+    rows = []
+    for i, table in enumerate(tables, 1):
+        label = next(
+            (table[k] for k in ("name", "label_set", "file", "recipe") if k in table), i
+        ) if isinstance(table, dict) else i  # fmt: skip
+        place = Place(file, f"[[{name}]] {label}")
+        own = keys if keys is not None else _source_keys(table, place)
+        rows.append((read_table(table, own, place), place))
+    return rows
+
+
+def _source_keys(table: Any, place: Place) -> tuple[Key, ...]:
+    """The keys of a source, which depend on its kind."""
+    kind = Key("kind", choice(*SOURCE_KEYS))
+    given = {"kind": table["kind"]} if isinstance(table, dict) and "kind" in table else {}
+    return (_NAME, kind, *SOURCE_KEYS[read_table(given, (kind,), place)["kind"]])
+
+
+def _unique(rows: Rows, key: str) -> None:
+    """Refuse two tables of one name."""
+    seen = set()
+    for row, place in rows:
+        if row[key] in seen:
+            raise place.wrong(key, f"there are two of the {key} {row[key]}", "rename one of them")
+        seen.add(row[key])
+
+
+def _source(row: dict[str, Any], place: Place, base: Path) -> Values:
+    """A source, with absolute paths."""
+    fetch = row.get("fetch", False)
+    try:
+        if "release" in row:
+            check_release(row["release"])
+            if fetch or row["kind"] == "positions":
+                row["release"] = check_archive_release(row["release"])
+            row["release"] = row["release"].lower()
+        if "label_set" in row:
+            check_name(row["label_set"], "label set")
+    except CrosslabelError as exc:
+        raise place.translate("release" if "release" in row else "label_set", exc) from None
+    if "paths" in row:
+        if fetch == bool(row["paths"]):
+            wrong = "both paths and fetch are given" if fetch else "this key is missing"
+            todo = "keep one of them" if fetch else 'add it: paths = ["..."]'
+            raise place.wrong("paths", wrong, todo)
+        row["paths"] = tuple(str(base / Path(p).expanduser()) for p in row["paths"])
+    return row
+
+
+def _sample(row: dict[str, Any], place: Place, crossmatches: Mapping[str, Values]) -> Values:
+    """A sample, with the parameters of its job."""
+    if row["crossmatch"] not in crossmatches:
+        known = ", ".join(crossmatches) or "none; add one as [[crossmatches]]"
+        raise place.wrong(
+            "crossmatch", f"there is no crossmatch {row['crossmatch']}", f"known: {known}"
+        )
+    match = crossmatches[row["crossmatch"]]
+    rules = {key.name: row.pop(key.name) for key in RULE_KEYS}
+    for name in ("instruments", "aspcap_bad"):
+        rules[name] = None if rules[name] is None else tuple(w.upper() for w in rules[name])
+    try:
+        check_name(row["name"], "sample")
+        if row["fetch_spectra"]:
+            row["fetch_spectra"] = check_archive_release(row["fetch_spectra"])
+        params = SampleParams(
+            row["name"], row["preset"], match["left"], match["right"], match["radius"],
+            row["reference"], row["compared"], make_rules(row["preset"], rules),
+        )  # fmt: skip
+    except CrosslabelError as exc:
+        raise place.translate("", exc) from None
+    return {**row, "params": params}
+
+
+def _recipe(row: dict[str, Any], place: Place) -> Values:
+    """A normalization by a recipe that exists."""
+    try:
+        find_recipe(row["recipe"])
+    except CrosslabelError as exc:
+        raise place.translate("recipe", exc) from None
+    return row
+
+
+def _prediction(row: dict[str, Any], place: Place) -> Values:
+    """A prediction whose label set can have that name."""
+    try:
+        check_name(row["label_set"], "label set")
+    except CrosslabelError as exc:
+        raise place.translate("label_set", exc) from None
+    return row
+
+
+def _export(row: dict[str, Any], place: Place, base: Path) -> Values:
+    """An export to an absolute path."""
+    file = base / Path(row["file"]).expanduser()
+    if file.suffix.lower() not in SUFFIXES:
+        raise place.wrong(
+            "file", "its name does not say what kind of file to write",
+            f"let it end with one of {', '.join(SUFFIXES)}",
+        )  # fmt: skip
+    if bool(row["content"]) == bool(row["sql"]):
+        raise place.wrong("content", "one of content and sql says what to export", "give one")
+    if row["against"] and row["sql"]:
+        raise place.wrong("against", "this is for label sets", "give content, not sql")
+    if row["sample"] and not row["against"]:
+        raise place.wrong("sample", "this is for comparisons", "add against, or take it away")
+    return {**row, "file": file}

@@ -1,0 +1,100 @@
+"""The files that a sync looks at: which there are, and what is known of them from before."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from catalog.errors import SourceUnavailableError
+from catalog.files.fits import FileIdentity, file_identity
+from catalog.store.db import Database
+from catalog.store.stamps import Stamp, is_settled, read_stamps, stamp_of, write_stamps
+
+
+class SeenFiles:
+    """What is known of files; those that look as they did are not read again.
+
+    Parameters
+    ----------
+    db : Database
+        Where it is kept.
+    trust : bool
+        False: every file is read, whatever is known of it.
+    """
+
+    def __init__(self, db: Database, *, trust: bool = True) -> None:
+        self._db = db
+        self._trust = trust
+        self._new: dict[Path, Stamp] = {}
+        with db.reader() as conn:
+            self._known = read_stamps(conn)
+
+    def identify(self, path: Path) -> FileIdentity:
+        """What a file is, as `catalog.files.fits.file_identity` says, read only if it must be."""
+        known = self._known.get(path)
+        if self._trust and known is not None and known.fits(path):
+            return FileIdentity(path, known.size, known.content_digest)
+        before = path.stat()
+        found = file_identity(path)
+        self._note(path, stamp_of(before, found.sha256))
+        return found
+
+    def note_written(self, paths: Sequence[Path], digest: str) -> None:
+        """Note files that were just written, by the digest of what they were made from."""
+        for path in paths:
+            self._new[path] = stamp_of(path.stat(), digest)
+
+    def are_current(self, path: Path, digest: str) -> bool:
+        """Whether a file was made from what ``digest`` says, and it and its sidecars are there."""
+        made = [p for p, stamp in self._known.items() if stamp.content_digest == digest]
+        return self._trust and path in made and all(self._known[p].fits(p) for p in made)
+
+    def save(self) -> None:
+        """Write down what was noted."""
+        new, self._new = self._new, {}
+        if new:
+            self._known |= new
+            with self._db.begin() as conn:
+                write_stamps(conn, new)
+
+    def _note(self, path: Path, stamp: Stamp) -> None:
+        """Note a file that was read, if a change after that would show."""
+        now = path.stat()
+        if is_settled(now) and stamp == stamp_of(now, stamp.content_digest):
+            self._new[path] = stamp
+
+
+def find_files(patterns: Sequence[str]) -> list[Path]:
+    """The files that some patterns name now, in order; none where a pattern fits none.
+
+    Raises
+    ------
+    SourceUnavailableError
+        If a file or folder that is named in full, or the folder of a pattern, is not there.
+    """
+    return sorted({path for pattern in patterns for path in _matches(pattern, Path.is_file)})
+
+
+def find_roots(patterns: Sequence[str]) -> list[Path]:
+    """The same for files and folders."""
+    return sorted({path for pattern in patterns for path in _matches(pattern, Path.exists)})
+
+
+def _matches(pattern: str, is_right: Callable[[Path], bool]) -> list[Path]:
+    """What one pattern names."""
+    if not glob.has_magic(pattern) or Path(pattern).exists():
+        if is_right(Path(pattern)):
+            return [Path(pattern)]
+        raise _not_there(pattern)
+    fixed = Path(pattern)
+    while glob.has_magic(str(fixed)):
+        fixed = fixed.parent
+    if not fixed.is_dir():
+        raise _not_there(str(fixed))
+    return [path for path in fixed.glob(str(Path(pattern).relative_to(fixed))) if is_right(path)]
+
+
+def _not_there(what: str) -> SourceUnavailableError:
+    """The error where a source is missing: a typing error, or a disk that is not mounted."""
+    return SourceUnavailableError(f"there is no {what}", "Is it mounted? Else correct paths")

@@ -1,0 +1,296 @@
+"""Do the steps of a sync one after the other; a failed one stops only what builds on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from catalog.errors import CrosslabelError, ExitCode, LockedError
+from catalog.store.db import Database, Lock, advisory_lock, translated_errors
+from jobs.engine.job import RunSummary
+from jobs.engine.signals import ENDING, StopFlag, stop_on_signals
+from jobs.sync.log import SyncLog
+from jobs.sync.step import Step, Work
+
+#: From bad to worse: the exit code of a sync is the worst of its steps'.
+SEVERITY = (
+    ExitCode.OK, ExitCode.LOCKED, ExitCode.FAILED, ExitCode.USAGE, ExitCode.BAD_INPUT,
+    ExitCode.UNAVAILABLE, ExitCode.CONFIG, ExitCode.SIGINT, ExitCode.SIGTERM,
+)  # fmt: skip
+TARGET = "sync"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """How a step ended.
+
+    Attributes
+    ----------
+    step : str
+    state : str
+        done, idle, planned, paused, failed, skipped (it builds on a failed one) or left (time was
+        up, or a signal came).
+    kind, target : str
+        Of the job; empty where it did not get so far.
+    run_id : int or None
+        Run of the ledger.
+    rows_written : int
+        Rows of the catalog that this sync changed.
+    files : tuple of str
+        Exported files that are new.
+    elapsed_s : float
+    exit_code : ExitCode
+    error : str
+        What went wrong, or why it was not done.
+    todo : str
+        What to do about it.
+    note : str
+        What else should be known.
+    """
+
+    step: str
+    state: str
+    kind: str = ""
+    target: str = ""
+    run_id: int | None = None
+    rows_written: int = 0
+    files: tuple[str, ...] = ()
+    elapsed_s: float = 0.0
+    exit_code: ExitCode = ExitCode.OK
+    error: str = ""
+    todo: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """How a sync ended, with all its steps."""
+
+    state: str  # idle, done, planned, paused (its time was up), stopped (by a signal) or failed
+    steps: tuple[StepResult, ...]
+    elapsed_s: float
+    exit_code: ExitCode
+
+    @property
+    def rows_written(self) -> int:
+        """Rows of the catalog that changed."""
+        return sum(s.rows_written for s in self.steps)
+
+    @property
+    def files(self) -> list[str]:
+        """Exported files that are new."""
+        return [file for s in self.steps for file in s.files]
+
+
+def run_sync(
+    steps: Sequence[Step],
+    work: Work,
+    log: SyncLog,
+    *,
+    time_budget_s: float | None = None,
+    show: Callable[[StepResult], None],
+) -> SyncResult:
+    """Do all steps, in order.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        See `jobs.sync.steps.make_steps`.
+    work : Work
+    log : SyncLog
+        Gets a line for each step and one at the end; nothing in a dry run.
+    time_budget_s : float, optional
+        After this time the open chunk is finished and its run pauses, as after SIGTERM [s].
+    show : callable
+        Called with every result as it comes.
+
+    Raises
+    ------
+    LockedError
+        If another sync works on the catalog.
+    """
+    started = time.monotonic()
+    sync = f"{_now():%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    results: list[StepResult] = []
+    log_code = ExitCode.OK
+
+    def tell(result: StepResult) -> None:
+        nonlocal log_code
+        results.append(result)
+        show(result)
+        try:
+            if not work.dry_run and log_code == ExitCode.OK:
+                log.write(time=_stamp(), sync=sync, event="step", **as_json(result))
+        except CrosslabelError as exc:  # the work goes on without it
+            log_code = exc.exit_code
+            show(StepResult("log", "failed", exit_code=log_code, error=exc.reason, todo=exc.todo))
+
+    with _only_sync(work.db) as lock, stop_on_signals() as stop, _alarm(time_budget_s):
+        gone: CrosslabelError | None = None
+        for i, step in enumerate(steps):
+            gone = gone or _lost(lock)
+            if gone is not None:
+                tell(StepResult(step.name, "skipped", exit_code=gone.exit_code, error=gone.reason))
+            else:
+                tell(_do(step, _before(steps, i, results), work, stop))
+    codes = [r.exit_code for r in results]
+    if stop.signal in ENDING:
+        codes.append(ExitCode(128 + stop.signal))
+    code = max((*codes, log_code), key=SEVERITY.index)
+    end = SyncResult(_state(results, code), tuple(results), time.monotonic() - started, code)
+    if not work.dry_run and log_code == ExitCode.OK:
+        log.write(time=_stamp(), sync=sync, event="sync", **summary_json(end))
+    return end
+
+
+def as_json(result: StepResult) -> dict[str, Any]:
+    """A result as JSON-able values, without what is empty."""
+    values = {name: getattr(result, name) for name in StepResult.__dataclass_fields__}
+    values["elapsed_s"] = round(result.elapsed_s, 3)
+    values["exit_code"] = int(result.exit_code)
+    kept = ("step", "state", "run_id", "rows_written", "elapsed_s", "exit_code")
+    return {name: value for name, value in values.items() if value or name in kept}
+
+
+def summary_json(result: SyncResult) -> dict[str, Any]:
+    """The whole as JSON-able values: number of steps by state, runs, rows, files, time, code."""
+    states = [s.state for s in result.steps]
+    return {
+        "state": result.state, "steps": dict(sorted(Counter(states).items())),
+        "run_ids": [s.run_id for s in result.steps if s.run_id is not None],
+        "rows_written": result.rows_written, "files": result.files,
+        "elapsed_s": round(result.elapsed_s, 3), "exit_code": int(result.exit_code),
+    }  # fmt: skip
+
+
+@contextmanager
+def _only_sync(db: Database) -> Iterator[Lock]:
+    """Be the only sync of a catalog."""
+    try:
+        with advisory_lock(db, TARGET) as lock:
+            yield lock
+    except LockedError as exc:
+        raise LockedError(
+            "another sync of this catalog is at work",
+            "Nothing: it goes on; crosslabel status shows it",
+        ) from exc
+
+
+@contextmanager
+def _alarm(after_s: float | None) -> Iterator[None]:
+    """Let SIGALRM come after a time; inside `stop_on_signals`, which takes it."""
+    signal.setitimer(signal.ITIMER_REAL, after_s or 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _before(steps: Sequence[Step], i: int, results: Sequence[StepResult]) -> list[StepResult]:
+    """The results of the steps that the i-th one builds on."""
+    return [r for s, r in zip(steps[:i], results, strict=True) if s.makes & steps[i].uses]
+
+
+def _lost(lock: Lock) -> CrosslabelError | None:
+    """What is wrong where the database, and the lock with it, has gone."""
+    try:
+        lock.check()
+    except CrosslabelError as exc:
+        return exc
+    return None
+
+
+def _do(step: Step, before: Sequence[StepResult], work: Work, stop: StopFlag) -> StepResult:
+    """Do one step, or say why not."""
+    bad = [r.step for r in before if r.state in ("failed", "skipped")]
+    if bad:
+        return StepResult(step.name, "skipped", error=f"builds on {', '.join(bad)}")
+    if stop.signal is not None or any(r.state in ("paused", "left") for r in before):
+        return StepResult(step.name, "left")
+    planned = [r.step for r in before if r.state == "planned"]
+    if planned:  # what is to be done depends on what these will have written
+        return StepResult(step.name, "planned", note=f"after {', '.join(planned)}")
+    started = time.monotonic()
+    try:
+        with translated_errors():
+            before_it = _rows_of_runs(work.db)
+            try:
+                done = _result(step, step.run(work))
+            except CrosslabelError as exc:
+                done = _failure(step, exc)
+            if not work.dry_run:
+                work.seen.save()
+            rows = _rows_written(work.db, before_it)
+    except CrosslabelError as exc:  # the database has gone
+        return _failure(step, exc)
+    return replace(done, rows_written=rows, elapsed_s=time.monotonic() - started)
+
+
+def _failure(step: Step, exc: CrosslabelError) -> StepResult:
+    """What an error says, as the result of a step."""
+    return StepResult(step.name, "failed", exit_code=exc.exit_code, error=exc.reason, todo=exc.todo)
+
+
+def _result(step: Step, summary: RunSummary) -> StepResult:
+    """What the summary of a job says, in the words of a sync."""
+    nothing = summary.state == "planned" and not summary.chunks_left
+    state = {"succeeded": "done"}.get(summary.state, "idle" if nothing else summary.state)
+    code = ExitCode(summary.exit_code) if state == "failed" else ExitCode.OK
+    if state == "paused" and summary.stopped_by != signal.SIGALRM:
+        code = ExitCode(summary.exit_code)
+    return StepResult(
+        step.name, state, summary.kind, summary.target, summary.run_id,
+        files=tuple(summary.notes.get("files", ())), exit_code=code,
+        error="; ".join(summary.errors[:3]),
+        todo="crosslabel status shows all" if state == "failed" else "",
+        note=summary.notes.get("note", ""),
+    )  # fmt: skip
+
+
+def _state(results: Sequence[StepResult], code: ExitCode) -> str:
+    """How a sync ended, in a word."""
+    states = {r.state for r in results}
+    if code in (ExitCode.SIGINT, ExitCode.SIGTERM):
+        return "stopped"
+    if code != ExitCode.OK:
+        return "failed"
+    if states & {"paused", "left"}:
+        return "paused"
+    if "planned" in states:
+        return "planned"
+    wrote = any(r.rows_written or r.files for r in results)
+    return "done" if wrote else "idle"
+
+
+def _rows_of_runs(db: Database) -> dict[int, int]:
+    """Rows that each run of the ledger has written."""
+    with db.reader() as conn:
+        return dict(conn.execute(sa.text("SELECT run_id, rows_written FROM job_run")).all())  # type: ignore[arg-type]
+
+
+def _rows_written(db: Database, before: dict[int, int]) -> int:
+    """Rows that runs of this process have written since."""
+    query = sa.text("SELECT run_id, rows_written FROM job_run WHERE host = :host AND pid = :pid")
+    with db.reader() as conn:
+        ours = conn.execute(query, {"host": socket.gethostname(), "pid": os.getpid()})
+        return sum(rows - before.get(run_id, 0) for run_id, rows in ours)
+
+
+def _now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
+
+
+def _stamp() -> str:
+    """The time as the log writes it."""
+    return _now().isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,150 @@
+"""The steps that bring data in: one for each source, and one before it where it is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from catalog.errors import SourceUnavailableError
+from jobs.catalog_formats import FORMATS
+from jobs.engine.job import RunSummary
+from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
+from jobs.fetch_positions import FetchPositionsParams, fetch_positions_job
+from jobs.ingest_catalog import ingest_catalog
+from jobs.ingest_labels import ingest_labels
+from jobs.ingest_specobj import ingest_specobj
+from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
+from jobs.sync.config import Config, Values
+from jobs.sync.files import find_files, find_roots
+from jobs.sync.step import Step, Work, things
+
+#: The order in which kinds of sources are read: labels and positions are of sources that are there.
+ORDER = ("apogee", "sspp", "specobj", "positions", "spectra", "labels")
+
+
+def catalogs(spec: str) -> tuple[str, ...]:
+    """The things that stand for a catalog, ``survey`` or ``survey/release``, of a crossmatch."""
+    survey = spec.partition("/")[0]
+    return (f"catalog {spec}",) if survey == "apogee" else (f"catalog {survey}",)
+
+
+def source_steps(config: Config) -> Iterator[Step]:
+    """The steps of all sources."""
+    for row in sorted(config.sources, key=lambda row: ORDER.index(row["kind"])):
+        yield from _STEPS[row["kind"]](row, config)
+
+
+def _nothing_there(kind: str, row: Values) -> RunSummary:
+    """A source whose pattern fits no file."""
+    return RunSummary(kind, row["name"], None, "idle", notes={"note": "no file fits the paths"})
+
+
+def _catalog(row: Values, config: Config) -> Iterator[Step]:
+    """A catalog, allStar or ssppOut, from files or from the archive."""
+    kind, release = row["kind"], row["release"]
+    fmt = FORMATS[kind]
+    folder = str(config.archive)
+    file = f"file {row['name']}"
+
+    def params(work: Work) -> FetchCatalogParams:
+        return FetchCatalogParams(kind, release, folder, work.settings.archive_url)
+
+    def fetch(work: Work) -> RunSummary:
+        return work.do(fetch_catalog_job(params(work), work.db))
+
+    def ingest(work: Work) -> RunSummary:
+        if row["fetch"]:
+            with work.db.reader() as conn:
+                found = catalog_file(conn, params(work))
+            files = [] if found is None else find_files([found])
+        else:
+            files = find_files(row["paths"])
+        if not files:
+            return _nothing_there(f"ingest {kind}", row)
+        return ingest_catalog(
+            work.db, kind, files, release, max_bad=row["max_bad"], note=row["note"],
+            dry_run=work.dry_run, progress=work.progress, identify=work.seen.identify,
+        )  # fmt: skip
+
+    if row["fetch"]:
+        yield Step(f"fetch {row['name']}", fetch, makes=things(file))
+    made = things(f"catalog {fmt.survey}", f"labels {fmt.label_set}/{release}")
+    if fmt.survey == "apogee":
+        made |= things(f"catalog apogee/{release}")
+    yield Step(f"ingest {row['name']}", ingest, made, things(file if row["fetch"] else ""))
+
+
+def _specobj(row: Values, config: Config) -> Iterator[Step]:
+    """specObj: spectra without labels."""
+
+    def ingest(work: Work) -> RunSummary:
+        files = find_files(row["paths"])
+        if not files:
+            return _nothing_there("ingest specobj", row)
+        summary, _ = ingest_specobj(
+            work.db, files, row["release"], classes=row["classes"], max_bad=row["max_bad"],
+            dry_run=work.dry_run, progress=work.progress, identify=work.seen.identify,
+        )  # fmt: skip
+        return summary
+
+    yield Step(f"ingest {row['name']}", ingest, things("catalog sdss"))
+
+
+def _positions(row: Values, config: Config) -> Iterator[Step]:
+    """Spectra that SkyServer knows at the stars' positions."""
+
+    def fetch(work: Work) -> RunSummary:
+        params = FetchPositionsParams(
+            row["left"], row["release"], row["radius"], row["max_bad"], work.settings.skyserver_url
+        )
+        return work.do(fetch_positions_job(params, work.db))
+
+    uses = things(*catalogs(row["left"]))
+    yield Step(f"fetch {row['name']}", fetch, things("catalog sdss"), uses)
+
+
+def _spectra(row: Values, config: Config) -> Iterator[Step]:
+    """Folders and files of spectra."""
+
+    def ingest(work: Work) -> RunSummary:
+        roots = find_roots(row["paths"])
+        if not roots:
+            return _nothing_there("ingest spectra", row)
+        return ingest_spectra(work, roots, row["max_bad"])
+
+    makes = things("catalog sdss", "catalog lamost", "spectra")
+    yield Step(f"ingest {row['name']}", ingest, makes)
+
+
+def ingest_spectra(work: Work, roots: list[Path], max_bad: float) -> RunSummary:
+    """Ingest the spectra below some folders."""
+    params = SpectraParams(tuple(str(path) for path in roots), max_bad)
+    return work.do(ingest_spectra_job(params, work.db, work.seen.identify))
+
+
+def _labels(row: Values, config: Config) -> Iterator[Step]:
+    """Anyone's table of labels."""
+
+    def ingest(work: Work) -> RunSummary:
+        files = find_files(row["paths"])
+        if not files:
+            return _nothing_there("ingest labels", row)
+        if len(files) > 1:
+            raise SourceUnavailableError(
+                f"{len(files)} files fit the paths of {row['name']}: {files[0]} and others",
+                "A table of labels is one file: take the others away",
+            )
+        return ingest_labels(
+            work.db, files[0], row["survey"], row["label_set"], key=row["key"],
+            max_bad=row["max_bad"], note=row["note"], dry_run=work.dry_run,
+            identify=work.seen.identify,
+        )  # fmt: skip
+
+    uses = things(f"catalog {row['survey']}")
+    yield Step(f"ingest {row['name']}", ingest, things(f"labels {row['label_set']}"), uses)
+
+
+_STEPS: dict[str, Callable[[Values, Config], Iterator[Step]]] = {
+    "apogee": _catalog, "sspp": _catalog, "specobj": _specobj, "positions": _positions,
+    "spectra": _spectra, "labels": _labels,
+}  # fmt: skip

@@ -1,0 +1,187 @@
+"""Strict reading of TOML: every key is known, and every value what the key is for.
+
+What is wrong is said in one line, for cron's mail: file, key, what, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from catalog.errors import ConfigurationError, CrosslabelError
+
+REQUIRED: Final = object()  # as the default of a key that must be given
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a table.
+
+    Attributes
+    ----------
+    name : str
+    read : callable
+        ``read(value)`` gives the value as the program takes it; raises ValueError with what to
+        write instead.
+    default : object
+        What an absent key stands for.
+    """
+
+    name: str
+    read: Callable[[Any], Any]
+    default: Any = REQUIRED
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a file something is, for messages."""
+
+    file: Path
+    table: str = ""
+
+    def wrong(self, key: str, what: str, todo: str) -> ConfigurationError:
+        """The error about a key, in one line."""
+        where = f"{self.table}: {key}" if self.table and key else self.table or key
+        return ConfigurationError(
+            ": ".join(p for p in (str(self.file), where, what) if p) + f"; {todo}"
+        )
+
+    def translate(self, key: str, exc: CrosslabelError) -> ConfigurationError:
+        """What another part of the program says about a value, as an error about its key."""
+        todo = exc.todo[:1].lower() + exc.todo[1:]
+        return self.wrong(key, exc.reason, todo or "correct it")
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such file, or it is not TOML.
+    """
+    place = Place(file)
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as exc:
+        raise place.wrong(
+            "", f"the configuration cannot be read ({exc.strerror})",
+            "check the path, or make one with: crosslabel sync --example",
+        ) from None  # fmt: skip
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise place.wrong("", f"this is not TOML ({exc})", "correct that line") from None
+
+
+def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
+    """All keys of a table with their values, in the order of ``keys``.
+
+    Raises
+    ------
+    ConfigurationError
+        At an unknown key, a missing one, or a value that makes no sense.
+    """
+    if not isinstance(table, dict):
+        raise place.wrong("", "this is not a table", f"begin it with [{place.table or 'name'}]")
+    known = [key.name for key in keys]
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            todo = f"is it {near[0]}?" if near else f"known keys: {', '.join(known)}"
+            raise place.wrong(name, "there is no such key", todo)
+    values = {}
+    for key in keys:
+        if key.name not in table:
+            if key.default is REQUIRED:
+                raise place.wrong(key.name, "this key is missing", "add it")
+            values[key.name] = key.default
+            continue
+        try:
+            values[key.name] = key.read(table[key.name])
+        except ValueError as exc:
+            raise place.wrong(key.name, f"{table[key.name]!r} cannot be used", str(exc)) from None
+    return values
+
+
+def anything(value: Any) -> Any:
+    """A value that is read later."""
+    return value
+
+
+def tables(value: Any) -> list[Any]:
+    """A list of tables."""
+    if not isinstance(value, list):
+        raise ValueError("begin each of its tables with two brackets: [[name]]")
+    return value
+
+
+def text(value: Any) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError('write a text: "..."')
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of texts, at least one."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('write a list of texts: ["...", "..."]')
+    return tuple(text(item) for item in value)
+
+
+def flag(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError("write true or false")
+    return value
+
+
+def number(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], float]:
+    """Make the reader of a number without unit, from ``low`` to ``high``."""
+    bounds = (
+        "" if low == -math.inf else f" from {low:g}" + ("" if high == math.inf else f" to {high:g}")
+    )
+
+    def read(value: Any) -> float:
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        if not good or not low <= value <= high or not math.isfinite(value):
+            raise ValueError(f"write a number{bounds}, without quotes")
+        return float(value)
+
+    return read
+
+
+def choice(*words: str) -> Callable[[Any], str]:
+    """Make the reader of one of some words."""
+
+    def read(value: Any) -> str:
+        if value not in words or not isinstance(value, str):
+            raise ValueError(f"write one of: {', '.join(words)}")
+        return value
+
+    return read
+
+
+def quantity(unit: str, example: str) -> Callable[[Any], float]:
+    """Make the reader of a positive number with a unit; it gives the value in ``unit``."""
+
+    def read(value: Any) -> float:
+        from astropy import units  # slow to load, and most tables have no unit
+
+        wrong = f'write a positive number with its unit: "{example}"'
+        if not isinstance(value, str):
+            raise ValueError(wrong)
+        try:
+            found = float(units.Quantity(value).to_value(unit))
+        except (units.UnitConversionError, ValueError, TypeError) as exc:
+            raise ValueError(wrong) from exc
+        if not 0 < found < math.inf:
+            raise ValueError(wrong)
+        return found
+
+    return read
