@@ -48,9 +48,17 @@ def as_table(comparison: Comparison) -> str:
     ]
     where = f"the pairs of sample {comparison.sample}" if comparison.sample else "nearest pairs"
     head = f"Reference {comparison.ref_set}, on {where}, where all sets have the label"
-    legend = _LEGEND.format(draws=comparison.bootstrap, seed=comparison.seed)
-    notes = [line for text in (*comparison.notes, legend) for line in textwrap.wrap(text, WIDTH)]
+    notes = [
+        line
+        for text in (*comparison.notes, legend(comparison))
+        for line in textwrap.wrap(text, WIDTH)
+    ]
     return "\n".join([head, *lines, *notes])
+
+
+def legend(comparison: Comparison) -> str:
+    """What the columns mean, in one paragraph."""
+    return _LEGEND.format(draws=comparison.bootstrap, seed=comparison.seed)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -100,10 +100,8 @@ def draw_continua(fits: Sequence[ContinuumFits]) -> Figure:
     widths = [1.2] * (len(shades) - 1) + [2.2]
     for axes, fit in zip(panels, fits, strict=True):
         axes.plot(fit.wavelength, fit.flux, color=style.PALE, linewidth=0.8)
-        for k, (step, shade) in enumerate(zip(fit.steps, shades, strict=True)):
-            axes.plot(
-                fit.wavelength, step, color=shade, linewidth=2.2 if k == len(shades) - 1 else 1.2
-            )
+        for step, shade, width in zip(fit.steps, shades, widths, strict=True):
+            axes.plot(fit.wavelength, step, color=shade, linewidth=width)
         axes.plot(
             fit.smooth_wavelength, fit.smooth, linestyle=_DASHED, color=style.VERMILION,
             linewidth=1.5,

@@ -49,3 +49,32 @@ def _words(label_set: LabelSet) -> str:
         if short == note and note
         else short or (f"simulated {label_set.name}")
     )
+
+
+def citations(subject: Subject, version: str, *, simulated: str) -> list[str]:
+    """How to cite a report, what it rests on, and the papers of the surveys.
+
+    Parameters
+    ----------
+    subject : Subject
+        What the report is about.
+    version : str
+        Of crosslabel.
+    simulated : str
+        What is simulated; empty for real data.
+    """
+    sets = ", ".join(name for name in (subject.reference, subject.compared) if name)
+    models = f"; models {', '.join(subject.models)}" if subject.models else ""
+    lines = [
+        f"Name crosslabel {version} with the label sets and models by their editions, as on this "
+        f"page: {sets}{models}. The first digits of a model's sha256 tell it from others."
+    ]
+    if simulated:
+        return [*lines, f"Do not cite its numbers as measurements: {simulated}."]
+    return [
+        *lines,
+        "ASPCAP: García Pérez et al. 2016, AJ 151, 144.",
+        "SSPP: Lee et al. 2008, AJ 136, 2022.",
+        "SDSS data release 14: Abolfathi et al. 2018, ApJS 235, 42; for other releases, as "
+        "https://www.sdss.org/science/publications/data-release-publications/ says.",
+    ]
