@@ -21,15 +21,17 @@ from jobs.cli import (
     learn,
     ledger,
     models,
+    report,
     results,
     selections,  # noqa: F401 - adds its commands to those of the others
+    sync,
 )
 from jobs.cli.common import complain, remember
 
 # The order of the work, in which help lists the commands.
 ORDER = (
     "simulate", "fetch", "ingest", "crossmatch", "sample", "normalize", "train", "predict", "labels",
-    "compare", "evaluate", "explain", "scan", "models", "export", "status", "resume", "retry", "abandon", "db",
+    "compare", "evaluate", "explain", "scan", "models", "export", "report", "sync", "status", "resume", "retry", "abandon", "db",
 )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ app.add_typer(ingest.app, name="ingest")
 app.add_typer(ingest.sample_app, name="sample")
 app.add_typer(results.labels_app, name="labels")
 app.add_typer(models.app, name="models")
-for module in (ingest, learn, results, models, ledger):
+for module in (ingest, learn, results, models, ledger, sync, report):
     module.register(app)
 
 
