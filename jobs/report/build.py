@@ -206,7 +206,7 @@ def _write(
         for name in modules:
             if progress is not None:
                 progress(f"report: {heading.lower()}", done, total)
-            section: Section = import_module(f"jobs.report.{name}")  # type: ignore[assignment]
+            section: Section = import_module(f"jobs.report.{name}")
             with style.style():
                 for found in section.draw(conn, subject):
                     png = _write_figure(found, folder / FIGURES, simulated)

@@ -163,7 +163,7 @@ def _flags(conn: sa.Connection, subject: Subject) -> Table:
             meanings.setdefault(flag, meaning)
             numbers[flag, name] = n
         meanings |= {flag: meaning for flag, meaning in told.values() if flag not in meanings}
-    rows = tuple(
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
         (flag, meaning, *(numbers.get((flag, name), 0) for name in sets))
         for flag, meaning in sorted(meanings.items())
     )

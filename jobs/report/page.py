@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
+from markupsafe import Markup
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from jobs.report import style
 from jobs.report.drawing import Drawing, Missing, Subject
@@ -19,6 +21,7 @@ from jobs.report.table import Cell, Table
 #: By which a page says that it is one of ours, so that only those are replaced.
 GENERATOR = "crosslabel report"
 _MEASURE = re.compile(r"–|[-+]?\d[\d.,]*( ± \d[\d.]*)?")
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 # What would make two equal catalogs give different bytes.
 _PLAIN = {
     "png": {"Software": None},
@@ -106,7 +109,7 @@ def render_figure(drawing: Drawing, form: str, stamp: str = "") -> bytes:
     if stamp and not figure.texts:
         layout = figure.get_layout_engine()
         share = 0.32 / figure.get_figheight()  # a line of small letters
-        if layout is not None and hasattr(layout, "get"):
+        if isinstance(layout, ConstrainedLayoutEngine):
             layout.set(rect=(0, share, 1, 1 - share))
         figure.text(
             0.99, 0.25 * share, stamp, ha="right", va="bottom", fontsize=11, color=style.GREY
@@ -131,16 +134,20 @@ def render_page(content: Content) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    environment.tests["measure"] = _is_measure
+    environment.tests |= {"measure": _is_measure, "checksum": _is_checksum}
     css, _, _ = loader.get_source(environment, "page.css")
     template = environment.get_template("page.html")
     title = f"Labels of optical spectra: sample {content.subject.sample}"
     values = {name: getattr(content, name) for name in Content.__dataclass_fields__}
     # ours, and the only thing on the page that is not text
-    style_sheet = jinja2.utils.markupsafe.Markup(css)
-    return template.render(values, title=title, css=style_sheet, generator=GENERATOR)
+    return template.render(values, title=title, css=Markup(css), generator=GENERATOR)
 
 
 def _is_measure(value: Cell) -> bool:
     """Whether a cell holds a number with its error, or stands for one that is missing."""
     return isinstance(value, str) and _MEASURE.fullmatch(value) is not None
+
+
+def _is_checksum(value: Cell) -> bool:
+    """Whether a cell holds a SHA-256."""
+    return isinstance(value, str) and _CHECKSUM.fullmatch(value) is not None

@@ -16,8 +16,6 @@ from jobs.report.drawing import Subject
 from jobs.report.origin import out_of_fold_sets
 from jobs.report.table import Cell, Table
 
-_COMMAND = "crosslabel compare"
-
 
 @dataclass(frozen=True)
 class Result:
@@ -59,25 +57,28 @@ def read_result(conn: sa.Connection, subject: Subject) -> Result:
 
 
 def _words(found: Comparison, subject: Subject) -> str:
-    """The paragraph: the survey, then the best model, and how much better it is."""
+    """The paragraph: the survey, then the best model, and how they compare."""
     by_set = {name: [r for r in found.rows if r.test_set == name] for name in found.test_sets}
     first = found.rows[0]
+    survey = subject.compared
+    models = [name for name in found.test_sets if name != survey]
     text = (
-        f"On {first.n:,} spectra of {first.n_stars:,} stars of the sample {subject.sample}, "
-        f"which all label sets label, "
+        f"On {first.n:,} spectra of {first.n_stars:,} stars of sample {subject.sample} that all "
+        f"label sets label, compared with {found.ref_set}: "
     )
-    models = [name for name in found.test_sets if name != subject.compared]
-    parts = []
-    if subject.compared is not None:
-        parts.append(_scatters(subject.compared, by_set[subject.compared]))
+    parts = [_scatters(survey, by_set[survey])] if survey is not None else []
     if models:
         best = min(models, key=lambda name: _mean_log(by_set[name]))
         word = "the best model, " if len(models) > 1 else ""
         parts.append(word + _scatters(best, by_set[best]))
-        if subject.compared is not None:
-            parts[-1] += f": {_ratios(by_set[subject.compared], by_set[best])} times less"
-    told = f"labels scatter about those of {found.ref_set} by the following (robust: 1.4826 median "
-    return text + told + "absolute deviations; the error in brackets): " + "; ".join(parts) + "."
+    text += "; ".join(parts) + "."
+    if models and survey is not None:
+        ratios = _ratios(by_set[survey], by_set[best])
+        text += f" The scatter of {survey} is {ratios} times that of {best}."
+    text += " Scatter is 1.4826 times the median absolute deviation; its error stands in brackets."
+    if models:
+        text += " The models' labels are out of fold: of each star by a fit that never saw it."
+    return text
 
 
 def _scatters(name: str, rows: Sequence[ComparisonRow]) -> str:
@@ -87,7 +88,7 @@ def _scatters(name: str, rows: Sequence[ComparisonRow]) -> str:
         error = f" ({style.number(row.sigma_mad_err, row.label)})" if row.sigma_mad_err else ""
         value = style.number(row.sigma_mad, row.label)
         told.append(f"{value}{error} {row.unit} in {style.plain(row.label)}")
-    return f"{name} by {_listed(told)}"
+    return f"{name} scatters by {_listed(told)}"
 
 
 def _ratios(survey: Sequence[ComparisonRow], model: Sequence[ComparisonRow]) -> str:

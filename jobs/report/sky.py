@@ -45,7 +45,7 @@ class Sky(NamedTuple):
     ----------
     catalog : str
         Such as ``apogee/dr14``.
-    cell, count : ndarray of int64, shape (n_cells,)
+    cell, entries : ndarray of int64, shape (n_cells,)
         Nested HEALPix cells of order `ORDER`, and how many entries of the catalog lie in each.
     ra, dec : ndarray, shape (n,)
         ICRS positions of the sample's stars [deg].
@@ -53,7 +53,7 @@ class Sky(NamedTuple):
 
     catalog: str
     cell: NDArray[np.int64]
-    count: NDArray[np.int64]
+    entries: NDArray[np.int64]
     ra: NDArray[np.float64]
     dec: NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     caption = (
         f"Stars of the sample {subject.sample} "
         f"({style.drawn_of(chosen.size, sky.ra.size, 'APOGEE entries')}; red points) on all "
-        f"{int(sky.count.sum()):,} entries of {sky.catalog}, counted per HEALPix cell of "
+        f"{int(sky.entries.sum()):,} entries of {sky.catalog}, counted per HEALPix cell of "
         f"{41253 / (12 * 4**ORDER):.1f} square degrees. Mollweide projection of ICRS positions, "
         f"east to the left, right ascension {CENTRE:.0f} degrees in the middle; the dashed line "
         "is the plane of the Galaxy."
@@ -136,7 +136,7 @@ def _density(sky: Sky) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         Longitude(np.mod(lon.ravel(), 360.0), u.deg), Latitude(lat.ravel(), u.deg), ORDER
     )
     counts = np.full(12 * 4**ORDER, np.nan)
-    counts[sky.cell] = sky.count
+    counts[sky.cell] = sky.entries
     return np.radians(x), np.radians(y), counts[cell.astype(np.int64)].reshape(lon.shape)
 
 

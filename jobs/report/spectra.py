@@ -96,7 +96,7 @@ def _name_lines(axes: Axes, low: float, high: float) -> None:
     for window in inside:
         axes.axvspan(window.low, window.high, color=style.ORANGE, alpha=0.2, linewidth=0)
     for name in dict.fromkeys(window.name for window in inside):
-        middle = np.mean([window.middle for window in inside if window.name == name])
+        middle = float(np.mean([window.middle for window in inside if window.name == name]))
         axes.text(
             middle,
             axes.get_ylim()[1] - 0.06,
