@@ -86,7 +86,7 @@ def draw_calibration(
             if column == 0:
                 above.set_ylabel("observed coverage")
                 below.set_ylabel("density")
-        handles = [legend_key(panels[0, 0], name, order) for name in stating]
+        handles = [legend_key(name, order) for name in stating]
         figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(stating)))
         return figure
 

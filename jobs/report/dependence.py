@@ -131,7 +131,10 @@ def _name_lines(panel: Axes, wavelength: np.ndarray) -> None:
         panel.annotate(
             window.name, (window.middle, 1.0), (place, 1.06), rotation=90, ha="center",
             va="bottom", fontsize=10.5, color=GREY, xycoords=("data", "axes fraction"),
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0},
+            arrowprops={
+                "arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0,
+                "relpos": (0.5, 0.0),
+            },
         )  # fmt: skip
 
 

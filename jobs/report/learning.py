@@ -65,7 +65,7 @@ def draw_learning(points: Sequence[CurvePoint], order: Sequence[str]) -> Figure:
             panel.set_ylabel(axis_label(label, r"$\sigma_{\rm MAD}$"))
         for panel in panels[len(labels) :]:
             panel.remove()
-        handles = [legend_key(panels[0], name, order) for name in models]
+        handles = [legend_key(name, order) for name in models]
         figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(models)))
         return figure
 

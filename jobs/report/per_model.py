@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from catalog.errors import UsageError
 from catalog.store.labels import find_label_set
@@ -92,6 +91,6 @@ def score_of(
     )
 
 
-def legend_key(panel: Axes, name: str, order: Sequence[str]) -> Artist:
-    """What stands for a label set in a legend: its line and marker, drawn nowhere."""
-    return panel.plot([], [], label=name, **key_of(order.index(name)))[0]
+def legend_key(name: str, order: Sequence[str]) -> Line2D:
+    """What stands for a label set in a legend: its line and marker, in no panel."""
+    return Line2D([], [], label=name, **key_of(order.index(name)))

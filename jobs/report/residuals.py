@@ -72,7 +72,7 @@ def draw_residuals(
             here = [name for name in shown if name in data.names]
             _draw_label(above, below, data, here, order, seed)
             _print_numbers(table, data, scores, here, order)
-        handles = [legend_key(panels[0, 0], name, order) for name in shown]
+        handles = [legend_key(name, order) for name in shown]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(shown))
         return figure
 

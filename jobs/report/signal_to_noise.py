@@ -52,7 +52,7 @@ def draw_signal_to_noise(scores: Sequence[Score], order: Sequence[str]) -> Figur
             _draw_coverage(below, chosen, order)
             below.set(ylabel="coverage of 68%", ylim=(0, 1))
             _name_bins(above, below, chosen)
-        _legend(figure, panels[0][0], rows, order)
+        _legend(figure, rows, order)
         return figure
 
 
@@ -82,7 +82,7 @@ def draw_repeats(repeats: Sequence[Repeat], order: Sequence[str]) -> Figure:
             _draw_ratio(below, chosen, order)
             below.set(ylabel="scatter / stated", ylim=0)
             _name_bins(above, below, chosen)
-        _legend(figure, panels[0][0], rows, order)
+        _legend(figure, rows, order)
         return figure
 
 
@@ -174,9 +174,9 @@ def _name_bins(above: Axes, below: Axes, rows: Sequence[Any]) -> None:
     below.set_xlabel(what)
 
 
-def _legend(figure: Figure, panel: Axes, rows: Sequence[Any], order: Sequence[str]) -> None:
+def _legend(figure: Figure, rows: Sequence[Any], order: Sequence[str]) -> None:
     """Name the label sets above the panels."""
-    handles = [legend_key(panel, name, order) for name in _names(rows, order)]
+    handles = [legend_key(name, order) for name in _names(rows, order)]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)))
 
 
