@@ -46,7 +46,7 @@ def sample_matrix(
     UsageError
         If spectra of the sample are not normalized, or its stars have no reference labels.
     """
-    chosen = find_recipe(recipe or _stored_recipe(conn, which))
+    chosen = find_recipe(recipe or stored_recipe(conn, which.sample_id))
     reference = reference_of(conn, which)
     if reference is None:
         raise UsageError(
@@ -90,13 +90,19 @@ def _keys(conn: sa.Connection, which: Sample, right_id: np.ndarray) -> dict[str,
     }
 
 
-def _stored_recipe(conn: sa.Connection, which: Sample) -> str:
-    """The only recipe by which spectra of a sample are normalized, else the default one."""
+def stored_recipe(conn: sa.Connection, sample_id: int | None) -> str:
+    """The only recipe by which spectra are normalized, else the default one.
+
+    Parameters
+    ----------
+    sample_id : int or None
+        Only the spectra of the accepted pairs of this sample.
+    """
     stored = conn.scalars(
         sa.text(
-            "SELECT DISTINCT n.recipe FROM normalized_spectrum n JOIN star_link k "
-            "ON k.right_id = n.source_id WHERE k.sample_id = :id"
+            "SELECT DISTINCT recipe FROM normalized_spectrum WHERE CAST(:id AS bigint) IS NULL "
+            "OR source_id IN (SELECT right_id FROM star_link WHERE sample_id = :id)"
         ),
-        {"id": which.sample_id},
+        {"id": sample_id},
     ).all()
     return stored[0] if len(stored) == 1 else "default"

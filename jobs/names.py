@@ -76,7 +76,7 @@ def check_sample_name(conn: sa.Connection, name: str) -> None:
 
     check_name(name, "sample")
     taken = sa.select(label_set.c.name).where(label_set.c.name == name)
-    if name in TABLES or name in VIEW_KEYS or conn.scalar(taken) is not None:
+    if name in (*TABLES, *VIEW_KEYS, "spectra") or conn.scalar(taken) is not None:
         raise UsageError(
             f"{name} is the name of a table or label set already", "Choose another name"
         )

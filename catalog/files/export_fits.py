@@ -49,16 +49,42 @@ def write_fits(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> i
     """
     columns = columns_of(conn, selection)
     table = _read(conn, selection, columns)
-    header = _header(selection, columns, table)
-    body = table.tobytes()
+    hdu = table_unit(table, _header(selection, columns, table))
+    seal([fits.PrimaryHDU(), hdu]).writeto(stream, output_verify="exception")
+    return len(table)
+
+
+def table_unit(rows: np.ndarray, described: fits.Header) -> fits.BinTableHDU:
+    """The unit of a table.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Structured, shape (n,), as FITS holds it.
+    described : Header
+        Cards of the columns, from TTYPE1 on, and what is to follow them.
+    """
+    header = fits.Header()
+    header["XTENSION"] = ("BINTABLE", "binary table extension")
+    header["BITPIX"] = 8
+    header["NAXIS"] = 2
+    header["NAXIS1"] = rows.dtype.itemsize
+    header["NAXIS2"] = len(rows)
+    header["PCOUNT"] = 0
+    header["GCOUNT"] = 1
+    header["TFIELDS"] = len(rows.dtype.names or ())
+    header.extend(described, strip=False)
+    body = rows.tobytes()
     body += bytes(-len(body) % BLOCK)
-    hdu = fits.BinTableHDU.fromstring(header.tostring().encode("ascii") + body)
-    primary = fits.PrimaryHDU()
-    for unit in (primary, hdu):  # with fixed comments: the usual ones hold the time
+    return fits.BinTableHDU.fromstring(header.tostring().encode("ascii") + body)
+
+
+def seal(hdus: list[fits.PrimaryHDU | fits.BinTableHDU]) -> fits.HDUList:
+    """Units as a file, with checksums."""
+    for unit in hdus:  # with fixed comments: the usual ones hold the time
         unit.add_datasum(when="data unit checksum")
         unit.add_checksum(when="HDU checksum")
-    fits.HDUList([primary, hdu]).writeto(stream, output_verify="exception")
-    return len(table)
+    return fits.HDUList(hdus)
 
 
 def _read(
@@ -102,16 +128,8 @@ def _cells(column: ExportColumn, values: pa.ChunkedArray, table: str) -> np.ndar
 def _header(
     selection: Selection, columns: tuple[ExportColumn, ...], table: np.ndarray
 ) -> fits.Header:
-    """The header of the table's unit."""
+    """What the header of the table's unit says beside its size."""
     header = fits.Header()
-    header["XTENSION"] = ("BINTABLE", "binary table extension")
-    header["BITPIX"] = 8
-    header["NAXIS"] = 2
-    header["NAXIS1"] = table.dtype.itemsize
-    header["NAXIS2"] = len(table)
-    header["PCOUNT"] = 0
-    header["GCOUNT"] = 1
-    header["TFIELDS"] = len(columns)
     for i, c in enumerate(columns, start=1):
         header[f"TTYPE{i}"] = c.name
         text = c.kind == "text"

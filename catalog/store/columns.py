@@ -118,6 +118,7 @@ continuum | | phot.flux.density;spect.continuum | Pseudo-continuum, little-endia
 sha256 | | meta.checksum | SHA-256 of the content
 input_file_id | | meta.id.parent | Surrogate key of an input file
 path | | meta.id;meta.file | Path of the file when it was read
+file_name | | meta.id;meta.file | Name of the file in its folder
 size | byte | phys.size;meta.file | Size of the file
 kind | | meta.code.class | Kind of the row
 release | | meta.version | Data release

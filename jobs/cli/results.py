@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import Json, Quiet, database, run_and_report, say, say_json
+from jobs.cli.common import (
+    Json,
+    Quiet,
+    database,
+    progress_bar,
+    run_and_report,
+    say,
+    say_json,
+)
 
 labels_app = typer.Typer(help="Label sets.", no_args_is_help=True)
 
@@ -126,23 +134,26 @@ def evaluate(
 
 
 def export(
-    to: Annotated[Path, typer.Option(help="FILE.csv, .fits, .ecsv, .vot, .parquet, or .npz of a sample.")],
-    what: Annotated[str | None, typer.Argument(help="A view, table, label set or sample.")] = None,
+    to: Annotated[Path, typer.Option(help="FILE.csv, .fits, .ecsv, .vot, .parquet, or .npz of a sample; for spectra a folder.")],
+    what: Annotated[str | None, typer.Argument(help="A view, table, label set or sample; or spectra.")] = None,
     against: Annotated[list[str] | None, typer.Option(help="Write WHAT, a label set, beside this one, spectrum by spectrum; repeatable.")] = None,
-    sample: Annotated[str | None, typer.Option(help="With --against: only the accepted pairs of this sample.")] = None,
+    sample: Annotated[str | None, typer.Option(help="Of spectra, or with --against: only the accepted pairs of this sample.")] = None,
     sql: Annotated[str | None, typer.Option(help="Write the rows of this SELECT instead of WHAT, sorted by its columns from the left.")] = None,
     timeout: Annotated[float, typer.Option(min=0.001, max=1e6, help="Seconds that the SELECT may take.")] = 600,
-    recipe: Annotated[str | None, typer.Option(help="Normalization of the spectra in FILE.npz.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Normalization of the spectra, or of those in FILE.npz.")] = None,
     safe_cells: Annotated[bool, typer.Option(help="In CSV, quote text that a spreadsheet would run as a formula.")] = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
-    """Write a catalog file with units, descriptions and provenance."""
+    """Write a catalog file with units, descriptions and provenance; or spectra, a file each."""
     from catalog.errors import UsageError
     from catalog.files.comparison import comparison_selection
     from catalog.files.export import Selection
     from catalog.files.query import query_selection
     from jobs.export_catalog import export as export_to
 
+    if what == "spectra" and not (against or sql or safe_cells):
+        _export_spectra(to, sample, recipe, quiet)
+        return
     if (against and sql) or (sample and not against):
         raise UsageError(
             "--against and --sample are for comparisons of label sets", "Give WHAT and --against"
@@ -157,3 +168,14 @@ def export(
             raise UsageError("one of WHAT and --sql says what to export", "Give one, and not both")
         summary = export_to(conn, selection, to, recipe=recipe, safe_cells=safe_cells)
     say(f"{summary.n_rows:,} rows of {what or summary.what} in {to}", quiet=quiet)
+
+
+def _export_spectra(folder: Path, sample: str | None, recipe: str | None, quiet: bool) -> None:
+    """Write the spectra of a sample, or all, as FITS files."""
+    from jobs.export_spectra import export_spectra
+
+    with database() as db, db.reader() as conn, progress_bar(quiet) as progress:
+        summary = export_spectra(conn, folder, sample=sample, recipe=recipe, progress=progress)
+    unchanged = summary.n_spectra - summary.n_written
+    words = f"{summary.n_written:,} files written, {unchanged:,} unchanged"
+    say(f"{summary.n_spectra:,} spectra in {folder}: {words}", quiet=quiet)
