@@ -61,10 +61,11 @@ def _run(
     config: Config, seconds: float | None, full: bool, quiet: bool, as_json: bool, dry_run: bool
 ) -> SyncResult:
     """Open log and catalog, and do all steps."""
+    from catalog.errors import CrosslabelError
     from catalog.store.db import connect, require_schema_at_head, translated_errors
     from jobs.sync.files import SeenFiles
     from jobs.sync.log import SyncLog
-    from jobs.sync.run import run_sync
+    from jobs.sync.run import log_refusal, run_sync
     from jobs.sync.step import Work
     from jobs.sync.steps import make_steps
 
@@ -73,14 +74,18 @@ def _run(
 
     settings = _settings(config)
     log = SyncLog(None if dry_run else config.log)
-    with translated_errors(), progress_bar(quiet or as_json) as progress:
-        db = connect(settings)
-        try:
-            require_schema_at_head(db)
-            work = Work(db, settings, SeenFiles(db, trust=not full), dry_run, progress)
-            return run_sync(make_steps(config), work, log, time_budget_s=seconds, show=show)
-        finally:
-            db.engine.dispose()
+    try:
+        with translated_errors(), progress_bar(quiet or as_json) as progress:
+            db = connect(settings)
+            try:
+                require_schema_at_head(db)
+                work = Work(db, settings, SeenFiles(db, trust=not full), dry_run, progress)
+                return run_sync(make_steps(config), work, log, time_budget_s=seconds, show=show)
+            finally:
+                db.engine.dispose()
+    except CrosslabelError as exc:
+        log_refusal(log, exc)
+        raise
 
 
 def _settings(config: Config) -> Settings:
@@ -105,7 +110,7 @@ def _show(result: StepResult, quiet: bool, as_json: bool) -> None:
         say_json(event="step", **json_of(result))
         return
     line = f"{result.step}: {_WORDS[result.state]}"
-    if result.state == "done" or result.rows_written:
+    if result.rows_written or (result.state == "done" and not result.files):
         line += f", {result.rows_written:,} rows written"
     if result.files:
         line += f", new: {', '.join(Path(f).name for f in result.files)}"

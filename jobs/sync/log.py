@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class SyncLog:
                 while line:
                     line = line[os.write(handle, line) :]
             except OSError:
-                os.ftruncate(handle, end)
+                with suppress(OSError):  # a pipe or a device has no end to go back to
+                    os.ftruncate(handle, end)
                 raise
         finally:
             os.close(handle)

@@ -8,14 +8,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.errors import CrosslabelError, ExitCode, LockedError
+from catalog.errors import CrosslabelError, ExitCode, LockedError, SourceUnavailableError
 from catalog.store.db import Database, Lock, advisory_lock, translated_errors
 from jobs.engine.job import RunSummary
 from jobs.engine.signals import ENDING, StopFlag, stop_on_signals
@@ -120,7 +120,7 @@ def run_sync(
         If another sync works on the catalog.
     """
     started = time.monotonic()
-    sync = f"{_now():%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    sync = _name()
     results: list[StepResult] = []
     log_code = ExitCode.OK
 
@@ -151,6 +151,16 @@ def run_sync(
     if not work.dry_run and log_code == ExitCode.OK:
         log.write(time=_stamp(), sync=sync, event="sync", **summary_json(end))
     return end
+
+
+def log_refusal(log: SyncLog, exc: CrosslabelError) -> None:
+    """Log a sync that ended before its first step."""
+    state = "locked" if isinstance(exc, LockedError) else "failed"
+    with suppress(SourceUnavailableError):  # what is wrong is said anyway
+        log.write(
+            time=_stamp(), sync=_name(), event="sync", state=state, rows_written=0,
+            exit_code=int(exc.exit_code), error=exc.reason,
+        )  # fmt: skip
 
 
 def as_json(result: StepResult) -> dict[str, Any]:
@@ -275,7 +285,7 @@ def _state(results: Sequence[StepResult], code: ExitCode) -> str:
 def _rows_of_runs(db: Database) -> dict[int, int]:
     """Rows that each run of the ledger has written."""
     with db.reader() as conn:
-        return dict(conn.execute(sa.text("SELECT run_id, rows_written FROM job_run")).all())  # type: ignore[arg-type]
+        return dict(conn.execute(sa.text("SELECT run_id, rows_written FROM job_run")).all())
 
 
 def _rows_written(db: Database, before: dict[int, int]) -> int:
@@ -286,11 +296,11 @@ def _rows_written(db: Database, before: dict[int, int]) -> int:
         return sum(rows - before.get(run_id, 0) for run_id, rows in ours)
 
 
-def _now() -> datetime:
-    """The time, UTC."""
-    return datetime.now(UTC)
+def _name() -> str:
+    """How the log calls this sync: its time and process."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
 
 
 def _stamp() -> str:
     """The time as the log writes it."""
-    return _now().isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,81 @@
+"""A survey with the example's configuration of sync, and the command as people run it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.files.simulate import write_survey
+from catalog.store.db import Database
+from jobs.cli import main
+from jobs.sync.example import example_text
+from tests.conftest import libpq_url
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A folder with a configuration, and its catalog."""
+
+    folder: Path
+    db: Database
+    run: Run  # (exit code, standard output, standard error) of sync with some options
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "crosslabel.toml"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def change(self, *pairs: tuple[str, str]) -> None:
+        """Replace words of the configuration, each of which must be there."""
+        text = self.config.read_text()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        self.config.write_text(text)
+
+    def add(self, text: str) -> None:
+        self.config.write_text(f"{self.config.read_text()}\n{text}\n")
+
+    def log(self) -> list[dict[str, Any]]:
+        """All lines of the log."""
+        lines = (self.folder / "sync.log").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def states(self) -> dict[str, str]:
+        """Step -> state, in the newest sync of the log."""
+        newest = self.log()[-1]["sync"]
+        return {
+            line["step"]: line["state"]
+            for line in self.log()
+            if line["sync"] == newest and line["event"] == "step"
+        }
+
+
+def make_case(
+    folder: Path, db: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Case:
+    """Write the survey and the example's configuration; `run` is the command in this process."""
+    write_survey(folder / "incoming", n_matched=24, n_apogee=60, n_sspp=50)
+    (folder / "crosslabel.toml").write_text(example_text())
+
+    def run(*options: object) -> tuple[int, str, str]:
+        words = ["crosslabel", "--database-url", libpq_url(db.engine.url), "sync"]
+        words += ["--config", str(folder / "crosslabel.toml"), *map(str, options)]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return Case(folder, db, run)
