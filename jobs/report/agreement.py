@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from jobs.evaluate_data import ComparedLabel
-from jobs.evaluate_models import Evaluation, evaluate, find_evaluated, read_inputs
+from jobs.evaluate_models import Evaluation, evaluate, read_inputs
 from jobs.evaluate_records import EDGES
 from jobs.report.calibration import draw_calibration, with_errors
 from jobs.report.drawing import Drawing, Missing, Subject
-from jobs.report.per_model import NO_MODEL, caution, honest_models, stem
+from jobs.report.origin import out_of_fold_sets
+from jobs.report.per_model import NO_MODEL, caution, stem
 from jobs.report.planes import MOST_POINTS as MOST_IN_PLANE
 from jobs.report.planes import PLANES, common_rows, draw_plane
 from jobs.report.residuals import MOST_POINTS, draw_residuals, outside
@@ -27,29 +28,40 @@ RESIDUALS = "Residuals"
 
 def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     """Draw how far the labels of models and survey are right, on the same spectra."""
-    models, missing = honest_models(conn, subject, "residuals", RESIDUALS)
-    if not models:
-        return missing or [Missing("residuals", RESIDUALS, NO_MODEL)]
+    if not subject.models:
+        return [Missing("residuals", RESIDUALS, NO_MODEL)]
+    own = out_of_fold_sets(conn, subject)
+    missing = [_missing(model) for model in subject.models if model not in own]
+    if not own:
+        return list(missing)
     compared = [subject.compared] if subject.compared else []
     try:
         inputs = read_inputs(
-            conn, models, compared, reference=subject.reference, sample=subject.sample,
+            conn, list(own), compared, reference=subject.reference, sample=subject.sample,
             edges={"snr": EDGES["snr"]}, seed=subject.seed,
         )  # fmt: skip
     except UsageError as exc:  # such as no common star
         return [*missing, Missing("residuals", RESIDUALS, str(exc))]
     found, labels = evaluate(inputs), inputs.labels
     order = (*compared, *(name for name in found.test_sets if name not in compared))
-    words = caution(conn, [subject.reference, *order])
-    own = {model: find_evaluated(conn, model).full_name for model in models}
+    words = caution(conn, subject)
     return [
-        *(_residuals(subject, found, labels, model, own[model], order, words) for model in models),
+        *(_residuals(subject, found, labels, *names, order, words) for names in own.items()),
         *missing,
         *_planes(subject, labels, order, words),
         _calibration(found, labels, order, words),
         _signal_to_noise(found, order, words),
         _repeats(found, order, words),
     ]
+
+
+def _missing(model: str) -> Missing:
+    """Why a model is not compared."""
+    reason = (
+        f"{model} has no out-of-fold labels here: it was imported, or they were removed. "
+        "Run: crosslabel train"
+    )
+    return Missing(stem("residuals", model), f"{RESIDUALS}: {model}", reason)
 
 
 def _residuals(

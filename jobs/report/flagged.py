@@ -15,7 +15,7 @@ from catalog.store.labels import flag_meanings
 from jobs.evaluate_records import EDGES, Cell, cells_of
 from jobs.model_rows import find_model
 from jobs.report.drawing import Drawing, Missing, Subject
-from jobs.report.per_model import caution, honest_models
+from jobs.report.per_model import NO_MODEL, caution
 from jobs.report.signal_to_noise import bin_name
 from jobs.report.style import BLACK, GREY, key_of, new_figure, style
 
@@ -49,18 +49,19 @@ class Flagged:
 
 def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     """Draw how many spectra the models flag, in their out-of-fold labels and predictions."""
-    _, missing = honest_models(conn, subject, NAME, TITLE)
+    if not subject.models:
+        return [Missing(NAME, TITLE, NO_MODEL)]
     sets = [name for model in subject.models for name in _sets_of(conn, model)]
     found = [flagged for name in sets if (flagged := read_flagged(conn, name)).flags.size]
     if not found:
-        reason = "No label set of a model. Run: crosslabel train"
-        return list(missing) or [Missing(NAME, TITLE, reason)]
+        reason = f"No labels by these models are here. Run: crosslabel predict {subject.models[0]}"
+        return [Missing(NAME, TITLE, reason)]
     counts = "; ".join(_counted(flagged) for flagged in found)
     caption = (
         "Fraction of the spectra with any warning (black) and with each flag, by median S/N per "
         "pixel; under the axis the number of spectra. Out-of-fold sets (oof) hold the training "
         "stars, each by a model that did not see it: few of these should be flagged; predictions "
-        f"hold all kinds of spectra. Flagged: {counts}.{caution(conn, [f.name for f in found])}"
+        f"hold all kinds of spectra. Flagged: {counts}.{caution(conn, subject)}"
     )
     return [Drawing(NAME, TITLE, caption, draw_flagged(found))]
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from matplotlib.lines import Line2D
 
-from catalog.errors import UsageError
-from catalog.store.labels import find_label_set
-from jobs.compare_labels import comparison_notes
-from jobs.evaluate_models import find_evaluated
 from jobs.evaluate_records import Score
-from jobs.report.drawing import Missing, Subject
+from jobs.report.drawing import Subject
+from jobs.report.origin import simulated_words
 from jobs.report.style import key_of
 
 PER_ROW = 3  # panels side by side
@@ -27,56 +24,10 @@ def stem(kind: str, name: str) -> str:
     return f"{kind}-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}"
 
 
-def caution(conn: sa.Connection, names: Iterable[str]) -> str:
-    """What must be known of some label sets: that they are simulated, and their notes.
-
-    Parameters
-    ----------
-    conn : Connection
-        Open connection.
-    names : iterable of str
-        Label sets, ``name@edition``.
-
-    Returns
-    -------
-    str
-        Sentences with a space before them, to end a caption; empty where there is nothing to say.
-    """
-    sets = [find_label_set(conn, name) for name in dict.fromkeys(names)]
-    surveys = [s for s in sets if s.kind != "prediction"]  # the notes of those count left-out stars
-    return "".join(f" {note}" for note in comparison_notes(conn, surveys, None, ()))
-
-
-def honest_models(
-    conn: sa.Connection, subject: Subject, name: str, title: str
-) -> tuple[list[str], list[Missing]]:
-    """Find the models whose labels can be judged: those with out-of-fold labels.
-
-    Parameters
-    ----------
-    conn : Connection
-        Open connection.
-    subject : Subject
-        What the report is about.
-    name, title : str
-        Of the figure that lacks the others.
-
-    Returns
-    -------
-    models : list of str
-        Those that have them.
-    missing : list of Missing
-        One for each that has not.
-    """
-    models, missing = [], []
-    for model in subject.models:
-        try:
-            find_evaluated(conn, model)
-        except UsageError as exc:
-            missing.append(Missing(stem(name, model), f"{title}: {model}", str(exc)))
-        else:
-            models.append(model)
-    return models, missing
+def caution(conn: sa.Connection, subject: Subject) -> str:
+    """What ends a caption of simulated data, with a space before it; empty for real data."""
+    words = simulated_words(conn, subject)
+    return f" Simulated data: {words}." if words else ""
 
 
 def score_of(

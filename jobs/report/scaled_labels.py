@@ -47,6 +47,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     """Draw what the models learned; models that learned the same share a figure."""
     groups: dict[bytes, list[Learned]] = {}
     missing: list[Drawing | Missing] = []
+    words = caution(conn, subject)
     for full_name in subject.models:
         model = find_model(conn, full_name)
         try:
@@ -58,7 +59,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
             missing.append(Missing(name, title, str(exc)))
         else:
             groups.setdefault(learned.key, []).append(learned)
-    return [*(_draw_group(conn, group) for group in groups.values()), *missing]
+    return [*(_draw_group(group, words) for group in groups.values()), *missing]
 
 
 def read_learned(conn: sa.Connection, model: TrainedModel) -> np.ndarray:
@@ -137,7 +138,7 @@ def draw_scaling(names: Sequence[str], labels: np.ndarray, scaler: LabelScaler) 
         return figure
 
 
-def _draw_group(conn: sa.Connection, group: Sequence[Learned]) -> Drawing:
+def _draw_group(group: Sequence[Learned], words: str) -> Drawing:
     """The figure of models that learned the same."""
     model, labels = group[0].model, group[0].labels
     names = ", ".join(learned.model.full_name for learned in group)
@@ -146,8 +147,7 @@ def _draw_group(conn: sa.Connection, group: Sequence[Learned]) -> Drawing:
         f"Labels of the {len(labels):,} training spectra of {names}: above as in "
         f"{model.params['target']}, below as the model sees them, minus the mean (line) and over "
         f"the standard deviation (dashed: one to either side). {missing}The scaling is that of the "
-        "final fit on all training stars; each fold has its own."
-        f"{caution(conn, [model.params['target']])}"
+        f"final fit on all training stars; each fold has its own.{words}"
     )
     figure = draw_scaling(model.labels, labels, group[0].scaler)
     return Drawing(stem("scaling", model.full_name), f"{TITLE}: {names}", caption, figure)
