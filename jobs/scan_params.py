@@ -35,7 +35,7 @@ class ScanParams:
     sample: str
     space: dict[str, Any] = field(default_factory=dict)
     trials: int | None = None
-    target: str = "aspcap/dr14"
+    target: str = ""
     recipe: str | None = None
     labels: tuple[str, ...] = ("teff", "logg", "fe_h")
     folds: int = 5

@@ -18,7 +18,6 @@ import sqlalchemy as sa
 
 from catalog.errors import ChunkFailed, UsageError
 from catalog.store.db import Database
-from catalog.store.labels import find_label_set
 from catalog.store.samples import sample_id_of
 from jobs.engine import ledger
 from jobs.engine.job import Job
@@ -44,7 +43,13 @@ from jobs.scan_rows import (
 )
 from jobs.scan_study import Studies
 from jobs.train_params import recipe_name
-from jobs.training_rows import TrainingRows, check_labels, read_training_data, read_training_rows
+from jobs.training_rows import (
+    TrainingRows,
+    check_labels,
+    find_target,
+    read_training_data,
+    read_training_rows,
+)
 from models import arrays as ar
 from models import metrics, nested
 from models.arrays import Arrays
@@ -98,7 +103,7 @@ def scan_job(params: ScanParams, db: Database) -> Job:
     params = dataclasses.replace(params, recipe=recipe.name)
     with db.reader() as conn:
         if not params.inputs:
-            target = find_label_set(conn, params.target).full_name
+            target = find_target(conn, params.sample, params.target).full_name
             params = dataclasses.replace(params, target=target)
             params = dataclasses.replace(params, inputs=_read_rows(conn, params).inputs)
         found = find_scan(conn, params.name)
@@ -201,12 +206,7 @@ def scan_job(params: ScanParams, db: Database) -> Job:
 def _read_rows(conn: sa.Connection, params: ScanParams) -> TrainingRows:
     """Read what the parameters say to train on."""
     sample_id = sample_id_of(conn, params.sample)
-    target = find_label_set(conn, params.target)
-    if target.kind != "survey":
-        raise UsageError(
-            f"{target.full_name} was made by a model: what it was trained on is in it",
-            "Learn from a survey's label set; crosslabel labels list shows them",
-        )
+    target = find_target(conn, params.sample, params.target)
     recipe = find_recipe(params.recipe or "")
     return read_training_rows(conn, params.sample, sample_id, target, params.labels, recipe)
 

@@ -47,7 +47,12 @@ from jobs.names import check_label_set_name, check_name
 from jobs.normalized_rows import find_recipe
 from jobs.prediction_rows import write_predictions
 from jobs.train_params import TrainParams, library_versions, make_spec, recipe_name
-from jobs.training_rows import TrainingRows, read_training_data, read_training_rows
+from jobs.training_rows import (
+    TrainingRows,
+    find_target,
+    read_training_data,
+    read_training_rows,
+)
 from models.continuum import Recipe
 from models.records import Step, TrainingData, TrainSpec
 
@@ -91,12 +96,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
     with db.reader() as conn:
         check_label_set_name(conn, params.out_of_fold_set, "out_of_fold")
         if not params.inputs:
-            target = find_label_set(conn, params.target)
-            if target.kind != "survey":
-                raise UsageError(
-                    f"{target.full_name} was made by a model: what it was trained on is in it",
-                    "Learn from a survey's label set; crosslabel labels list shows them",
-                )
+            target = find_target(conn, params.sample, params.target)
             params = dataclasses.replace(params, target=target.full_name)
             params = dataclasses.replace(params, inputs=_read_rows(conn, params, recipe).inputs)
     versions = library_versions()

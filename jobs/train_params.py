@@ -33,7 +33,8 @@ class TrainParams:
     sample : str
         The accepted pairs of this sample are trained on.
     target : str
-        Label set to learn: ``name``, or ``name@edition``, which `train_job` makes of it.
+        Label set to learn: ``name``, or ``name@edition``, which `train_job` makes of it; empty: the
+        one by which the sample was selected.
     recipe : str, optional
         Normalization of the spectra; if not given, that of the preset's name, else ``default``.
     labels : tuple of str
@@ -47,7 +48,7 @@ class TrainParams:
     name: str
     preset: str
     sample: str
-    target: str = "aspcap/dr14"
+    target: str = ""
     recipe: str | None = None
     labels: tuple[str, ...] = ("teff", "logg", "fe_h")
     folds: int = 10

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.columns import LABELS, error_of
-from catalog.store.labels import LabelSet
+from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.samples import find_sample
 from catalog.store.schema import sample
 from catalog.store.spectra import read_normalized
 from jobs.engine.params import digest
@@ -47,6 +48,29 @@ class TrainingRows:
     label_errors: np.ndarray
     instruments: tuple[str, ...]
     inputs: str
+
+
+def find_target(conn: sa.Connection, sample_name: str, target: str) -> LabelSet:
+    """The label set that a training on a sample learns.
+
+    Parameters
+    ----------
+    target : str
+        ``name`` or ``name@edition``; empty: the one by which the sample was selected.
+
+    Raises
+    ------
+    UsageError
+        If there is no such sample or label set, or a model made it.
+    """
+    usual = find_sample(conn, sample_name).params.get("reference_labels", "aspcap/dr14")
+    found = find_label_set(conn, target or usual)
+    if found.kind != "survey":
+        raise UsageError(
+            f"{found.full_name} was made by a model: what it was trained on is in it",
+            "Learn from a survey's label set; crosslabel labels list shows them",
+        )
+    return found
 
 
 def check_labels(labels: tuple[str, ...]) -> None:

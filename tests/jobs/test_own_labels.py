@@ -1,0 +1,71 @@
+"""Anyone's label set from end to end: ingest it, select by it, train on it, predict, compare."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from astropy.table import Table
+from learning import rows, value
+
+from catalog.errors import UsageError
+from catalog.store.db import Database
+from jobs.cli import main
+from jobs.train_network import TrainParams, train_job
+from tests.conftest import libpq_url
+
+SHIFT = 250.0  # K, by which these labels differ from ASPCAP's
+OURS = """SELECT a.apogee_id, l.teff, l.logg, l.fe_h FROM stellar_label l
+JOIN label_set s USING (label_set_id) JOIN apogee_star a USING (source_id)
+WHERE s.name = 'aspcap/dr14' AND a.is_primary AND l.teff IS NOT NULL ORDER BY 1"""
+
+
+def test_what_is_trained_on_a_sample_of_a_label_set_learns_it(
+    survey: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def crosslabel(*words: object) -> str:
+        argv = ["crosslabel", "--database-url", libpq_url(survey.engine.url), *map(str, words)]
+        monkeypatch.setattr(sys, "argv", argv)
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert not end.value.code, err
+        return out
+
+    table = Table(rows=rows(survey, OURS), names=("apogee_id", "teff", "logg", "fe_h"))
+    table["teff"] += SHIFT
+    table.write(tmp_path / "mine.ecsv")
+    crosslabel("ingest", "labels", tmp_path / "mine.ecsv", "--survey", "apogee", "--name", "mine")
+    crosslabel("sample", "create", "own", "--label-set", "mine", "--quiet")
+    params = value(survey, "SELECT params FROM sample WHERE name = 'own'")
+    assert params["reference_labels"] == "mine"
+    crosslabel("train", "--preset", "ridge", "--sample", "own", "--name", "learned", "--folds", 4)
+    assert value(survey, "SELECT params ->> 'target' FROM model WHERE name = 'learned'") == "mine@1"
+    crosslabel("predict", "learned", "--name", "learned/all", "--sample", "own")
+    bias = {
+        reference: json.loads(
+            crosslabel("compare", reference, "learned/oof", "--sample", "own", "--format", "json")
+        )
+        for reference in ("mine", "aspcap/dr14")
+    }
+    found = {
+        reference: next(row["bias"] for row in told["rows"] if row["label"] == "teff")
+        for reference, told in bias.items()
+    }
+    assert found["aspcap/dr14"] - found["mine"] == pytest.approx(SHIFT, abs=1)
+    assert abs(found["mine"]) < SHIFT / 3
+    assert value(survey, "SELECT n_rows FROM current_label_set WHERE name = 'learned/all'") > 20
+    again = crosslabel("sample", "create", "own", "--reference", "mine")
+    assert "nothing to do" in again or ", 0 rows written" in again
+
+
+def test_a_training_learns_what_its_sample_was_selected_by(survey: Database) -> None:
+    params = train_job(TrainParams("net", "ridge", "clean"), survey).params
+    assert params.target == "aspcap/dr14@1"
+    named = train_job(TrainParams("net", "ridge", "clean", target="aspcap/dr14"), survey).params
+    assert named == params
+    with pytest.raises(UsageError, match="there is no sample nothing"):
+        train_job(TrainParams("net", "ridge", "nothing"), survey)
