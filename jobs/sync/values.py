@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import textwrap
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
         try:
             values[key.name] = key.read(table[key.name])
         except ValueError as exc:
-            raise place.wrong(key.name, f"{table[key.name]!r} cannot be used", str(exc)) from None
+            shown = textwrap.shorten(repr(table[key.name]), 60)
+            raise place.wrong(key.name, f"{shown} cannot be used", str(exc)) from None
     return values
 
 
