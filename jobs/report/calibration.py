@@ -106,9 +106,9 @@ def _draw_coverage(
                 panel.plot(LEVELS, observed, linewidth=width, **look)
         score = score_of(scores, data.label, name)
         panel.plot(
-            NOMINAL, [score.coverage68, score.coverage95], linestyle="none", markersize=7,
-            marker=key["marker"], color=key["color"], markeredgecolor="white", zorder=5,
-            clip_on=False,
+            NOMINAL, np.array([score.coverage68, score.coverage95], float), color=key["color"],
+            marker=key["marker"], markersize=7, markeredgecolor="white", linestyle="none",
+            clip_on=False, zorder=5,
         )  # fmt: skip
     panel.set(xlim=(0, 1), ylim=(0, 1), xlabel="nominal coverage")
 

@@ -41,7 +41,7 @@ TITLE = "Label dependence"
 
 def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     """Draw what each model looks at."""
-    return [_draw_model(conn, subject, find_model(conn, name)) for name in subject.models]
+    return [_draw_model(conn, find_model(conn, name)) for name in subject.models]
 
 
 def draw_reverse(
@@ -143,13 +143,13 @@ def _by_name(windows: Sequence[Window]) -> list[Window]:
     return list({window.name: window for window in reversed(windows)}.values())[::-1]
 
 
-def _draw_model(conn: sa.Connection, subject: Subject, trained: TrainedModel) -> Drawing | Missing:
+def _draw_model(conn: sa.Connection, trained: TrainedModel) -> Drawing | Missing:
     """The figure of a model, or why there is none."""
     name, title = stem("dependence", trained.full_name), f"{TITLE}: {trained.full_name}"
     try:
         model = open_model(conn, trained)
         if "sensitivity" not in model.arrays:
-            found = explain_model(conn, trained.full_name, subject.sample, N_SPECTRA)
+            found = explain_model(conn, trained.full_name, n_spectra=N_SPECTRA)
             figure = draw_jacobian(found.wavelength, found.model.labels, found.slopes)
             return Drawing(name, title, _caption(found), figure)
     except UsageError as exc:  # such as another version's model, or no normalized spectrum
@@ -177,7 +177,7 @@ def _caption(found: Explanation) -> str:
         strongest.append(f"{label}: {words}")
     return (
         "By how much each label changes if one pixel were brighter by 1% of the continuum: median "
-        f"over {found.n_spectra} spectra of the sample; three pixels are moved at a time. Orange: "
+        f"over {found.n_spectra} training spectra; three pixels are moved at a time. Orange: "
         "lines of stars; grey: the atmosphere; blue: interstellar gas (there the labels should "
         "not react). Lines with the largest share in the sensitivity of each label, weighted with "
         f"the noise of the pixels: {'; '.join(strongest)}. The rest: crosslabel explain "

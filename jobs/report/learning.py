@@ -79,7 +79,7 @@ def _draw_label(panel: Axes, points: Sequence[CurvePoint], order: Sequence[str])
         stars = np.array([point.training_stars for point in own])
         key = key_of(order.index(name))
         panel.errorbar(
-            stars, [point.sigma_mad for point in own],
+            stars, np.array([point.sigma_mad for point in own], float),
             yerr=[point.sigma_mad_err or 0.0 for point in own], color=key["color"],
             marker=key["marker"], linestyle=key["linestyle"], capsize=3,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -94,8 +95,8 @@ def draw_plane(
             below = {"color": GREY, "marker": "o", "linestyle": "-"}
             for (label, points), look in ((reference, below), ((name, values), key)):
                 _draw_points(joint, label, points[rows], look)
-                for panel, column, direction in ((top, 0, "vertical"), (side, 1, "horizontal")):
-                    _draw_density(panel, points[:, column], edges[column], look, direction)
+                _draw_density(top, points[:, 0], edges[0], look, "vertical")
+                _draw_density(side, points[:, 1], edges[1], look, "horizontal")
             joint.set(xlim=frame[0], ylim=frame[1], xlabel=axis_label(x), ylabel=axis_label(y))
             if (x, y) == ("teff", "logg"):
                 astronomers_way(joint, x, y)
@@ -121,7 +122,11 @@ def _draw_points(panel: Axes, name: str, points: np.ndarray, look: Mapping[str, 
 
 
 def _draw_density(
-    panel: Axes, values: np.ndarray, edges: np.ndarray, look: Mapping[str, str], direction: str
+    panel: Axes,
+    values: np.ndarray,
+    edges: np.ndarray,
+    look: Mapping[str, str],
+    direction: Literal["vertical", "horizontal"],
 ) -> None:
     """Outline a histogram of density."""
     density, _ = np.histogram(values, edges, density=True)

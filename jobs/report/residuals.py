@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -136,7 +137,7 @@ def _draw_label(
 
 
 def _draw_mean_errors(
-    above: Axes, below: Axes, data: ComparedLabel, name: str, key: dict, place: int
+    above: Axes, below: Axes, data: ComparedLabel, name: str, key: dict[str, Any], place: int
 ) -> None:
     """One cross per label set in the lower right corner: its mean error and the reference's."""
     of_reference, own = mean_errors(data, name)
@@ -161,7 +162,12 @@ def _print_numbers(
     order: Sequence[str],
 ) -> None:
     """A line for each statistic and label set, in its colour."""
-    text = {"transform": table.transAxes, "va": "center", "fontsize": 12, "in_layout": False}
+    text: dict[str, Any] = {
+        "transform": table.transAxes,
+        "va": "center",
+        "fontsize": 12,
+        "in_layout": False,
+    }
     lines = [(statistic, name) for statistic in (*STATISTICS, "mean error") for name in here]
     step = 1.0 / (len(lines) + 1)
     for i, (statistic, name) in enumerate(lines):

@@ -80,7 +80,7 @@ def read_learned(conn: sa.Connection, model: TrainedModel) -> np.ndarray:
             f"{model.full_name} came from a file, which does not hold the labels it learned",
             "Train it here",
         )
-    params = from_dict(TrainParams, model.params)
+    params = from_dict(TrainParams, dict(model.params))
     rows = read_training_rows(
         conn, params.sample, sample_id_of(conn, params.sample),
         find_label_set(conn, params.target), params.labels,

@@ -365,7 +365,7 @@ def test_jacobian_is_in_units_of_the_labels(trained, monkeypatch):
     subject = Subject("clean", SUBJECT.reference, SUBJECT.compared, ("small@1",))
     drawing = draw(trained, dependence, subject)["dependence-small-1"]
     with trained.reader() as conn:
-        found = explain_model(conn, "small", "clean", 2)
+        found = explain_model(conn, "small", n_spectra=2)
     for panel, slopes in zip(drawing.figure.axes, found.slopes, strict=True):
         curve = max(panel.get_lines(), key=lambda x: len(x.get_xdata()))
         np.testing.assert_allclose(curve.get_ydata(), 0.01 * slopes, rtol=1e-6)
