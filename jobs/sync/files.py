@@ -35,7 +35,10 @@ class SeenFiles:
         known = self._known.get(path)
         if self._trust and known is not None and known.fits(path):
             return FileIdentity(path, known.size, known.content_digest)
-        before = path.stat()
+        try:
+            before = path.stat()
+        except OSError:
+            return file_identity(path)  # says what is wrong
         found = file_identity(path)
         self._note(path, stamp_of(before, found.sha256))
         return found
@@ -60,7 +63,10 @@ class SeenFiles:
 
     def _note(self, path: Path, stamp: Stamp) -> None:
         """Note a file that was read, if a change after that would show."""
-        now = path.stat()
+        try:
+            now = path.stat()
+        except OSError:  # it went while it was read
+            return
         if is_settled(now) and stamp == stamp_of(now, stamp.content_digest):
             self._new[path] = stamp
 
@@ -73,12 +79,25 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     SourceUnavailableError
         If a file or folder that is named in full, or the folder of a pattern, is not there.
     """
-    return sorted({path for pattern in patterns for path in _matches(pattern, Path.is_file)})
+    return _find(patterns, Path.is_file)
 
 
 def find_roots(patterns: Sequence[str]) -> list[Path]:
     """The same for files and folders."""
-    return sorted({path for pattern in patterns for path in _matches(pattern, Path.exists)})
+    return _find(patterns, Path.exists)
+
+
+def _find(patterns: Sequence[str], is_right: Callable[[Path], bool]) -> list[Path]:
+    """What some patterns name, in order, each once."""
+    found: set[Path] = set()
+    for pattern in patterns:
+        try:
+            found.update(_matches(pattern, is_right))
+        except OSError as exc:
+            raise SourceUnavailableError(
+                f"{pattern} cannot be read: {exc.strerror}", "Look at its permissions and its disk"
+            ) from exc
+    return sorted(found)
 
 
 def _matches(pattern: str, is_right: Callable[[Path], bool]) -> list[Path]:
@@ -97,4 +116,4 @@ def _matches(pattern: str, is_right: Callable[[Path], bool]) -> list[Path]:
 
 def _not_there(what: str) -> SourceUnavailableError:
     """The error where a source is missing: a typing error, or a disk that is not mounted."""
-    return SourceUnavailableError(f"there is no {what}", "Is it mounted? Else correct paths")
+    return SourceUnavailableError(f"there is no {what}", "Is its disk there? Else correct the path")

@@ -108,6 +108,13 @@ def test_a_folder_that_is_not_there_is_named(case: Case) -> None:
     assert case.states()["ingest allstar"] == "done"
 
 
+def test_a_path_that_cannot_be_looked_at_is_named(case: Case) -> None:
+    case.change(("incoming/spectra", "x" * 300))
+    code, _, err = case.run("--quiet")
+    assert code == ExitCode.UNAVAILABLE
+    assert f"{'x' * 300} cannot be read: File name too long" in err
+
+
 @contextmanager
 def full_disk(n_bytes: int) -> Iterator[None]:
     """No file of this process can grow beyond so many bytes."""
