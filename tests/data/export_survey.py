@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import factories
 import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+from astropy.io import fits, votable
+from astropy.io.ascii import convert_numpy
+from astropy.table import Table
 
-from catalog.files.export import Selection
+from catalog.files.export import Selection, columns_of, ordered_query
 from catalog.store import labels
 from catalog.store.bulk import upsert_arrays
 from catalog.store.db import Database
 from catalog.store.schema import apogee_star, sdss_spectrum
 from jobs.export_catalog import export
+from jobs.export_selections import select_for_export
 
 BIG = 10081308165788686336  # the specObjID of plate 8954: beyond 2^63
 N = 4
@@ -61,3 +70,72 @@ def written(db: Database, what: str | Selection, path: Path, **kw: bool) -> Path
     with db.reader() as conn:
         export(conn, what, path, **kw)
     return path
+
+
+def database_values(db: Database, what: str | Selection) -> dict[str, list[Any]]:
+    """What the database holds, as files hold it: beyond 64 bits, times and lists as text."""
+    with db.reader() as conn:
+        selection = select_for_export(conn, what) if isinstance(what, str) else what
+        columns = columns_of(conn, selection)
+        query = ordered_query(selection, columns, {c.name: f'q."{c.name}"' for c in columns})
+        rows = conn.execute(sa.text(query)).all()
+    return {c.name: [_as_held(getattr(r, c.name), c.kind) for r in rows] for c in columns}
+
+
+def _as_held(value: Any, kind: str) -> Any:
+    """A value of the database as files hold it; JSON stays what it is."""
+    if value is None or isinstance(value, bool | int | str | dict | list):
+        return value
+    if kind == "float32":
+        return float(np.float32(value))
+    if kind == "text":
+        return f"{value:%Y-%m-%dT%H:%M:%S.%fZ}" if hasattr(value, "year") else str(value)
+    return value
+
+
+def as_python(path: Path) -> dict[str, list[Any]]:
+    """The columns of a file as lists in which None is NULL, read by somebody else's program."""
+    if path.suffix == ".parquet":
+        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+        return {c: [None if v is pd.NA else v for v in frame[c].tolist()] for c in frame}
+    if path.suffix == ".csv":
+        return _csv_as_python(path)
+    if path.suffix == ".vot":  # Astropy reads texts that are NULL as empty
+        table = votable.parse(path, verify="exception").get_first_table().to_table()
+    elif path.suffix == ".fits":
+        with fits.open(path, logical_as_bytes=True) as file:  # else NULL reads as False
+            table = Table.read(file[1])
+            table = Table(
+                {c: _logicals(table[c], file[1].columns[c].format) for c in table.colnames}
+            )
+    else:
+        table = Table.read(path)
+    return {
+        c: [None if v is np.ma.masked or v == "" else getattr(v, "item", lambda v=v: v)()
+            for v in table[c]]
+        for c in table.colnames
+    }  # fmt: skip
+
+
+def _logicals(column: Any, form: str) -> Any:
+    """A column of FITS as it is, or its letters as logicals."""
+    if form != "L":
+        return column
+    values = [{"T": True, "F": False}.get(str(v)) for v in column]
+    return np.ma.array([bool(v) for v in values], mask=[v is None for v in values])
+
+
+def _csv_as_python(path: Path) -> dict[str, list[Any]]:
+    """The columns of a CSV file, whose types its sidecar says."""
+    convert: dict[str, Callable[[str], Any]] = {
+        "bool": {"true": True, "false": False}.__getitem__, "text": str, "float64": float,
+        "float32": lambda text: float(np.float32(text)),
+        "int16": int, "int32": int, "int64": int,
+    }  # fmt: skip
+    schema = json.loads(path.with_name(path.name + ".schema.json").read_text())
+    types = {c["name"]: convert[c["type"]] for c in schema["columns"]}
+    table = Table.read(path, format="ascii.csv", converters={"*": [convert_numpy(str)]})
+    return {
+        c: [None if v is np.ma.masked or v == "" else types[c](str(v)) for v in table[c]]
+        for c in table.colnames
+    }

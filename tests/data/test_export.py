@@ -31,43 +31,13 @@ from catalog.store.schema import (
     spectrum_blob,
     stellar_label,
 )
-from jobs.export_selections import TABLES, VIEW_KEYS, select_for_export
+from jobs.export_selections import TABLES, VIEW_KEYS
 from models.continuum import RECIPES
 
 
 @pytest.fixture
 def survey(db):
     return make_survey(db)
-
-
-def database_rows(db, what) -> list:
-    with db.reader() as conn:
-        selection = select_for_export(conn, what)
-        order = ", ".join(selection.order)
-        return conn.execute(sa.text(f"SELECT * FROM ({selection.query}) q ORDER BY {order}")).all()
-
-
-def assert_equal_to_database(table: Table, rows: list) -> None:
-    assert len(table) == len(rows) > 0
-    for name in table.colnames:
-        for got, row in zip(table[name], rows, strict=True):
-            want = getattr(row, name)
-            if isinstance(want, bool):
-                want = "T" if want else "F"
-            if want is None:
-                assert got is np.ma.masked or got == "" or got != got, name
-            else:
-                assert got is not np.ma.masked, name
-                assert got == (want if isinstance(want, int | float | str) else str(want))
-
-
-@pytest.mark.parametrize("what", ["aspcap/dr14", "clean", "source", "apogee_star",
-                                  "sdss_spectrum", "best_match"])  # fmt: skip
-def test_fits_values_equal_the_database(db, survey, tmp_path, what):
-    path = written(db, what, tmp_path / "x.fits")
-    with fits.open(path, logical_as_bytes=True) as file:  # else NULL reads as False
-        table = Table.read(file[1])
-    assert_equal_to_database(table, database_rows(db, what))
 
 
 def test_fits_columns_say_what_they_are(db, survey, tmp_path):
