@@ -76,7 +76,7 @@ def draw_reverse(
         )  # fmt: skip
         _mark_windows(panel)
         _name_lines(panel, wavelength)
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside upper center", ncols=3)
         return figure
 
 

@@ -110,7 +110,7 @@ def draw_flagged(sets: Sequence[Flagged]) -> Figure:
         for panel in panels[len(sets) :]:
             panel.remove()
         handles = {h.get_label(): h for p in figure.axes for h in p.get_lines()}
-        figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=2)
+        figure.legend(handles=list(handles.values()), loc="outside upper center", ncols=3)
         return figure
 
 

@@ -12,15 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from catalog.store.schema import training_history as history
+from jobs.engine.params import from_dict
 from jobs.model_rows import TrainedModel, find_model
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.per_model import stem
 from jobs.report.style import BLACK, BLUE, GREY, PALE, VERMILION, new_figure, style
+from jobs.train_params import TrainParams, make_spec
 from models.records import FINAL_FOLD, SOLVED_PRESETS, VALIDATION_FOLD
 
 LOWEST = 10  # points that are marked
 NETWORKS = ("reverse", "forward")  # in the order in which they are trained
-UNITS = {"reverse": "normalized flux", "forward": "scaled labels"}
+REVERSE_LOSS = "MAE [normalized flux]"  # MAE: mean absolute error
+FORWARD_LOSSES = {"mae": "MAE [scaled labels]", "mse": "MSE [scaled labels²]"}
+LIKELIHOOD = "robust −log likelihood"  # the loss of the preset default
 TITLE = "Loss and validation curves"
 
 
@@ -77,7 +81,7 @@ def lowest(values: np.ndarray) -> np.ndarray:
     return order[: min(LOWEST, int(np.isfinite(values).sum()))]
 
 
-def draw_curves(curves: Mapping[str, Mapping[int, Curve]]) -> Figure:
+def draw_curves(curves: Mapping[str, Mapping[int, Curve]], forward_loss: str) -> Figure:
     """Draw the curves of each network in a panel.
 
     Parameters
@@ -85,6 +89,8 @@ def draw_curves(curves: Mapping[str, Mapping[int, Curve]]) -> Figure:
     curves : mapping of str to mapping of int to Curve
         By network and fold: 0 and up the folds of the cross-validation, -1 the validation run, -2
         the final fit.
+    forward_loss : str
+        What the forward network's losses are, with their unit.
 
     Returns
     -------
@@ -93,14 +99,15 @@ def draw_curves(curves: Mapping[str, Mapping[int, Curve]]) -> Figure:
     """
     networks = [name for name in NETWORKS if name in curves]
     with style():
-        figure = new_figure(5.2)
+        figure = new_figure(5.8)
         panels = figure.subplots(1, len(networks), squeeze=False)[0]
         for panel, network in zip(panels, networks, strict=True):
             _draw_network(panel, curves[network])
-            panel.set(xlabel="epoch", ylabel=f"loss [{UNITS[network]}]", title=f"{network} network")
+            loss = REVERSE_LOSS if network == "reverse" else forward_loss
+            panel.set(xlabel="epoch", ylabel=loss, title=f"{network} network")
         handles = {h.get_label(): h for p in panels for h in p.get_legend_handles_labels()[0]}
         figure.legend(
-            handles=list(handles.values()), loc="outside lower center", ncols=2, handlelength=2.5
+            handles=list(handles.values()), loc="outside upper center", ncols=2, handlelength=2.5
         )
         return figure
 
@@ -179,7 +186,13 @@ def _draw_model(conn: sa.Connection, model: TrainedModel) -> Drawing | Missing:
         + ("" if "reverse" in curves else f"{model.full_name} has no reverse network. ")
         + "Circles and diamonds mark the ten lowest points."
     )
-    return Drawing(name, title, caption, draw_curves(curves))
+    return Drawing(name, title, caption, draw_curves(curves, _forward_loss(model)))
+
+
+def _forward_loss(model: TrainedModel) -> str:
+    """What the losses of a model's forward network are."""
+    spec = make_spec(from_dict(TrainParams, dict(model.params)))
+    return LIKELIHOOD if spec.preset == "default" else FORWARD_LOSSES[spec.option("loss")]
 
 
 def _best(curves: Mapping[str, Mapping[int, Curve]]) -> str:

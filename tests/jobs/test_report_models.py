@@ -307,12 +307,14 @@ def test_loss_curves_are_those_of_the_training(trained):
         lowest = line(panel, "validation run: stars set aside, 10 lowest")
         assert sorted(lowest.get_ydata()) == sorted(aside[:, 3])[:10]
         assert (panel.get_xscale(), panel.get_yscale()) == ("log", "log")
+        unit = {"reverse": "[normalized flux]", "forward": "[scaled labels]"}[network]
+        assert panel.get_ylabel() == f"MAE {unit}"
 
 
 def test_losses_below_zero_are_shown_too():
     epoch = np.arange(1.0, 21.0)
     curve = training.Curve(epoch, 1.0 - 0.1 * epoch, np.full(20, np.nan))
-    panel = training.draw_curves({"forward": {0: curve, 1: curve}}).axes[0]
+    panel = training.draw_curves({"forward": {0: curve, 1: curve}}, "loss").axes[0]
     assert panel.get_yscale() == "linear"
     assert line(panel, "median of the folds").get_ydata()[-1] == pytest.approx(-1.0)
 
