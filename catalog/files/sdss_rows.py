@@ -95,7 +95,8 @@ def check_specobjid(
     text = id_cells(rows, column)
     if column.code == "K" and (values := native(rows, column)).dtype == np.int64:
         # Some versions store the unsigned number in a signed column.
-        text = np.where(text == b"", b"", values.data.view(np.uint64).astype("S21"))
+        unsigned = np.ma.getdata(values).view(np.uint64)
+        text = np.where(text == b"", b"", unsigned.astype("S21"))
     ids, good = parse_ids(text)
     audit.reject(
         ~good,
