@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from catalog.config import make_settings
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG
-from catalog.store import functions, schema, views
+from catalog.store import functions, guards, schema, views
 from catalog.store.columns import LABELS, VOCABULARY, error_of
 from catalog.store.db import connect, require_schema_at_head
 from jobs.cli import app
@@ -54,7 +54,7 @@ def schema_page(conn: sa.Connection) -> str:
     for view in views.VIEWS:
         parts += [f"### {view.name}\n", f"{view.comment}.\n", _view_columns(conn, view.name)]
     parts.append("## Functions\n")
-    for function in functions.FUNCTIONS:
+    for function in (*functions.FUNCTIONS, *guards.FUNCTIONS):
         parts += [f"### {function.name}\n", f"{function.comment}.\n", _signature(conn, function)]
     parts.append("## Flag bits\n")
     parts.append(

@@ -18,7 +18,7 @@ from astropy import units
 from astropy.io.votable.ucd import check_ucd
 
 from catalog.errors import ConfigurationError, ExitCode
-from catalog.store import columns, functions, schema, views
+from catalog.store import columns, functions, guards, schema, views
 from catalog.store.bulk import upsert_arrays
 from catalog.store.db import (
     Database,
@@ -30,6 +30,8 @@ from catalog.store.db import (
     translated_errors,
     upgrade_schema,
 )
+
+EVERY_FUNCTION = (*functions.FUNCTIONS, *guards.FUNCTIONS)
 
 
 @pytest.fixture
@@ -140,22 +142,22 @@ def test_views_and_functions_are_those_of_the_code(db: Database) -> None:
         assert set(names.scalars()) == {v.name for v in views.VIEWS}
         migrated = {v.name: definition(v.name) for v in views.VIEWS}
         bodies = _functions(conn)
-        assert len(bodies) == len(functions.FUNCTIONS)
+        assert len(bodies) == len(EVERY_FUNCTION)
         triggers = _triggers(conn)
         for view in views.VIEWS:
             conn.exec_driver_sql(view.create.replace("CREATE", "CREATE OR REPLACE", 1))
             assert definition(view.name) == migrated[view.name]
             assert _comment(conn, f"'{view.name}'::regclass", "pg_class") == view.comment
-        for function in functions.FUNCTIONS:
+        for function in EVERY_FUNCTION:
             signature = f"{function.name}({function.signature})"
             create = function.create.replace("CREATE", "CREATE OR REPLACE", 1)
             conn.exec_driver_sql(create.strip().replace("%", "%%"))
             assert _comment(conn, f"'{signature}'::regprocedure", "pg_proc") == function.comment
         assert _functions(conn) == bodies
-        for trigger in functions.TRIGGERS:
+        for trigger in guards.TRIGGERS:
             conn.exec_driver_sql(f"DROP TRIGGER {trigger.name} ON {trigger.table}")
         assert _triggers(conn) == {}
-        for trigger in functions.TRIGGERS:
+        for trigger in guards.TRIGGERS:
             conn.exec_driver_sql(trigger.create)
         assert _triggers(conn) == triggers
         conn.rollback()

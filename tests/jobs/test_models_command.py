@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from learning import TRAININGS, labels_by_key, rows, value
+from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from catalog.errors import BadInputError, ExitCode, UsageError
@@ -271,6 +272,19 @@ def test_model_goes_only_with_the_labels_that_it_made(trained):
         assert value(trained, left.format(table, owner)) == 0
     with pytest.raises(UsageError, match="there is no model small"):
         remove_model(trained, "small")
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ("UPDATE model SET seed = seed + 1", "what it records never changes"),
+        ("UPDATE model SET status = 'building'", "what it records never changes"),
+        ("DELETE FROM training_member", "what it was trained on is not forgotten"),
+    ],
+)
+def test_complete_model_stays_what_it_is(trained, change, refusal):
+    with trained.engine.connect() as conn, pytest.raises(DBAPIError, match=refusal):
+        conn.execute(sa.text(change))
 
 
 def test_model_that_is_predicting_stays(trained):
