@@ -40,8 +40,8 @@ class SpectrumBlock:
         Vacuum wavelength [Angstrom], the same in all blocks: of the star with a recipe that shifts
         spectra, else heliocentric.
     flux, ivar : ndarray of float32, shape (n, n_pixels)
-        Flux [1e-17 erg/s/cm2/Angstrom], or with a recipe flux over continuum [1], and its inverse
-        variance; 0 is no information.
+        Flux [1e-17 erg/s/cm2/Angstrom; LAMOST: relative], or with a recipe flux over continuum
+        [1], and its inverse variance; 0 is no information.
     recipe : str or None
         How they are normalized.
     """

@@ -33,6 +33,8 @@ def position_of(ra: Any, dec: Any) -> tuple[float, float]:
             if dec is not None:
                 raise UsageError("a SkyCoord and a declination were given", "Give one of them")
             ra, dec = ra.icrs.ra, ra.icrs.dec
+        if np.ma.is_masked(ra) or np.ma.is_masked(dec):  # else it would be 0
+            raise ValueError("it is masked")
         lon, lat = (float(u.Quantity(x, u.deg).value) for x in (ra, dec))
     except (TypeError, ValueError) as exc:  # units that do not fit are of both kinds
         raise UsageError(

@@ -21,7 +21,8 @@ class Catalog(SpectrumCatalog):
     """A catalog that is open for reading.
 
     Methods give Astropy tables with units, descriptions and UCDs (``column.meta["ucd"]``). What is
-    NULL is masked, with NaN under the mask; identifiers beyond 64 bits with sign (``specobjid``)
+    NULL is masked, with NaN under the mask (columns without NULL are plain, and the functions of
+    ``numpy.ma`` take both); identifiers beyond 64 bits with sign (``specobjid``)
     are exact, as text; times are UTC. ``table.meta`` says what the rows are and what they were
     made from, ``table.to_pandas()`` gives a data frame and ``QTable(table)`` quantities.
 

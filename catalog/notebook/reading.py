@@ -12,7 +12,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from astropy.table import Table
 
-from catalog.errors import CrosslabelError, UsageError
+from catalog.errors import CrosslabelError, SourceUnavailableError, UsageError
 from catalog.files.query import query_errors, read_as_reader
 from catalog.notebook.requested import REQUESTS
 from catalog.notebook.summary import summary_of
@@ -65,16 +65,20 @@ class OpenCatalog:
             with self._reading() as conn:
                 return f"Catalog in {self._place}\n{summary_of(conn)}"
         except CrosslabelError as exc:  # a repr must never fail
-            return f"Catalog in {self._place} ({exc.reason})"
+            return f"Catalog in {self._place} ({exc.reason.splitlines()[0]})"
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         """One state of the database, with the reader's rights; whatever would write is refused."""
         if self._closed:
             raise UsageError(f"the catalog in {self._place} was closed", "Open it again")
-        with translated_errors(), query_errors(), self._db.reader() as conn:
-            read_as_reader(conn)
-            yield conn
+        try:
+            with translated_errors(), query_errors(), self._db.reader() as conn:
+                read_as_reader(conn)
+                yield conn
+        except SourceUnavailableError as exc:
+            todo = "Open the catalog again, which starts an embedded server"
+            raise SourceUnavailableError(exc.reason, todo) from exc
 
     def _table(
         self,

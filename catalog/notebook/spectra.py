@@ -12,6 +12,7 @@ from astropy import units as u
 from astropy.nddata import InverseVariance
 
 from catalog.errors import UsageError
+from catalog.notebook.cone import SURVEYS
 from catalog.store.grids import RecipeGrid
 from catalog.store.spectra import (
     JOIN_NORMALIZED,
@@ -66,7 +67,8 @@ def read_spectrum(conn: sa.Connection, key: Any, grid: RecipeGrid | None) -> Spe
     found = read_spectra(conn, [row.source_id])
     loglam = row.loglam0 + row.dloglam * np.arange(found.flux.shape[1])
     meta |= {"frame": "observed, heliocentric", "and_mask": found.and_mask[0]}
-    return _spectrum(loglam, found.flux[0] * FLUX_UNIT, found.ivar[0] / FLUX_UNIT**2, meta)
+    unit = _flux_unit(row)
+    return _spectrum(loglam, found.flux[0] * unit, found.ivar[0] / unit**2, meta)
 
 
 def _normalized(conn: sa.Connection, row: Any, meta: dict[str, Any], grid: RecipeGrid) -> Spectrum:
@@ -90,10 +92,15 @@ def _normalized(conn: sa.Connection, row: Any, meta: dict[str, Any], grid: Recip
         "recipe_version": grid.version,
         "normalize_flags": flags,
         "frame": "of the star" if in_rest else "observed, heliocentric",
-        "continuum": found.continuum[0] * FLUX_UNIT,
+        "continuum": found.continuum[0] * _flux_unit(row),
     }
     one = u.dimensionless_unscaled
     return _spectrum(grid_loglam(grid), found.flux[0] * one, found.ivar[0] * one, meta)
+
+
+def _flux_unit(row: Any) -> u.UnitBase:
+    """The unit of a stored flux; LAMOST's is relative."""
+    return u.dimensionless_unscaled if row.instrument == "LAMOST" else FLUX_UNIT
 
 
 def grid_loglam(grid: RecipeGrid) -> np.ndarray:
@@ -159,8 +166,11 @@ def _usable(row: Any) -> Any:
 def _conditions(key: Any) -> list[tuple[str, dict[str, Any]]]:
     """What a key may mean, most exact first: SQL conditions with their values."""
     if isinstance(key, str):
-        text = key.strip()
-        meanings: list[tuple[str, dict[str, Any]]] = [("s.survey_key = :key", {"key": text})]
+        text, surveys = key.strip(), list(SURVEYS)
+        meanings: list[tuple[str, dict[str, Any]]] = [
+            # the surveys are named for the index
+            ("s.survey = ANY(:surveys) AND s.survey_key = :key", {"key": text, "surveys": surveys})
+        ]
         parts = _PLATE_MJD_FIBER.fullmatch(text)
         if parts and all(int(p) < 2**31 for p in parts.groups()[:3]):
             plate, mjd, fiberid = (int(p) for p in parts.groups()[:3])

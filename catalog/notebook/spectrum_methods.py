@@ -32,10 +32,10 @@ class SpectrumCatalog(OpenCatalog):
         Returns
         -------
         Spectrum
-            ``spectral_axis`` in vacuum [Angstrom]; ``flux`` [1e-17 erg/s/cm2/Angstrom], or over
-            continuum [1]; ``uncertainty`` as inverse variance; ``mask`` is True where there is no
-            information. ``meta`` says whose spectrum it is, from which file, in which frame; with
-            ``and_mask`` as observed, with ``continuum`` as normalized.
+            ``spectral_axis`` in vacuum [Angstrom]; ``flux`` [1e-17 erg/s/cm2/Angstrom; LAMOST:
+            relative], or over continuum [1]; ``uncertainty`` as inverse variance; ``mask`` is True
+            where there is no information. ``meta`` says whose spectrum it is, from which file, in
+            which frame; with ``and_mask`` as observed, with ``continuum`` as normalized.
 
         Raises
         ------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -18,8 +20,16 @@ from astropy.table import QTable, Table
 from export_survey import BIG, N, make_survey
 
 from catalog import LimitWarning, open_catalog
-from catalog.errors import ConfigurationError, CrosslabelError, UsageError
+from catalog.config import parse_url
+from catalog.errors import (
+    ConfigurationError,
+    CrosslabelError,
+    SourceUnavailableError,
+    UsageError,
+)
+from catalog.store import embedded
 from catalog.store.columns import VOCABULARY
+from catalog.store.db import open_database, upgrade_schema
 from tests.conftest import ROOT, libpq_url
 
 
@@ -272,7 +282,7 @@ def test_cone_holds_its_rim_and_its_centre(db):
 def test_positions_and_radii_that_are_none(cat):
     several = SkyCoord([1, 2], [3, 4], unit="deg")
     for arguments in ((several,), (1,), (1, 91), (np.nan, 0), (SkyCoord(1, 2, unit="deg"), 2),
-                      (1 * u.K, 2)):  # fmt: skip
+                      (1 * u.K, 2), (np.ma.masked, 2), ("here", 2)):  # fmt: skip
         with pytest.raises(UsageError, match=r"position|declination"):
             cat.cone(*arguments, radius_arcsec=1)
     for radius in ({"radius": 3}, {}, {"radius": 3 * u.K}, {"radius_arcsec": -1},
@@ -329,3 +339,23 @@ def test_import_is_light_and_lazy():
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
     with pytest.raises(ImportError):
         exec("from catalog import nonsense")
+
+
+def test_a_server_that_is_gone_is_said_and_comes_back():
+    home = Path(tempfile.mkdtemp(prefix="crosslabel-notebook-"))
+    home.chmod(0o755)  # as root, the server's account must get in
+    try:
+        db = open_database(parse_url(embedded.start(home).url))
+        upgrade_schema(db)
+        db.engine.dispose()
+        with open_catalog(home=home) as cat:
+            assert len(cat.samples()) == 0
+            embedded.stop(home)
+            with pytest.raises(SourceUnavailableError, match="Open the catalog again"):
+                cat.samples()
+            assert "gave up" in repr(cat)
+            with open_catalog(home=home) as again:
+                assert len(again.samples()) == len(cat.samples()) == 0
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home, ignore_errors=True)

@@ -100,6 +100,20 @@ def test_a_normalized_spectrum(survey: Database, cat: Catalog, recipe: str) -> N
     assert (found.meta["frame"] == "of the star") == RECIPES[recipe].rest_frame
 
 
+def test_the_flux_of_lamost_is_relative(survey: Database, cat: Catalog) -> None:
+    key, *_ = a_spectrum(survey)
+    with survey.begin() as conn:
+        conn.execute(
+            sa.text(
+                "UPDATE spectrum_blob SET instrument = 'LAMOST' WHERE source_id = "
+                "(SELECT source_id FROM source WHERE survey = 'sdss' AND survey_key = :key)"
+            ),
+            {"key": key},
+        )
+    assert cat.spectrum(key).flux.unit == u.dimensionless_unscaled
+    assert cat.spectrum(key, "default").meta["continuum"].unit == u.dimensionless_unscaled
+
+
 def test_spectra_that_cannot_be_had(survey: Database, cat: Catalog) -> None:
     key, *_ = a_spectrum(survey)
     source_id = value(
