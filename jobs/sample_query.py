@@ -18,6 +18,7 @@ from jobs.sample_pairs import LABELS, Candidates
 SHIFT = 60.0  # arcsec
 _LEFT = np.dtype([("left_id", "i8"), ("is_main", "?"), ("labelled", "?")])
 
+# A label set of APOGEE labels the left sources, one of SDSS or LAMOST the spectra matched to them.
 # Of the rows of one star (by its APOGEE_ID) one stands for it: a primary one, of the newest
 # release, of the highest signal-to-noise ratio.
 _LEFT_ROWS = """
@@ -25,7 +26,10 @@ SELECT s.source_id,
        a.is_primary AND s.source_id = first_value(s.source_id) OVER (
            PARTITION BY s.star_id
            ORDER BY a.is_primary DESC, a.data_release DESC, a.snr DESC NULLS LAST, s.survey_key),
-       num_nulls({needs}) = 0
+       num_nulls({needs}) = 0 OR EXISTS (
+           SELECT FROM match m JOIN stellar_label l ON l.source_id = m.right_id
+           WHERE m.crossmatch_id = :crossmatch_id AND m.left_id = s.source_id
+             AND l.label_set_id = :reference AND num_nulls({needs}) = 0)
 FROM source s
 JOIN apogee_star a USING (source_id)
 LEFT JOIN stellar_label l ON l.label_set_id = :reference AND l.source_id = s.source_id
@@ -34,7 +38,8 @@ WHERE s.survey = :survey AND starts_with(s.survey_key, :prefix) AND s.star_id IS
 
 _NUMBERS = (
     "r.ra", "r.dec", "m.sep_arcsec", "a.vhelio_avg", "b.z", "b.sn_median", "b.bad_fraction",
-    *(f"ref.{label}" for label in LABELS), *(f"cmp.{label}" for label in LABELS),
+    *(f"coalesce(ref.{label}, own.{label})" for label in LABELS),
+    *(f"cmp.{label}" for label in LABELS),
 )  # fmt: skip
 _PAIRS = f"""
 SELECT m.left_id, m.right_id, l.star_id, coalesce(a.aspcapflag, 0),
@@ -46,6 +51,7 @@ JOIN source r ON r.source_id = m.right_id
 JOIN apogee_star a ON a.source_id = m.left_id
 LEFT JOIN spectrum_blob b ON b.source_id = m.right_id
 LEFT JOIN stellar_label ref ON ref.label_set_id = :reference AND ref.source_id = m.left_id
+LEFT JOIN stellar_label own ON own.label_set_id = :reference AND own.source_id = m.right_id
 LEFT JOIN stellar_label cmp ON cmp.label_set_id = :compared AND cmp.source_id = m.right_id
 WHERE m.crossmatch_id = :crossmatch_id AND l.star_id IS NOT NULL
 ORDER BY l.survey_key, m.sep_arcsec, r.survey_key
@@ -69,7 +75,11 @@ class LeftRows(NamedTuple):
 
 
 def read_left_rows(
-    conn: sa.Connection, left: str, reference: int, needs: tuple[str, ...] = LABELS
+    conn: sa.Connection,
+    left: str,
+    reference: int,
+    needs: tuple[str, ...] = LABELS,
+    crossmatch_id: int = 0,
 ) -> LeftRows:
     """Read what the funnel begins with.
 
@@ -81,9 +91,13 @@ def read_left_rows(
         Id of the edition of the reference label set.
     needs : tuple of str
         Labels that are needed.
+    crossmatch_id : int
+        The crossmatch by which labels of spectra are those of stars; 0: they are not.
     """
     survey, prefix = split_spec(left)
-    params = {"survey": survey, "prefix": prefix, "reference": reference}
+    params = {
+        "survey": survey, "prefix": prefix, "reference": reference, "crossmatch_id": crossmatch_id,
+    }  # fmt: skip
     query = _LEFT_ROWS.format(needs=", ".join(f"l.{name}" for name in needs))
     rows = fetch_arrays(conn, query, _LEFT, params)
     by = np.argsort(rows["left_id"])
@@ -100,7 +114,8 @@ def read_candidates(
     crossmatch_id : int
         The crossmatch.
     reference, compared : int, int or None
-        Editions of the label sets of the left and the right side; None: no labels.
+        Editions of the label set of the stars, on either side, and of the one that the right side
+        is compared by; None: no labels.
     left : LeftRows
         The left catalog.
     """

@@ -55,7 +55,7 @@ class SampleParams:
     radius_arcsec : float
         Radius of the crossmatch [arcsec].
     reference_labels : str
-        Label set of the left catalog; ``aspcap/RELEASE`` if empty.
+        Label set of the stars: of the left catalog, or of the spectra; ``aspcap/RELEASE`` if empty.
     compared_labels : str
         Label set of the right catalog; ``clean`` uses it for statistics only, and does without.
     rules : SeedRules or CleanRules, optional
@@ -133,7 +133,9 @@ def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:
     assert params.rules is not None
     crossmatch_id = find_crossmatch(conn, params.crossmatch)
     reference, compared = _label_sets(conn, params)
-    left = read_left_rows(conn, params.left, reference.label_set_id, params.rules.needs)
+    left = read_left_rows(
+        conn, params.left, reference.label_set_id, params.rules.needs, crossmatch_id
+    )
     pairs = read_candidates(
         conn,
         crossmatch_id,

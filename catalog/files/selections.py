@@ -105,8 +105,9 @@ def reference_of(conn: sa.Connection, which: Sample) -> LabelSet | None:
     name = conn.scalar(
         sa.text(
             "SELECT c.name FROM current_label_set c JOIN stellar_label l USING (label_set_id) "
-            "JOIN star_link k ON k.left_id = l.source_id AND k.sample_id = :id "
+            "JOIN star_link k ON l.source_id IN (k.left_id, k.right_id) AND k.sample_id = :id "
             "WHERE c.kind = 'survey' GROUP BY c.name "
+            "HAVING c.name = :reference OR bool_or(l.source_id = k.left_id) "
             "ORDER BY c.name = :reference DESC, count(*) DESC, c.name LIMIT 1"
         ),
         {"id": which.sample_id, "reference": which.params.get("reference_labels", "")},
@@ -136,7 +137,7 @@ def sample_provenance(
 
 
 def sample_selection(conn: sa.Connection, which: Sample) -> Selection:
-    """Accepted pairs of a sample: keys, positions, separations, reference labels of the left."""
+    """Accepted pairs of a sample: keys, positions, separations, reference labels of the star."""
     reference = reference_of(conn, which)
     labels = [] if reference is None else labels_of(conn, reference.label_set_id)
     values = "".join(f", x.{name}" for label in labels for name in (label, error_of(label)))
@@ -144,7 +145,7 @@ def sample_selection(conn: sa.Connection, which: Sample) -> Selection:
     join = (
         ""
         if reference is None
-        else "LEFT JOIN stellar_label x ON x.source_id = k.left_id "
+        else "LEFT JOIN stellar_label x ON x.source_id IN (k.left_id, k.right_id) "
         f"AND x.label_set_id = {reference.label_set_id}"
     )
     query = f"""SELECT t.star_key, l.survey_key AS left_key, r.survey_key AS right_key, p.plate,

@@ -159,7 +159,7 @@ def sample_create(
     left: Annotated[str, typer.Option(help="Left catalog of the crossmatch.")] = "apogee/dr14",
     right: Annotated[str, typer.Option(help="Right catalog of the crossmatch.")] = "sdss",
     radius: Annotated[float, typer.Option(help="Radius of the crossmatch, in arcsec.")] = 2.0,
-    reference: Annotated[str, typer.Option("--label-set", "--reference", help="Label set of the stars, which trainings on the sample learn; aspcap/RELEASE if not given.")] = "",
+    reference: Annotated[str, typer.Option("--label-set", "--reference", help="Label set of the stars, or of their spectra, which trainings on the sample learn; aspcap/RELEASE if not given.")] = "",
     compared: Annotated[str, typer.Option(help="Label set of the spectra, to compare with.")] = "sspp/dr12",
     needs: Annotated[str | None, typer.Option(help="clean: which of teff, logg, fe_h a star must have, separated by commas; all if not given.")] = None,
     instruments: Annotated[str | None, typer.Option(help="Only spectra of these: SDSS, BOSS, LAMOST, separated by commas. Naming several allows a training to mix them.")] = None,

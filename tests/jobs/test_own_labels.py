@@ -13,6 +13,10 @@ from learning import rows, value
 from catalog.errors import UsageError
 from catalog.store.db import Database
 from jobs.cli import main
+from jobs.engine.runner import run_job
+from jobs.export_catalog import export
+from jobs.ingest_labels import ingest_labels
+from jobs.select_sample import SampleParams, sample_job
 from jobs.train_network import TrainParams, train_job
 from tests.conftest import libpq_url
 
@@ -69,3 +73,31 @@ def test_a_training_learns_what_its_sample_was_selected_by(survey: Database) -> 
     assert named == params
     with pytest.raises(UsageError, match="there is no sample nothing"):
         train_job(TrainParams("net", "ridge", "nothing"), survey)
+
+
+def test_labels_of_spectra_select_their_stars(survey: Database, tmp_path: Path) -> None:
+    """As those of LAMOST's pipeline are: by the keys of the spectra, not of APOGEE's stars."""
+    found = rows(
+        survey,
+        "SELECT s.survey_key, 5000 + 10 * row_number() OVER (ORDER BY s.survey_key), 4.4, -0.5 "
+        "FROM star_link k JOIN source s ON s.source_id = k.right_id "
+        "JOIN sample p USING (sample_id) "
+        "WHERE p.name = 'clean' ORDER BY 1",
+    )
+    keys, *numbers = zip(*found, strict=True)
+    table = Table({"survey_key": keys})
+    for name, values in zip(("teff", "logg", "fe_h"), numbers, strict=True):
+        table[name] = [float(v) for v in values]
+    table[1:].write(tmp_path / "theirs.csv")
+    ingest_labels(survey, tmp_path / "theirs.csv", "sdss", "theirs")
+    run_job(sample_job(SampleParams("own", reference_labels="theirs"), survey), survey)
+    counts = value(survey, "SELECT counts FROM sample WHERE name = 'own'")
+    assert counts["pairs"]["accepted"] == len(table) - 1
+    assert counts["rows"]["NO_LABELS"] > 0
+    assert counts["rows"]["total"] == sum(n for k, n in counts["rows"].items() if k != "total")
+    params = train_job(TrainParams("net", "ridge", "own", labels=("teff",)), survey).params
+    assert params.target == "theirs@1"
+    with survey.reader() as conn:
+        export(conn, "own", tmp_path / "own.ecsv")
+    exported = Table.read(tmp_path / "own.ecsv")
+    assert sorted(exported["teff"]) == sorted(table["teff"][1:].astype("f4"))
