@@ -31,6 +31,7 @@ PARTS = (
     ("training", "The models and their training", ("training", "scaled_labels", "dependence")),
     ("agreement", "Agreement with the reference", ("agreement", "flagged", "learning")),
 )
+Parts = Sequence[tuple[str, str, Sequence[str]]]
 PAGE, FIGURES = "index.html", "figures"
 Progress = Callable[[str, int, int], None]
 
@@ -114,7 +115,11 @@ def _models(conn: sa.Connection, sample: Sample, names: Sequence[str]) -> tuple[
 
 
 def write_report(
-    conn: sa.Connection, subject: Subject, out: Path, progress: Progress | None = None
+    conn: sa.Connection,
+    subject: Subject,
+    out: Path,
+    progress: Progress | None = None,
+    parts: Parts = PARTS,
 ) -> ReportSummary:
     """Write the page and its figures to a folder; the same catalog always gives the same bytes.
 
@@ -131,6 +136,8 @@ def write_report(
         The folder: a new or empty one, or that of an older report.
     progress : callable, optional
         Told what is drawn, how many parts are done, and of how many.
+    parts : sequence
+        As `PARTS`: what is drawn.
 
     Raises
     ------
@@ -143,7 +150,7 @@ def write_report(
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.part-") as scratch:
             new = Path(scratch) / "report"
             (new / FIGURES).mkdir(parents=True)
-            summary = _write(conn, subject, new, progress)
+            summary = _write(conn, subject, new, progress, parts)
             _swap(new, out, Path(scratch) / "old")
     except OSError as exc:
         raise UsageError(
@@ -192,16 +199,20 @@ def _swap(new: Path, out: Path, old: Path) -> None:
 
 
 def _write(
-    conn: sa.Connection, subject: Subject, folder: Path, progress: Progress | None
+    conn: sa.Connection,
+    subject: Subject,
+    folder: Path,
+    progress: Progress | None,
+    parts: Parts,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Draw all parts and write page and figures; names of the figures, and of those missing."""
     simulated = simulated_words(conn, subject)
     drawn: list[str] = []
     missing: list[str] = []
-    parts = []
-    total = sum(len(modules) for _, _, modules in PARTS)
+    made = []
+    total = sum(len(modules) for _, _, modules in parts)
     done = 0
-    for anchor, heading, modules in PARTS:
+    for anchor, heading, modules in parts:
         items = []
         for name in modules:
             if progress is not None:
@@ -213,13 +224,13 @@ def _write(
                     items.append(make_item(found, png))
                     (missing if isinstance(found, Missing) else drawn).append(found.name)
             done += 1
-        parts.append(Part(anchor, heading, tuple(items)))
+        made.append(Part(anchor, heading, tuple(items)))
     content = Content(
         subject=subject,
         simulated=simulated,
         result=read_result(conn, subject),
         counts=count_tables(conn, subject),
-        parts=parts,
+        parts=made,
         sources=source_tables(conn, subject),
         cite=citations(subject, code_version(), simulated=simulated),
         version=code_version(),

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from jobs.report import style
@@ -114,9 +116,21 @@ def render_figure(drawing: Drawing, form: str, stamp: str = "") -> bytes:
         figure.text(
             0.99, 0.25 * share, stamp, ha="right", va="bottom", fontsize=11, color=style.GREY
         )
+    _settle(figure)
     stream = io.BytesIO()
     figure.savefig(stream, format=form, metadata=_PLAIN[form], dpi=style.RESOLUTION)
     return stream.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Arrange the panels once, at rounded places: the last digits differ from run to run."""
+    if figure.get_layout_engine() is None:
+        return
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        box = axes.get_position(original=True)
+        axes.set_position(np.round(box.bounds, 6).tolist(), which="original")
 
 
 def make_item(drawing: Drawing | Missing, png: bytes = b"") -> Item:

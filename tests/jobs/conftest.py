@@ -77,3 +77,10 @@ def trained(server_url: URL, admin: sa.Engine, trained_template: str) -> Iterato
     """A database with the simulated survey and the models of `learning.TRAININGS`."""
     with cloned(server_url, admin, trained_template) as db:
         yield db
+
+
+@pytest.fixture(scope="module")
+def trained_once(server_url: URL, admin: sa.Engine, trained_template: str) -> Iterator[Database]:
+    """The same for a module whose tests only read."""
+    with cloned(server_url, admin, trained_template) as db:
+        yield db
