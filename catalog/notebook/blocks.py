@@ -34,6 +34,9 @@ class SpectrumBlock:
         Names of the spectra.
     source_id : ndarray of int64, shape (n,)
         Their keys in this catalog.
+    instrument : ndarray of str, shape (n,)
+        ``SDSS``, ``BOSS`` or ``LAMOST``: spectra of two instruments differ also where the star does
+        not.
     z : ndarray, shape (n,)
         Redshift; NaN where unknown.
     wavelength : ndarray, shape (n_pixels,)
@@ -49,6 +52,7 @@ class SpectrumBlock:
     survey: np.ndarray
     survey_key: np.ndarray
     source_id: np.ndarray
+    instrument: np.ndarray
     z: np.ndarray
     wavelength: np.ndarray
     flux: np.ndarray
@@ -61,7 +65,7 @@ class SpectrumBlock:
 
 @dataclass(frozen=True)
 class SpectrumList:
-    """Which spectra there are: rows (source_id, survey, survey_key, z), and their pixels."""
+    """Which spectra there are: rows of keys, instrument, redshift, and their common pixels."""
 
     rows: list[Any]
     first_index: int
@@ -81,8 +85,8 @@ def list_spectra(
     # A recipe that nobody has joins nothing.
     values = {"recipe": None, "recipe_version": None, "rest_frame": False}
     values |= {"sample_id": sample_id_of(conn, sample)} | (grid_values(grid) if grid else {})
-    query = f"""SELECT b.source_id, s.survey, s.survey_key, b.z, b.first_index, b.n_pixels,
-    n.source_id IS NOT NULL AS normalized
+    query = f"""SELECT b.source_id, s.survey, s.survey_key, b.instrument, b.z, b.first_index,
+    b.n_pixels, n.source_id IS NOT NULL AS normalized
 FROM spectrum_blob b JOIN source s USING (source_id)
 {JOIN_NORMALIZED}
 WHERE b.spectrum_state = 'ok' AND (CAST(:sample_id AS bigint) IS NULL
@@ -132,6 +136,7 @@ def read_blocks(
             survey=np.array([r.survey for r in rows]),
             survey_key=np.array([r.survey_key for r in rows]),
             source_id=source_id,
+            instrument=np.array([r.instrument for r in rows]),
             z=np.array([np.nan if r.z is None else r.z for r in rows]),
             wavelength=10.0**loglam,
             flux=flux[place],

@@ -173,6 +173,7 @@ def test_blocks_hold_each_spectrum_once_in_order(cat: Catalog, recipe: str | Non
         np.testing.assert_array_equal(block.ivar[i, part] == 0, one.mask)
         assert not np.delete(block.ivar[i], np.r_[part]).any()
         assert block.z[i] == one.meta["z"]
+        assert block.instrument[i] == one.meta["instrument"] in ("SDSS", "BOSS")
 
 
 def test_blocks_that_cannot_be(cat: Catalog) -> None:
