@@ -88,7 +88,8 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
         "scale": scaler.scale,
     }
     gram, right, *_ = _normal_equations(model, flux, ivar)
-    return {**model, **describe(_coordinates(gram, right), data.labels[rows])}
+    metric = theta[used].T @ theta[used]
+    return {**model, **describe(_coordinates(gram, right), data.labels[rows], metric)}
 
 
 def fit_pixels(

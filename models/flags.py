@@ -1,8 +1,8 @@
 """Where a model should not be believed: flags from flux, ivar and mask, never from a label.
 
-Distance to the training spectra, chi-square and disagreement are held against limits that 99 to
-99.5% of the training spectra keep when they are left out. All of them change with the
-signal-to-noise ratio of good spectra, so the limits do too.
+Distance to the training spectra, chi-square, disagreement and labels by linear fits are held
+against limits that 98 to 99.5% of the training spectra keep when they are left out. The first
+three change with the signal-to-noise ratio of good spectra, so their limits do too.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
         0: (
             "OUT_OF_RANGE",
-            "a label lies outside the range of the training labels, or would by a robust linear "
-            "fit, by more than for 99% of the training spectra when left out",
+            "a label lies outside the range of the training labels, or would by one of two robust "
+            "linear fits, by more than for 99 or 98% of the training spectra when left out",
         ),
         1: (
             "FAR_FROM_TRAINING",
@@ -43,8 +43,8 @@ FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
         ),
         8: (
             "DISAGREEMENT",
-            "the members of the ensemble, or they and a robust linear fit, differ more than for "
-            "99% of the training spectra of its S/N, when left out",
+            "the members of the ensemble differ more than for 99.5% of the training spectra of its "
+            "S/N, when left out",
         ),
         9: ("OTHER_INSTRUMENT", "taken by an instrument that took no training spectrum"),
     }
@@ -65,12 +65,11 @@ JUDGED = MappingProxyType(
         "distance": BIT["FAR_FROM_TRAINING"],
         "chi2": BIT["HIGH_CHI2"],
         "spread": BIT["DISAGREEMENT"],
-        "doubt": BIT["DISAGREEMENT"],
     }
 )
 # Shares of the left-out training spectra that are within the limits.
-LEVELS = MappingProxyType({"distance": 0.995, "chi2": 0.995, "spread": 0.99, "doubt": 0.99})
-LINEAR_LEVEL = 0.99
+LEVELS = MappingProxyType({"distance": 0.995, "chi2": 0.995, "spread": 0.995})
+LINEAR_LEVELS = (0.99, 0.98)  # of the fine fit, of the coarse one
 ROUNDING = 1e-9  # keeps the spectrum that a limit goes through within it
 PENALTY = np.array([0.0, 3.0, 3.0])  # of a limit's slope and bend with S/N: few spectra are odd
 
@@ -93,20 +92,19 @@ def fit_limits(found: Predictions, snr: FloatArray, labels: FloatArray) -> dict[
     Returns
     -------
     dict of str to ndarray
-        `limit/low` and `limit/high`, shape (k,) [units of the labels], between which the linear
-        fit may lie; `limit/snr`, range and middle of the logarithm of S/N; `limit/typical_spread`
-        and `limit/typical_doubt`, shape (k,) [units of the labels]; and for each quantity that the
+        `limit/low` and `limit/high`, shape (2, k) [units of the labels], between which the labels
+        by the linear fits may lie; `limit/snr`, range and middle of the logarithm of S/N;
+        `limit/typical_spread`, shape (k,) [units of the labels]; and for each quantity that the
         model has, such as `limit/chi2`, the weights of the logarithm of its limit.
     """
     known = np.isfinite(found.distance) & (snr > 0.0)
     if not known.any():
         return {}
-    doubt = np.abs(found.linear - found.values)[known]
     limits = {"limit/snr": np.quantile(np.log(snr[known]), (0.0, 0.5, 1.0))}
-    for name, numbers in (("spread", found.ensemble_std[known]), ("doubt", doubt)):
-        if np.isfinite(numbers).all():
-            typical = np.median(numbers, axis=0)
-            limits[f"limit/typical_{name}"] = np.where(typical > 0.0, typical, np.inf)
+    spread = found.ensemble_std[known]
+    if np.isfinite(spread).all():
+        typical = np.median(spread, axis=0)
+        limits["limit/typical_spread"] = np.where(typical > 0.0, typical, np.inf)
     design = _design(limits["limit/snr"], snr)
     start = np.zeros(design.shape[1])
     for name, numbers in _judged(limits, found).items():
@@ -118,17 +116,25 @@ def fit_limits(found: Predictions, snr: FloatArray, labels: FloatArray) -> dict[
             residual = y - design[rows] @ weights
             weights[0] += np.quantile(residual, LEVELS[name], method="higher") + ROUNDING
             limits[f"limit/{name}"] = weights
-    return limits | _linear_range(found.linear[known], labels)
+    return limits | _linear_ranges(found.linear[known], labels)
 
 
-def _linear_range(linear: FloatArray, labels: FloatArray) -> dict[str, FloatArray]:
-    """Range of the training labels, widened such that enough of the linear labels are within."""
-    with np.errstate(all="ignore"):
-        low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
-    width = np.where(high > low, high - low, 1.0)
-    beyond = np.maximum((low - linear) / width, (linear - high) / width).max(axis=1)
-    furthest = float(np.quantile(beyond, LINEAR_LEVEL, method="higher"))
-    margin = (max(furthest, 0.0) + ROUNDING) * width
+def _linear_ranges(linear: FloatArray, labels: FloatArray) -> dict[str, FloatArray]:
+    """Range of the training labels, moved until just enough of each fit's labels are within.
+
+    In units of that range for the fine fit. For the coarse one, in those of the scatter of its
+    labels: of labels that it tells little of, all are far within the range and none is a limit.
+    """
+    low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
+    scatter = np.median(np.abs(linear[:, 1] - np.median(linear[:, 1], axis=0)), axis=0)
+    units = np.stack([high - low, scatter])
+    units = np.where(units > 0.0, units, 1.0)
+    beyond = np.maximum((low - linear) / units, (linear - high) / units).max(axis=2)
+    furthest = [
+        np.quantile(b, level, method="higher")
+        for b, level in zip(beyond.T, LINEAR_LEVELS, strict=True)
+    ]
+    margin = (np.array(furthest)[:, None] + ROUNDING) * units
     return {"limit/low": low - margin, "limit/high": high + margin}
 
 
@@ -142,11 +148,9 @@ def _design(log_range: FloatArray, snr: FloatArray) -> FloatArray:
 def _judged(limits: Mapping[str, NDArray[Any]], found: Predictions) -> dict[str, FloatArray]:
     """Quantities that have limits; each of shape (n,)."""
     numbers = {"distance": found.distance, "chi2": found.chi2}
-    doubt = np.abs(found.linear - found.values)
-    for name, per_label in (("spread", found.ensemble_std), ("doubt", doubt)):
-        if f"limit/typical_{name}" in limits:
-            # The label on which the opinions differ most, for them.
-            numbers[name] = (per_label / limits[f"limit/typical_{name}"]).max(axis=1)
+    if "limit/typical_spread" in limits:
+        # The label on which the members differ most, for them.
+        numbers["spread"] = (found.ensemble_std / limits["limit/typical_spread"]).max(axis=1)
     return numbers
 
 
@@ -155,7 +159,7 @@ def limit_flags(
 ) -> NDArray[np.int64]:
     """Flags by the limits that a model holds.
 
-    These are FAR_FROM_TRAINING, HIGH_CHI2, DISAGREEMENT, and OUT_OF_RANGE for the linear labels.
+    These are FAR_FROM_TRAINING, HIGH_CHI2, DISAGREEMENT, and OUT_OF_RANGE by the linear fits.
 
     Parameters
     ----------
@@ -187,10 +191,8 @@ def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int
     snr : ndarray, shape (n,)
         Signal-to-noise ratio per pixel.
     """
-    good = ivar > 0.0
-    n, middle = good.shape[1], good.shape[1] // 2
-    halves = (good[:, :middle], good[:, middle:])
-    left, right = (np.count_nonzero(half, axis=1) for half in halves)
+    n, middle = ivar.shape[1], ivar.shape[1] // 2
+    left, right = count_good(ivar[:, :middle]), count_good(ivar[:, middle:])
     arms = np.minimum(left / max(middle, 1), right / max(n - middle, 1))
     hits = {
         "LOW_SNR": snr < MIN_SNR,
@@ -201,18 +203,24 @@ def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int
     return np.bitwise_or.reduce([np.where(hit, BIT[name], 0) for name, hit in hits.items()])
 
 
+def count_good(ivar: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Number of good pixels of each spectrum, shape (n,)."""
+    # Adding bytes is several times as fast as counting truth values.
+    return np.add.reduce((ivar > 0.0).view(np.int8), axis=1, dtype=np.int64)
+
+
 def range_flags(low: FloatArray, high: FloatArray, values: FloatArray) -> NDArray[np.int64]:
     """Bit OUT_OF_RANGE.
 
     Parameters
     ----------
-    low, high : ndarray, shape (k,) [units of the labels]
+    low, high : ndarray, shape (..., k) [units of the labels]
         Range of each label.
-    values : ndarray, shape (n, k) [units of the labels]
+    values : ndarray, shape (n, ..., k) [units of the labels]
         Labels; NaN is within the range.
     """
     outside = (values < low) | (values > high)
-    return np.where(outside.any(axis=1), BIT["OUT_OF_RANGE"], np.int64(0))
+    return np.where(outside.reshape(len(values), -1).any(axis=1), BIT["OUT_OF_RANGE"], np.int64(0))
 
 
 def mark_trained_on(flags: NDArray[np.int64], trained_on: NDArray[np.bool_]) -> NDArray[np.int64]:

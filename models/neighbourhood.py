@@ -1,8 +1,13 @@
-"""Where a spectrum lies among the training spectra, and what a robust linear fit says of it.
+"""Where a spectrum lies among the training spectra, and what robust linear fits say of it.
 
 Networks level off where they have learned nothing: a star hotter than all training stars is given
 the temperature of the hottest. A linear fit goes on, so it tells that the star lies beyond. It
 must be robust, for the few training stars that lie out there are mostly those with wrong labels.
+
+There are two fits. The fine one, to the leading coordinates, tells dwarfs from giants, but what
+bends its labels straight within the training spectra misleads it beyond them. The coarse one knows
+only the direction in which the training spectra differ most, the strength of lines in most samples:
+a poor label, but one that goes on rising.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ ROUNDS = 30
 FloatArray = NDArray[np.float64]
 
 
-def describe(points: FloatArray, labels: FloatArray) -> Arrays:
+def describe(points: FloatArray, labels: FloatArray, metric: FloatArray | None = None) -> Arrays:
     """Describe the training spectra by the centre, extent and labels of their cloud.
 
     Parameters
@@ -30,25 +35,34 @@ def describe(points: FloatArray, labels: FloatArray) -> Arrays:
         Training spectra in some coordinates, the important ones first.
     labels : ndarray, shape (n, k) [units of the labels]
         Known labels; NaN where missing.
+    metric : ndarray, shape (c, c), optional
+        Squared length of a spectrum by its coordinates; by default that of an orthonormal basis.
 
     Returns
     -------
     dict of str to ndarray
         `distance_mean`, shape (c,), and `distance_whiten`, shape (c, c), for `distance`;
-        `linear_scale`, shape (m,), and `linear_weights`, shape (m + 1, k), for `linear_labels`.
+        `linear_scale`, shape (m,), `linear_weights`, shape (m + 1, k), `coarse_axis`, shape (c,),
+        and `coarse_weights`, shape (2, k), for `linear_labels`.
     """
-    mean, whiten = _whitening(points)
+    mean, covariance = _cloud(points)
     leading = points[:, :LEADING]
     scale = leading.std(axis=0) if points.shape[0] else np.ones(leading.shape[1])
     scale = np.where(scale > 0.0, scale, 1.0)
-    model = {"distance_mean": mean, "distance_whiten": whiten, "linear_scale": scale}
-    x = _design(model, points)
-    weights = np.stack([_robust_fit(x, column) for column in labels.T], axis=1)
-    return {**model, "linear_weights": weights}
+    model = {
+        "distance_mean": mean,
+        "distance_whiten": np.linalg.inv(np.linalg.cholesky(covariance)).T,
+        "linear_scale": scale,
+        "coarse_axis": _longest_axis(covariance, metric),
+    }
+    for fit, x in (("linear", _design(model, points)), ("coarse", _line(model, points))):
+        weights = [_robust_fit(x, column) for column in labels.T]
+        model[f"{fit}_weights"] = np.stack(weights, axis=1)
+    return model
 
 
-def _whitening(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Centre and whitening matrix of a cloud of points; robust to outliers."""
+def _cloud(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Centre and covariance of a cloud of points; robust to outliers."""
     mean = np.median(points, axis=0)
     centred = points - mean
     # A few odd spectra must not stretch the cloud, or nothing would ever be far from it.
@@ -57,13 +71,27 @@ def _whitening(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     covariance = centred.T @ centred / max(points.shape[0] - 1, 1)
     # Directions that the training spectra do not span get a floor instead of infinite weight.
     covariance += 1e-6 * max(float(np.trace(covariance)), 1e-30) * np.eye(mean.size)
-    return mean, np.linalg.inv(np.linalg.cholesky(covariance)).T
+    return mean, covariance
+
+
+def _longest_axis(covariance: FloatArray, metric: FloatArray | None) -> FloatArray:
+    """Weights of the coordinates in the score, of unit variance, on the cloud's longest axis."""
+    lengths, directions = np.linalg.eigh(np.eye(len(covariance)) if metric is None else metric)
+    root = directions * np.sqrt(np.maximum(lengths, 0.0))
+    variance, axes = np.linalg.eigh(root.T @ covariance @ root)
+    return np.asarray(root @ axes[:, -1] / np.sqrt(max(variance[-1], 1e-30)))
 
 
 def _design(model: Arrays, points: FloatArray) -> FloatArray:
     """A constant and the leading coordinates, centred and scaled, shape (n, m + 1)."""
     centred = (points - model["distance_mean"])[:, :LEADING] / model["linear_scale"]
     return np.column_stack([np.ones(points.shape[0]), centred])
+
+
+def _line(model: Arrays, points: FloatArray) -> FloatArray:
+    """A constant and the score on the longest axis, shape (n, 2)."""
+    score = (points - model["distance_mean"]) @ model["coarse_axis"]
+    return np.column_stack([np.ones(points.shape[0]), score])
 
 
 def _robust_fit(x: FloatArray, y: FloatArray) -> FloatArray:
@@ -102,7 +130,7 @@ def distance(model: Arrays, points: FloatArray) -> FloatArray:
 
 
 def linear_labels(model: Arrays, points: FloatArray) -> FloatArray:
-    """Labels by the robust linear fit, shape (n, k) [units of the labels].
+    """Labels by the fine and by the coarse fit, shape (n, 2, k) [units of the labels].
 
     Parameters
     ----------
@@ -111,4 +139,7 @@ def linear_labels(model: Arrays, points: FloatArray) -> FloatArray:
     points : ndarray, shape (n, c)
         Spectra in the same coordinates.
     """
-    return _design(model, points) @ model["linear_weights"]
+    fine = _design(model, points) @ model["linear_weights"]
+    if "coarse_axis" not in model:  # a model from before there were two
+        return np.stack([fine, fine], axis=1)
+    return np.stack([fine, _line(model, points) @ model["coarse_weights"]], axis=1)

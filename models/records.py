@@ -218,8 +218,8 @@ class Predictions:
         Reduced chi-square of the model's reconstruction of the spectrum; NaN where there is none.
     distance : ndarray of float64, shape (n,)
         Mahalanobis distance to the training spectra in score space.
-    linear : ndarray of float64, shape (n, k) [units of the labels]
-        Labels by a robust linear fit, a second opinion for the flags; see `models.neighbourhood`.
+    linear : ndarray of float64, shape (n, 2, k) [units of the labels]
+        Labels by robust linear fits, other opinions for the flags; see `models.neighbourhood`.
     flags : ndarray of int64, shape (n,)
         Bits of `models.predict.FLAG_BITS`.
     """
@@ -246,7 +246,7 @@ class Predictions:
             ensemble_std=np.full(wide, np.nan),
             chi2=np.full(line, np.nan),
             distance=np.full(line, np.nan),
-            linear=np.full(wide, np.nan),
+            linear=np.full((n, 2, k), np.nan),
             flags=np.zeros(line, dtype=np.int64),
         )
 

@@ -88,7 +88,7 @@ def test_labels_beyond_the_training_range_are_flagged(trained, data):
     low, high = data.labels.min(axis=0), data.labels.max(axis=0)
     outside = ((out.values < low) | (out.values > high)).any(axis=1)
     low, high = model.arrays["limit/low"], model.arrays["limit/high"]
-    beyond = ((out.linear < low) | (out.linear > high)).any(axis=1)
+    beyond = ((out.linear < low) | (out.linear > high)).any(axis=(1, 2))
     np.testing.assert_array_equal(has(out, "OUT_OF_RANGE"), outside | beyond)
 
 
