@@ -134,7 +134,8 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
     ]
     notes = bits if sdss else [f"{row.instrument} numbers its mask bits in its own way."]
     if row.survey == "lamost":
-        notes.append("LAMOST's flux calibration is relative: only the shape of flux counts.")
+        # With a unit, specutils finds the flux; without one it would not open the file.
+        notes.append("LAMOST calibrates flux relatively: its unit is nominal, only the shape counts.")
     grid = recipe.first_index + np.arange(recipe.n_pixels)
     return SpectrumExport(
         cards=cards,
