@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.baselines.polyfit import fit_continuum_loop
 from models import polynomial, resample, smooth
-from models.continuum import NORMALIZE_FLAGS, RECIPES, normalize
+from models.continuum import NORMALIZE_FLAGS, RECIPES, continuum_steps, normalize
 from models.lines import REGIONS
 from models.masks import BITS, MASK_SETS, SPPIXMASK, mask_of
 
@@ -76,6 +76,23 @@ def test_batched_polynomials_agree_with_polyfit():
     np.testing.assert_allclose(
         out.flux[good], (flux[:, crop] / expected)[good], rtol=2e-6, atol=1e-6
     )
+
+
+def test_the_steps_lead_from_a_plain_fit_to_the_continuum():
+    flux, ivar, mask = spectra()
+    for recipe, n_steps in ((SEED, 5), (DEFAULT, 1)):
+        out = normalize(recipe, FIRST, flux, ivar, mask, np.zeros(3))
+        shown, steps = continuum_steps(recipe, FIRST, flux, ivar, mask, np.zeros(3))
+        assert steps.shape == (n_steps, 3, recipe.n_pixels)
+        good = out.ivar > 0
+        np.testing.assert_allclose(steps[-1][good], out.continuum[good], rtol=1e-6)
+        np.testing.assert_allclose((shown / steps[-1])[good], out.flux[good], rtol=1e-5, atol=1e-6)
+    first = polynomial.make_arms(SEED.wavelength, SEED.split)[0]
+    shown, steps = continuum_steps(SEED, FIRST, flux, ivar, mask, np.zeros(3))
+    blue = np.isfinite(shown[0, first.pixels])
+    wavelength = SEED.wavelength[first.pixels][blue]
+    plain = np.polynomial.Polynomial.fit(wavelength, shown[0, first.pixels][blue], 7)
+    np.testing.assert_allclose(steps[0, 0, first.pixels][blue], plain(wavelength), rtol=1e-7)
 
 
 def test_the_polynomial_fit_leans_to_the_upper_envelope():
