@@ -202,9 +202,15 @@ def read(
             and np.array_equal(folds["labels"], data.labels)
         ):
             sys.exit(f"the predictions in {folder} are of other spectra or folds")
+    found = Predictions.empty(*data.labels.shape)
     with np.load(folder / f"{preset}.npz") as arrays:
-        known = {f.name for f in dataclasses.fields(Predictions)}
-        return Predictions(**{name: a for name, a in arrays.items() if name in known})
+        # What a file from before a change holds in another shape, no score looks at.
+        known = {
+            f.name: arrays[f.name]
+            for f in dataclasses.fields(Predictions)
+            if f.name in arrays and arrays[f.name].shape == getattr(found, f.name).shape
+        }
+    return dataclasses.replace(found, **known)
 
 
 def save(
