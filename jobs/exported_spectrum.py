@@ -135,7 +135,7 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
     notes = bits if sdss else [f"{row.instrument} numbers its mask bits in its own way."]
     if row.survey == "lamost":
         # With a unit, specutils finds the flux; without one it would not open the file.
-        notes.append("LAMOST calibrates flux relatively: its unit is nominal, only the shape counts.")
+        notes.append("The flux of LAMOST is relative: its unit is nominal, its shape counts.")
     grid = recipe.first_index + np.arange(recipe.n_pixels)
     return SpectrumExport(
         cards=cards,

@@ -177,6 +177,30 @@ def test_all_spectra_of_a_recipe_without_the_frame_of_the_star(
     assert "star_key" not in Table.read(tmp_path / "all" / INDEX).colnames
 
 
+def test_spectra_of_lamost_and_keys_that_are_no_file_names(
+    survey: Database, tmp_path: Path
+) -> None:
+    with survey.begin() as conn:
+        which = conn.scalar(sa.text("SELECT min(source_id) FROM normalized_spectrum"))
+        for statement in (
+            "DELETE FROM sdss_spectrum WHERE source_id = :id",
+            "UPDATE source SET survey = 'lamost', survey_key = '../5-B/6 x' WHERE source_id = :id",
+            "UPDATE spectrum_blob SET instrument = 'LAMOST', subclass = 'G''5' "
+            "WHERE source_id = :id",
+        ):
+            conn.execute(sa.text(statement), {"id": which})
+    exported(survey, tmp_path / "all", recipe="default")
+    path = tmp_path / "all" / "lamost-..%2F5-B%2F6%20x.fits"
+    with fits.open(path) as file:
+        head = file[0].header
+        assert (head["SURVKEY"], head["SUBCLASS"]) == ("../5-B/6 x", "G'5")
+        assert "SPECID" not in head
+        assert any("unit is nominal" in line for line in file[1].header["COMMENT"])
+        assert not any("BRIGHTSKY" in line for line in file[1].header["COMMENT"])
+    assert Spectrum.read(path).flux.unit == FLUX
+    assert [p.name for p in tmp_path.iterdir()] == ["all"]
+
+
 def test_what_cannot_be_exported_is_named(survey: Database, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"spectra are not normalized by masked"):
         exported(survey, tmp_path / "x", sample="clean", recipe="masked")
