@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from catalog.store.bulk import fetch_arrays
 from catalog.store.labels import flag_meanings
 from jobs.evaluate_records import EDGES, Cell, cells_of
 from jobs.model_rows import find_model
@@ -22,6 +23,11 @@ from jobs.report.style import BLACK, GREY, key_of, new_figure, style
 NAME, TITLE = "flags", "Flags by S/N"
 NO_WARNING = "TRAINED_ON"  # says where a label comes from, nothing against it
 COLUMNS = 2
+_ROW = np.dtype([("flags", "i8"), ("snr", "f4")])
+_ROWS = """
+    SELECT s.flags, coalesce(b.sn_median, 'NaN')
+    FROM stellar_label s JOIN spectrum_blob b USING (source_id)
+    WHERE s.label_set_id = label_set_id_of(:name)"""
 TICKS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -68,15 +74,10 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
 
 def read_flagged(conn: sa.Connection, name: str) -> Flagged:
     """Read the flags of a complete label set, ``name@edition``, of spectra."""
-    query = sa.text(
-        "SELECT s.flags, b.sn_median FROM stellar_label s JOIN spectrum_blob b USING (source_id) "
-        "WHERE s.label_set_id = label_set_id_of(:name)"
-    )
-    rows = np.array([tuple(row) for row in conn.execute(query, {"name": name})], float)
-    rows = rows.reshape(-1, 2)
+    rows = fetch_arrays(conn, _ROWS, _ROW, {"name": name})
     meanings = flag_meanings(conn, name.partition("@")[0])
     bits = {bit: called for bit, (called, _) in meanings.items() if called != NO_WARNING}
-    return Flagged(name, rows[:, 0].astype(np.int64), rows[:, 1], bits)
+    return Flagged(name, rows["flags"], rows["snr"], bits)
 
 
 def any_warning(flagged: Flagged) -> np.ndarray:

@@ -37,9 +37,10 @@ from jobs.report import (
 )
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.per_model import stem
-from jobs.report.signal_to_noise import draw_repeats
+from jobs.report.signal_to_noise import draw_repeats, draw_signal_to_noise
 from jobs.report.style import RESOLUTION, WIDTH, number, style
 from models.recipes import RECIPES
+from models.scaling import LabelScaler
 
 MODELS = ("small@1", "seed@1")
 SUBJECT = Subject("clean", "aspcap/dr14@1", "sspp/dr12@1", MODELS)
@@ -456,6 +457,36 @@ def test_survey_without_a_second_label_set_is_no_obstacle(trained):
     figure = found["residuals-small-1"].figure
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["small/oof@1"]
+
+
+def test_a_fourth_label_goes_into_a_second_row():
+    labels = [compared_label(30, label=name) for name in ("teff", "logg", "fe_h", "alpha_m")]
+    scores = [score for data in labels for score in scores_of(data)]
+    names = labels[0].names
+    for figure in (
+        residuals.draw_residuals(labels, scores, names, names),
+        calibration.draw_calibration(labels, scores, names),
+        draw_signal_to_noise(scores, names),
+    ):
+        assert sum(panel.axison for panel in figure.axes) == 2 * len(labels)
+        assert png(figure)
+    learned = np.column_stack([data.reference for data in labels])
+    scaler = LabelScaler.from_data(learned, ("teff", "logg", "fe_h", "alpha_m"))
+    figure = scaled_labels.draw_scaling(("teff", "logg", "fe_h", "alpha_m"), learned, scaler)
+    assert len(figure.axes) == 8
+    assert png(figure)
+
+
+def test_two_spectra_are_enough_to_draw():
+    data = compared_label(2)
+    scores = scores_of(data)
+    for figure in (
+        residuals.draw_residuals([data], scores, data.names, data.names),
+        calibration.draw_calibration([data], scores, data.names),
+        draw_signal_to_noise(scores, data.names),
+        planes.draw_plane("teff", "logg", ("ref@1", np.ones((2, 2))), {"a@1": np.ones((2, 2))}),
+    ):
+        assert png(figure)
 
 
 def test_names_of_figures_can_be_names_of_files():
