@@ -13,7 +13,7 @@ from jobs.cli.common import DryRun, Json, Quiet, given_options, progress_bar, sa
 if TYPE_CHECKING:
     from catalog.config import Settings
     from jobs.sync.config import Config
-    from jobs.sync.run import StepResult, SyncResult
+    from jobs.sync.result import StepResult, SyncResult
 
 _WORDS = {"done": "done", "idle": "nothing to do", "planned": "planned", "paused": "time is up",
           "stopped": "stopped", "failed": "failed", "left": "left for the next sync",
@@ -48,7 +48,7 @@ def sync(
     seconds = wanted.time_budget_s if time_budget is None else budget_s(time_budget)
     result = _run(wanted, seconds, full, quiet, as_json, dry_run)
     if as_json:
-        from jobs.sync.run import summary_json
+        from jobs.sync.result import summary_json
 
         say_json(event="sync", **summary_json(result))
     else:
@@ -104,7 +104,7 @@ def _settings(config: Config) -> Settings:
 
 def _show(result: StepResult, quiet: bool, as_json: bool) -> None:
     """Show how a step ended; what is wrong goes to standard error, also when quiet."""
-    from jobs.sync.run import as_json as json_of
+    from jobs.sync.result import as_json as json_of
 
     if as_json:
         say_json(event="step", **json_of(result))
@@ -130,7 +130,7 @@ def _say_end(result: SyncResult, quiet: bool) -> None:
     states = [s.state for s in result.steps]
     parts = [_WORDS[result.state], f"{result.rows_written:,} rows written"]
     if result.files:
-        parts.append(f"{len(result.files)} files new")
+        parts.append(f"{len(result.files)} {'file' if len(result.files) == 1 else 'files'} new")
     for state, words in (
         ("failed", "failed"),
         ("skipped", "skipped"),

@@ -1,7 +1,4 @@
-"""The configuration of sync: a TOML file, read strictly before anything is touched.
-
-Every key is explained in ``example.toml`` beside this module, and a test keeps the two equal.
-"""
+"""The configuration of sync: a TOML file, read strictly before anything is touched."""
 
 from __future__ import annotations
 
@@ -17,72 +14,22 @@ from jobs.names import check_name, check_release
 from jobs.normalized_rows import find_recipe
 from jobs.sample_options import make_rules
 from jobs.select_sample import SampleParams
-from jobs.sync.values import (
-    Key,
-    Place,
-    anything,
-    choice,
-    flag,
-    number,
-    quantity,
-    read_table,
-    read_toml,
-    tables,
-    text,
-    texts,
+from jobs.sync.keys import (
+    ARCHIVE_KEYS,
+    CROSSMATCH_KEYS,
+    EXPORT_KEYS,
+    NAME_KEY,
+    NORMALIZATION_KEYS,
+    PREDICTION_KEYS,
+    RULE_KEYS,
+    SAMPLE_KEYS,
+    SOURCE_KEYS,
+    TOP_KEYS,
 )
+from jobs.sync.values import Key, Place, choice, quantity, read_table, read_toml
 
-_RADIUS = Key("radius", quantity("arcsec", "2 arcsec"), 2.0)
-_MAX_BAD = Key("max_bad", number(0, 1), 0.1)
-_NAME = Key("name", text)
-_RELEASE = Key("release", text)
-_PATHS = Key("paths", texts, ())
-_CATALOG = (_PATHS, _RELEASE, Key("fetch", flag, False), _MAX_BAD, Key("note", text, ""))
-
-#: Kind of a source -> its keys, beside ``name`` and ``kind``.
-SOURCE_KEYS: Mapping[str, tuple[Key, ...]] = {
-    "apogee": _CATALOG,
-    "sspp": _CATALOG,
-    "specobj": (_PATHS, _RELEASE, Key("classes", texts, ("STAR",)), _MAX_BAD),
-    "spectra": (_PATHS, _MAX_BAD),
-    "labels": (
-        _PATHS, Key("survey", choice("apogee", "sdss", "lamost")), Key("label_set", text),
-        Key("key", text, ""), _MAX_BAD, Key("note", text, ""),
-    ),
-    "positions": (Key("left", text, "apogee/dr14"), _RELEASE, _RADIUS, _MAX_BAD),
-}  # fmt: skip
-CROSSMATCH_KEYS = (_NAME, Key("left", text, "apogee/dr14"), Key("right", text, "sdss"), _RADIUS)
-#: The numbers of a selection, as `sample create` has them.
-RULE_KEYS = (
-    Key("needs", texts, None), Key("instruments", texts, None), Key("min_sn", number(0), None),
-    Key("max_bad_fraction", number(0, 1), None),
-    Key("max_rv_difference", quantity("km/s", "60 km/s"), None),
-    Key("min_teff", quantity("K", "4000 K"), None), Key("max_teff", quantity("K", "7000 K"), None),
-    Key("aspcap_bad", texts, None), Key("max_distance", number(0), None),
-)  # fmt: skip
-SAMPLE_KEYS = (
-    _NAME, Key("crossmatch", text), Key("preset", text, "clean"), Key("reference", text, ""),
-    Key("compared", text, "sspp/dr12"), *RULE_KEYS, Key("fetch_spectra", text, ""), _MAX_BAD,
-)  # fmt: skip
-NORMALIZATION_KEYS = (Key("recipe", text), Key("sample", text, None))
-PREDICTION_KEYS = (Key("model", text), Key("label_set", text), Key("sample", text, None))
-EXPORT_KEYS = (
-    Key("file", text), Key("content", text, ""), Key("sql", text, ""), Key("against", texts, ()),
-    Key("sample", text, None), Key("recipe", text, None), Key("safe_cells", flag, False),
-    Key("timeout", quantity("s", "10 min"), 600.0),
-)  # fmt: skip
-ARCHIVE_KEYS = (
-    Key("folder", text, "archive"), Key("url", text, ""), Key("skyserver_url", text, ""),
-)  # fmt: skip
-_LISTS = (
-    "sources", "crossmatches", "samples", "normalizations", "predictions", "exports",
-)  # fmt: skip
-TOP_KEYS = (
-    Key("home", text, ""), Key("database_url", text, ""), Key("log", text, ""),
-    Key("time_budget", quantity("s", "2 h"), None), Key("archive", anything, {}),
-    *(Key(name, tables, []) for name in _LISTS),
-)  # fmt: skip
-
+#: As the content of an export: a folder with a file for each spectrum.
+SPECTRA = "spectra"
 Values = Mapping[str, Any]  # one table of the file: every key of its kind, with its value
 
 
@@ -142,6 +89,7 @@ def read_config(file: Path) -> Config:
         (exports, "file"),
     ):  # fmt: skip
         _unique(rows, key)
+    _one_maker_each([*sources, *predictions])
     by_name = {row["name"]: row for row, _ in crossmatches}
     settings = {
         "CROSSLABEL_HOME": str(base / Path(top["home"]).expanduser()) if top["home"] else "",
@@ -198,7 +146,7 @@ def _source_keys(table: Any, place: Place) -> tuple[Key, ...]:
     """The keys of a source, which depend on its kind."""
     kind = Key("kind", choice(*SOURCE_KEYS))
     given = {"kind": table["kind"]} if isinstance(table, dict) and "kind" in table else {}
-    return (_NAME, kind, *SOURCE_KEYS[read_table(given, (kind,), place)["kind"]])
+    return (NAME_KEY, kind, *SOURCE_KEYS[read_table(given, (kind,), place)["kind"]])
 
 
 def _unique(rows: Rows, key: str) -> None:
@@ -210,13 +158,27 @@ def _unique(rows: Rows, key: str) -> None:
         seen.add(row[key])
 
 
+def _one_maker_each(rows: Rows) -> None:
+    """Refuse two makers of one label set: each would publish a new edition every time."""
+    sets = {"apogee": "aspcap", "sspp": "sspp", "sppparams": "sspp"}
+    seen: dict[str, str] = {}
+    for row, place in rows:
+        kind = sets.get(row.get("kind", ""))
+        made = f"{kind}/{row['release'].lower()}" if kind else row.get("label_set")
+        if made in seen:
+            todo = "of files of one kind and release make one source with several paths"
+            raise place.wrong("", f"{seen[made]} makes the label set {made} already", todo)
+        if made:
+            seen[made] = place.table
+
+
 def _source(row: dict[str, Any], place: Place, base: Path) -> Values:
     """A source, with absolute paths."""
     fetch = row.get("fetch", False)
     try:
         if "release" in row:
             check_release(row["release"])
-            if fetch or row["kind"] == "positions":
+            if fetch or row["kind"] in ("positions", "sppparams"):
                 row["release"] = check_archive_release(row["release"])
             row["release"] = row["release"].lower()
         if "label_set" in row:
@@ -277,15 +239,16 @@ def _prediction(row: dict[str, Any], place: Place) -> Values:
 def _export(row: dict[str, Any], place: Place, base: Path) -> Values:
     """An export to an absolute path."""
     file = base / Path(row["file"]).expanduser()
-    if file.suffix.lower() not in SUFFIXES:
-        raise place.wrong(
-            "file", "its name does not say what kind of file to write",
-            f"let it end with one of {', '.join(SUFFIXES)}",
-        )  # fmt: skip
+    is_folder = row["content"] == SPECTRA
+    if is_folder == (file.suffix.lower() in SUFFIXES):
+        wrong = "spectra go into a folder" if is_folder else "its name does not say what to write"
+        todo = "name one" if is_folder else f"let it end with one of {', '.join(SUFFIXES)}"
+        raise place.wrong("file", wrong, todo)
     if bool(row["content"]) == bool(row["sql"]):
         raise place.wrong("content", "one of content and sql says what to export", "give one")
     if row["against"] and row["sql"]:
         raise place.wrong("against", "this is for label sets", "give content, not sql")
-    if row["sample"] and not row["against"]:
-        raise place.wrong("sample", "this is for comparisons", "add against, or take it away")
+    if row["sample"] and not (row["against"] or is_folder):
+        todo = "add against, or take it away"
+        raise place.wrong("sample", "this is for comparisons and spectra", todo)
     return {**row, "file": file}

@@ -15,7 +15,8 @@ from catalog.store.db import Database
 from jobs.engine.job import RunSummary
 from jobs.engine.params import digest
 from jobs.export_catalog import export
-from jobs.sync.config import Values
+from jobs.export_spectra import INDEX, export_spectra
+from jobs.sync.config import SPECTRA, Values
 from jobs.sync.current import catalog_state
 from jobs.sync.files import SeenFiles
 
@@ -29,7 +30,8 @@ def refresh_export(
     """Write an export again if the catalog changed since, or the file is not what was written.
 
     A file with other content takes the place of the old one when it is whole; one with the same
-    content is left alone. ``notes`` has the files that are new.
+    content is left alone. Of a folder of spectra the index is looked at. ``notes`` has the files
+    that are new.
 
     Raises
     ------
@@ -37,23 +39,30 @@ def refresh_export(
         If there is nothing of that name, or the file cannot be written.
     """
     path: Path = row["file"]
+    is_folder = row["content"] == SPECTRA
+    main = path / INDEX if is_folder else path
     with db.reader() as conn:
         made_from = digest([{k: str(v) for k, v in row.items()}, catalog_state(conn)])
         follows_ledger = any(t in (row["sql"] or row["content"]) for t in _LEDGER)
-        if not follows_ledger and seen.are_current(path, made_from):
+        if not follows_ledger and seen.are_current(main, made_from):
             return RunSummary(KIND, path.name, None, "idle")
         if dry_run:
             return RunSummary(KIND, path.name, None, "planned", chunks_left=1)
         with suppress(OSError):  # export says what is wrong
             path.parent.mkdir(parents=True, exist_ok=True)
-        before = {p: _place_on_disk(p) for p in path.parent.glob(f"{glob.escape(path.name)}*")}
-        summary = export(
-            conn, _what(conn, row), path, recipe=row["recipe"], safe_cells=row["safe_cells"]
-        )
-    seen.note_written(summary.paths, made_from)
-    new = [str(p) for p in summary.paths if before.get(p) != _place_on_disk(p)]
-    state = "succeeded" if new else "idle"
-    return RunSummary(KIND, path.name, None, state, notes={"files": new, "rows": summary.n_rows})
+        before = {p: _place_on_disk(p) for p in main.parent.glob(f"{glob.escape(main.name)}*")}
+        if is_folder:
+            spectra = export_spectra(conn, path, sample=row["sample"], recipe=row["recipe"])
+            rows, written = spectra.n_spectra, spectra.n_written
+            paths: tuple[Path, ...] = (main,)
+        else:
+            options = {"recipe": row["recipe"], "safe_cells": row["safe_cells"]}
+            summary = export(conn, _what(conn, row), path, **options)
+            rows, written, paths = summary.n_rows, 0, summary.paths
+    seen.note_written(paths, made_from)
+    new = [str(p) for p in paths if before.get(p) != _place_on_disk(p)]
+    notes = {"files": new, "rows": rows, "note": f"{written:,} spectra new" if written else ""}
+    return RunSummary(KIND, path.name, None, "succeeded" if new or written else "idle", notes=notes)
 
 
 def _what(conn: sa.Connection, row: Values) -> str | Selection:

@@ -9,6 +9,7 @@ from catalog.errors import SourceUnavailableError
 from jobs.catalog_formats import FORMATS
 from jobs.engine.job import RunSummary
 from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
+from jobs.fetch_labels import FetchLabelsParams, fetch_labels_job
 from jobs.fetch_positions import FetchPositionsParams, fetch_positions_job
 from jobs.ingest_catalog import ingest_catalog
 from jobs.ingest_labels import ingest_labels
@@ -19,7 +20,7 @@ from jobs.sync.files import find_files, find_roots
 from jobs.sync.step import Step, Work, things
 
 #: The order in which kinds of sources are read: labels and positions are of sources that are there.
-ORDER = ("apogee", "sspp", "specobj", "positions", "spectra", "labels")
+ORDER = ("apogee", "sspp", "specobj", "positions", "spectra", "sppparams", "labels")
 
 
 def catalogs(spec: str) -> tuple[str, ...]:
@@ -59,12 +60,7 @@ def _catalog(row: Values, config: Config) -> Iterator[Step]:
             files = [] if found is None else find_files([found])
         else:
             files = find_files(row["paths"])
-        if not files:
-            return _nothing_there(f"ingest {kind}", row)
-        return ingest_catalog(
-            work.db, kind, files, release, max_bad=row["max_bad"], note=row["note"],
-            dry_run=work.dry_run, progress=work.progress, identify=work.seen.identify,
-        )  # fmt: skip
+        return _ingest_catalog(kind, files, row, work)
 
     if row["fetch"]:
         yield Step(f"fetch {row['name']}", fetch, makes=things(file))
@@ -72,6 +68,16 @@ def _catalog(row: Values, config: Config) -> Iterator[Step]:
     if fmt.survey == "apogee":
         made |= things(f"catalog apogee/{release}")
     yield Step(f"ingest {row['name']}", ingest, made, things(file if row["fetch"] else ""))
+
+
+def _ingest_catalog(kind: str, files: list[Path], row: Values, work: Work) -> RunSummary:
+    """Ingest the files of a catalog, if there are any."""
+    if not files:
+        return _nothing_there(f"ingest {kind}", row)
+    return ingest_catalog(
+        work.db, kind, files, row["release"], max_bad=row["max_bad"], note=row["note"],
+        dry_run=work.dry_run, progress=work.progress, identify=work.seen.identify,
+    )  # fmt: skip
 
 
 def _specobj(row: Values, config: Config) -> Iterator[Step]:
@@ -122,6 +128,26 @@ def ingest_spectra(work: Work, roots: list[Path], max_bad: float) -> RunSummary:
     return work.do(ingest_spectra_job(params, work.db, work.seen.identify))
 
 
+def _sppparams(row: Values, config: Config) -> Iterator[Step]:
+    """SSPP's labels from SkyServer, of spectra that no ssppOut row describes."""
+    release, file = row["release"], f"file {row['name']}"
+
+    def fetch(work: Work) -> RunSummary:
+        params = FetchLabelsParams(
+            release, str(config.archive), row["max_bad"], work.settings.skyserver_url
+        )
+        return work.do(fetch_labels_job(params, work.db))
+
+    def ingest(work: Work) -> RunSummary:
+        files = sorted((config.archive / release / "sppParams").glob("*.fits"))
+        return _ingest_catalog("sspp", files, row, work)
+
+    uses = things("catalog sdss", "spectra")
+    yield Step(f"fetch {row['name']}", fetch, things(file), uses)
+    made = things("catalog sdss", f"labels sspp/{release}")
+    yield Step(f"ingest {row['name']}", ingest, made, things(file))
+
+
 def _labels(row: Values, config: Config) -> Iterator[Step]:
     """Anyone's table of labels."""
 
@@ -146,5 +172,5 @@ def _labels(row: Values, config: Config) -> Iterator[Step]:
 
 _STEPS: dict[str, Callable[[Values, Config], Iterator[Step]]] = {
     "apogee": _catalog, "sspp": _catalog, "specobj": _specobj, "positions": _positions,
-    "spectra": _spectra, "labels": _labels,
+    "spectra": _spectra, "sppparams": _sppparams, "labels": _labels,
 }  # fmt: skip

@@ -27,7 +27,8 @@ from catalog.store.stamps import stamp_of, write_stamps
 from jobs.engine.job import RunSummary
 from jobs.sync.files import SeenFiles
 from jobs.sync.log import SyncLog
-from jobs.sync.run import StepResult, SyncResult, run_sync
+from jobs.sync.result import StepResult, SyncResult
+from jobs.sync.run import run_sync
 from jobs.sync.step import Step, Work, things
 from jobs.train_network import TrainParams
 

@@ -13,16 +13,16 @@ import pytest
 from catalog.config import ARCHIVE_URL, SKYSERVER_URL
 from catalog.errors import ConfigurationError, ExitCode
 from jobs.cli import main
-from jobs.sync import config as sync_config
-from jobs.sync.config import SOURCE_KEYS, read_config
+from jobs.sync import keys as sync_keys
+from jobs.sync.config import budget_s, read_config
 from jobs.sync.example import example_text
 from jobs.sync.values import Key
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTS = {
-    "crossmatches": sync_config.CROSSMATCH_KEYS, "samples": sync_config.SAMPLE_KEYS,
-    "normalizations": sync_config.NORMALIZATION_KEYS, "predictions": sync_config.PREDICTION_KEYS,
-    "exports": sync_config.EXPORT_KEYS,
+    "crossmatches": sync_keys.CROSSMATCH_KEYS, "samples": sync_keys.SAMPLE_KEYS,
+    "normalizations": sync_keys.NORMALIZATION_KEYS, "predictions": sync_keys.PREDICTION_KEYS,
+    "exports": sync_keys.EXPORT_KEYS,
 }  # fmt: skip
 
 
@@ -46,9 +46,9 @@ def check_values(table: dict[str, Any], keys: tuple[Key, ...]) -> None:
 
 def test_the_example_explains_every_key() -> None:
     found = everything()
-    assert set(found) == {key.name for key in sync_config.TOP_KEYS}
-    check_values(found, sync_config.TOP_KEYS)
-    assert set(found["archive"]) == {key.name for key in sync_config.ARCHIVE_KEYS}
+    assert set(found) == {key.name for key in sync_keys.TOP_KEYS}
+    check_values(found, sync_keys.TOP_KEYS)
+    assert set(found["archive"]) == {key.name for key in sync_keys.ARCHIVE_KEYS}
     assert found["archive"]["url"] == ARCHIVE_URL
     assert found["archive"]["skyserver_url"] == SKYSERVER_URL
     for name, keys in LISTS.items():
@@ -56,10 +56,10 @@ def test_the_example_explains_every_key() -> None:
         for table in found[name]:
             check_values(table, keys)
     by_kind = {table.pop("kind"): table for table in found["sources"]}
-    assert set(by_kind) == set(SOURCE_KEYS)
+    assert set(by_kind) == set(sync_keys.SOURCE_KEYS)
     for kind, table in by_kind.items():
-        assert set(table) == {"name", *(key.name for key in SOURCE_KEYS[kind])}, kind
-        check_values(table, SOURCE_KEYS[kind])
+        assert set(table) == {"name", *(key.name for key in sync_keys.SOURCE_KEYS[kind])}, kind
+        check_values(table, sync_keys.SOURCE_KEYS[kind])
 
 
 def test_the_example_of_the_documentation_is_that_of_the_command(
@@ -135,9 +135,15 @@ WRONG = {
     "unknown recipe": ('recipe = "default"', 'recipe = "best"',
                        "[[normalizations]] best: recipe: there is no recipe best; choose one of"),
     "suffix": ('file = "out/aspcap.fits"', 'file = "out/aspcap.xls"',
-               "[[exports]] out/aspcap.xls: file: its name does not say what kind of file"),
+               "[[exports]] out/aspcap.xls: file: its name does not say what to write"),
     "content and sql": ('content = "aspcap/dr14"\n\n#', 'content = "x"\nsql = "SELECT 1"\n\n#',
                         "content: one of content and sql says what to export; give one"),
+    "two makers of one label set": (
+        'kind = "sspp"\nrelease = "dr12"', 'kind = "apogee"\nrelease = "DR14"',
+        "[[sources]] ssppout: [[sources]] allstar makes the label set aspcap/dr14 already; of",
+    ),
+    "spectra into a file": ('content = "aspcap/dr14"\n\n#', 'content = "spectra"\n\n#',
+                            "[[exports]] out/aspcap.fits: file: spectra go into a folder"),
     "a table for a list": ("[[crossmatches]]", "[crossmatches]",
                            "crossmatches: {'name': 'apogee-sdss', 'left': 'apogee/dr14'"),
     "not TOML": ('log = "sync.log"', "log = sync.log", "this is not TOML (Invalid value"),
@@ -176,6 +182,6 @@ def test_nothing_is_touched(
 
 
 def test_a_time_budget_of_the_command_has_a_unit() -> None:
-    assert sync_config.budget_s("90 min") == 5400
+    assert budget_s("90 min") == 5400
     with pytest.raises(Exception, match=r"'90' is no time budget"):
-        sync_config.budget_s("90")
+        budget_s("90")
