@@ -86,6 +86,7 @@ def ingest_catalog(
     max_bad: float = 0.1,
     note: str = "",
     rows_per_chunk: int = ROWS_PER_CHUNK,
+    retry_failed: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
     identify: Callable[[Path], FileIdentity] = file_identity,
@@ -109,7 +110,7 @@ def ingest_catalog(
         tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
     )  # fmt: skip
     extra = {} if progress is None else {"progress": progress}
-    return run_job(ingest_job(params, db), db, dry_run=dry_run, **extra)  # type: ignore[arg-type]
+    return run_job(ingest_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run, **extra)  # type: ignore[arg-type]
 
 
 def ingest_job(params: CatalogParams, db: Database) -> Job:

@@ -88,6 +88,7 @@ def ingest_labels(
     key: str = "",
     max_bad: float = 0.1,
     note: str = "",
+    retry_failed: bool = False,
     dry_run: bool = False,
     identify: Callable[[Path], FileIdentity] = file_identity,
 ) -> RunSummary:
@@ -115,7 +116,7 @@ def ingest_labels(
         raise UsageError(f"there is no file {path}", "Check the path")
     identity = identify(path.absolute())
     params = LabelsParams(name, survey, identity.sha256, str(identity.path), key, max_bad, note)
-    return run_job(ingest_labels_job(params, db), db, dry_run=dry_run)
+    return run_job(ingest_labels_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run)
 
 
 def ingest_labels_job(params: LabelsParams, db: Database) -> Job:

@@ -75,6 +75,7 @@ def ingest_specobj(
     classes: tuple[str, ...] = ("STAR",),
     max_bad: float = 0.1,
     rows_per_chunk: int = ROWS_PER_CHUNK,
+    retry_failed: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
     identify: Callable[[Path], FileIdentity] = file_identity,
@@ -120,7 +121,11 @@ def ingest_specobj(
     )  # fmt: skip
     left_out: dict[str, int] = {}
     summary = run_job(
-        ingest_specobj_job(params, db, left_out), db, dry_run=dry_run, progress=progress
+        ingest_specobj_job(params, db, left_out),
+        db,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
+        progress=progress,
     )
     return summary, left_out
 

@@ -76,7 +76,8 @@ def _ingest_catalog(kind: str, files: list[Path], row: Values, work: Work) -> Ru
         return _nothing_there(f"ingest {kind}", row)
     return ingest_catalog(
         work.db, kind, files, row["release"], max_bad=row["max_bad"], note=row["note"],
-        dry_run=work.dry_run, progress=work.progress, identify=work.seen.identify,
+        retry_failed=True, dry_run=work.dry_run, progress=work.progress,
+        identify=work.seen.identify,
     )  # fmt: skip
 
 
@@ -89,7 +90,8 @@ def _specobj(row: Values, config: Config) -> Iterator[Step]:
             return _nothing_there("ingest specobj", row)
         summary, _ = ingest_specobj(
             work.db, files, row["release"], classes=row["classes"], max_bad=row["max_bad"],
-            dry_run=work.dry_run, progress=work.progress, identify=work.seen.identify,
+            retry_failed=True, dry_run=work.dry_run, progress=work.progress,
+            identify=work.seen.identify,
         )  # fmt: skip
         return summary
 
@@ -162,7 +164,7 @@ def _labels(row: Values, config: Config) -> Iterator[Step]:
             )
         return ingest_labels(
             work.db, files[0], row["survey"], row["label_set"], key=row["key"],
-            max_bad=row["max_bad"], note=row["note"], dry_run=work.dry_run,
+            max_bad=row["max_bad"], note=row["note"], retry_failed=True, dry_run=work.dry_run,
             identify=work.seen.identify,
         )  # fmt: skip
 
