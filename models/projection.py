@@ -19,13 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.posterior import MAX_DEVIATION, posterior, prepare, solve_pixels, triangle
+from models.posterior import posterior, prepare, solve_pixels, triangle
 
 REFINEMENTS = 2  # rounds of factorisation
 FIRST_SCATTER = 0.02  # s before any residual is known, in units of the continuum
 MIN_SCATTER = 1e-3
 MIN_PIXEL_ROWS = 10  # a pixel that is good in fewer training spectra is not used
+MAX_DEVIATION = 1.0  # of a pixel from the mean spectrum: beyond lie cosmic rays and bad sky
 BLOCK = 256  # spectra or pixels per call: one compiled shape, bounded memory
+FEW = 32  # spectra that are weighed at a time, in the cache
+ALIGNMENT = 64  # bytes
 
 Float = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -79,16 +82,44 @@ class Projection:
         flux, ivar : ndarray of float32, shape (n, p)
             Normalized spectra; ivar 0 for bad pixels.
         """
-        n, c = flux.shape[0], self.prior.size
+        (n, p), c = flux.shape, self.prior.size
         values, noise, chi2 = np.zeros((n, c)), np.zeros((n, c)), np.zeros(n)
         size = np.sqrt(self.prior)
-        basis = prepare(self.mean, self.basis, self.prior.astype(np.float32), self.scatter)
+        basis = prepare(self.basis, self.prior.astype(np.float32), self.scatter)
+        weight, weighted = (_aligned(BLOCK, basis.rows.shape[1]) for _ in range(2))
         for start in range(0, n, BLOCK):
-            part = slice(start, min(start + BLOCK, n))
-            rows = [_pad_rows(a[part]) for a in (flux, ivar)]
-            found = [np.asarray(a)[: part.stop - start] for a in posterior(basis, *rows)]
-            values[part], noise[part], chi2[part] = found[0] * size, found[1] * size, found[2]
+            rows = slice(start, min(start + BLOCK, n))
+            count = rows.stop - start
+            whole, n_good = self._weigh(
+                flux[rows], ivar[rows], weight[:count, :p], weighted[:count, :p]
+            )
+            # Rows after the last spectrum hold older ones, of which nothing is kept.
+            found = [np.asarray(a)[:count] for a in posterior(basis, weight, weighted)]
+            values[rows], noise[rows] = found[0] * size, found[1] * size
+            chi2[rows] = np.maximum(whole - found[2], 0.0) / np.maximum(n_good, 1)
         return Scores(values, noise, chi2)
+
+    def _weigh(
+        self, flux: Float, ivar: Float, weight: Float, weighted: Float
+    ) -> tuple[Float, NDArray[np.int64]]:
+        """Fill in W and W y of n spectra; return y^T W y and the number of good pixels, (n,)."""
+        unused = np.flatnonzero(~np.isfinite(self.scatter))
+        scatter = np.where(np.isfinite(self.scatter), self.scatter, np.float32(0.0))
+        whole, n_good = np.empty(len(flux), np.float32), np.empty(len(flux), np.int64)
+        for start in range(0, len(flux), FEW):
+            few = slice(start, start + FEW)
+            w, y = weight[few], flux[few] - self.mean
+            np.multiply(ivar[few], scatter, out=w)
+            np.add(w, np.float32(1.0), out=w)
+            np.divide(ivar[few], w, out=w)
+            w[:, unused] = 0.0
+            # At bad pixels the flux may be no number; here that gives way to the limit.
+            np.fmax(y, np.float32(-MAX_DEVIATION), out=y)
+            np.fmin(y, np.float32(MAX_DEVIATION), out=y)
+            np.multiply(w, y, out=weighted[few])
+            whole[few] = np.vecdot(weighted[few], y)
+            n_good[few] = np.add.reduce((w > 0.0).view(np.int8), axis=1, dtype=np.int64)
+        return whole, n_good
 
     def _weight(self, ivar: Float) -> Float:
         """W of the formula above: ivar / (1 + ivar s^2)."""
@@ -229,6 +260,13 @@ def clip_deviation(flux: Float, mean: Float, weight: NDArray[Any]) -> Float:
     return np.where(weight > 0.0, np.clip(flux - mean, -MAX_DEVIATION, MAX_DEVIATION), 0.0).astype(
         np.float32
     )
+
+
+def _aligned(n: int, width: int) -> Float:
+    """Zeros that begin where XLA wants its arrays to, so that it reads them without a copy."""
+    memory = np.zeros(n * width + ALIGNMENT // 4, np.float32)
+    start = -memory.ctypes.data % ALIGNMENT // 4
+    return memory[start : start + n * width].reshape(n, width)
 
 
 def _pad_rows(rows: Float) -> Float:
