@@ -112,3 +112,8 @@ def specobj_format(classes: tuple[str, ...]) -> Format:
         detail_columns=("specobjid", "plate", "mjd", "fiberid", "run2d", "is_primary"),
         yields_to_sspp=True,
     )
+
+
+def find_format(name: str) -> Format:
+    """The format of that name, whether it has labels or not."""
+    return specobj_format(("STAR",)) if name == "specobj" else FORMATS[name]

@@ -21,7 +21,7 @@ from catalog.errors import SourceUnavailableError
 from catalog.files.fits import FileIdentity, file_identity
 from catalog.store.db import Database
 from catalog.store.schema import fetched_file
-from jobs.catalog_formats import FORMATS
+from jobs.catalog_formats import find_format
 from jobs.engine import ledger
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
@@ -38,7 +38,7 @@ class FetchCatalogParams:
     Attributes
     ----------
     format : str
-        ``apogee`` or ``sspp``.
+        ``apogee``, ``sspp`` or ``specobj``.
     release : str
         ``dr12`` to ``dr17``.
     folder : str
@@ -93,7 +93,7 @@ def fetch_catalog_job(params: FetchCatalogParams, db: Database) -> Job:
         def check(part: Path) -> None:
             sha1.append(find_sha1(session, published.url))
             check_sha1(part, published.url, sha1[0])
-            with FORMATS[params.format].open(part, params.release):
+            with find_format(params.format).open(part, params.release):
                 pass  # opening it checks structure, sizes, checksums and columns
 
         done = download(

@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "ingest labels": ("jobs.ingest_labels", "LabelsParams", "ingest_labels_job"),
     "fetch apogee": ("jobs.fetch_catalog", "FetchCatalogParams", "fetch_catalog_job"),
     "fetch sspp": ("jobs.fetch_catalog", "FetchCatalogParams", "fetch_catalog_job"),
+    "fetch specobj": ("jobs.fetch_catalog", "FetchCatalogParams", "fetch_catalog_job"),
     "fetch spectra": ("jobs.fetch_spectra", "FetchSpectraParams", "fetch_spectra_job"),
     "fetch positions": ("jobs.fetch_positions", "FetchPositionsParams", "fetch_positions_job"),
     "fetch labels": ("jobs.fetch_labels", "FetchLabelsParams", "fetch_labels_job"),

@@ -44,7 +44,15 @@ SSPPOUT = {
     )
     for release in RELEASES
 }
-CATALOGS = {"apogee": ALLSTAR, "sspp": SSPPOUT}
+#: specObj of each release; DR15 had no new optical spectra of the BOSS spectrographs.
+SPECOBJ = {
+    release: tuple(
+        f"{r}/sdss/spectro/redux/specObj-{r}.fits"
+        for r in ((release, "dr14") if release == "dr15" else (release,))
+    )
+    for release in RELEASES
+}
+CATALOGS = {"apogee": ALLSTAR, "sspp": SSPPOUT, "specobj": SPECOBJ}
 
 #: The release in which a BOSS reduction was published, for spectra that a later one redid.
 _HOME_OF_RUN2D = {
@@ -84,7 +92,7 @@ def check_archive_release(release: str) -> str:
 
 
 def catalog_places(kind: str, release: str) -> tuple[str, ...]:
-    """The places of allStar (``apogee``) or ssppOut (``sspp``), best first.
+    """The places of allStar (``apogee``), ssppOut (``sspp``) or specObj (``specobj``), best first.
 
     Raises
     ------

@@ -86,6 +86,15 @@ def sspp(
 
 
 @app.command()
+def specobj(
+    release: Release = "dr17", to: Folder = Path("archive"), list_file: ListFile = None,
+    rsync: Rsync = False, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Download SDSS's specObj, 4 to 7 GB; a broken download goes on where it stopped."""
+    _catalog("specobj", release, to, list_file, rsync, quiet, as_json, dry_run)
+
+
+@app.command()
 def spectra(
     sample: Annotated[str, typer.Option(help="The sample that lacks spectra.")] = "clean",
     release: Release = "dr17", to: Folder = Path("archive"),

@@ -281,7 +281,7 @@ def test_looking_a_file_up(session: PoliteSession, archive: Archive) -> None:
 
 def test_every_release_has_its_places() -> None:
     for release in RELEASES:
-        for kind in ("apogee", "sspp"):
+        for kind in ("apogee", "sspp", "specobj"):
             places = catalog_places(kind, release.upper())
             assert len(set(places)) == len(places) > 0
             assert all(p.endswith(".fits") and not p.startswith("/") for p in places)

@@ -27,11 +27,13 @@ from jobs.fetch_labels import FetchLabelsParams, fetch_labels_job
 from jobs.fetch_positions import FetchPositionsParams, fetch_positions_job
 from jobs.fetch_spectra import FetchSpectraParams, fetch_spectra_job, wanted_spectra
 from jobs.ingest_catalog import ingest_catalog
+from jobs.ingest_specobj import ingest_specobj
 from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job
 from jobs.select_sample import SampleParams, sample_job
 from tests.archive_server import Archive, serve
 from tests.conftest import ROOT, libpq_url
+from tests.specobj_file import specobj_rows, write_specobj
 
 N_STARS = 12
 ALLSTAR = catalog_places("apogee", "dr14")[0]
@@ -317,6 +319,19 @@ def test_a_catalog_file_that_is_not_right_is_not_kept(
     )
     assert run_job(fetch_catalog_job(params, db), db, retry_failed=True).state == "succeeded"
     assert (tmp_path / ALLSTAR).read_bytes() == good
+
+
+def test_spec_obj_comes_whole_and_is_read(db: Database, archive: Archive, tmp_path: Path) -> None:
+    place = catalog_places("specobj", "dr17")[0]
+    made = write_specobj(tmp_path / "specObj.fits", specobj_rows(*[{}] * 40, {"class": "QSO"}))
+    archive.files[place] = made.read_bytes()
+    archive.faults[place] = ["cut", "500"]
+    params = FetchCatalogParams(
+        "specobj", "dr17", str(tmp_path), backoff_s=0.01, archive_url=f"{archive.url}/sas"
+    )
+    assert run_job(fetch_catalog_job(params, db), db).state == "succeeded"
+    summary, left_out = ingest_specobj(db, [tmp_path / place], "dr17")
+    assert (summary.rows_written, left_out) == (80, {"of class QSO": 1})
 
 
 def fetch_positions(db: Database, archive: Archive, **options: object) -> RunSummary:
