@@ -59,7 +59,7 @@ def source_tables(conn: sa.Connection, subject: Subject) -> list[Table]:
         _files(conn),
         _sample(conn, subject),
         _recipes(),
-        _models(conn, subject),
+        *_models(conn, subject),
         _software(conn),
     ]
 
@@ -134,26 +134,26 @@ def _recipes() -> Table:
     return Table("recipes", "Recipes of normalization", head, rows)
 
 
-def _models(conn: sa.Connection, subject: Subject) -> Table:
-    """The models: what they learned, with which seed, and how to train them again."""
-    found = {
-        r.full_name: r for r in conn.execute(sa.text(_MODELS), {"models": list(subject.models)})
-    }
-    rows = []
-    for name in subject.models:
-        r = found[name]
+def _models(conn: sa.Connection, subject: Subject) -> list[Table]:
+    """The models, one table each: what they learned, and how to train them again."""
+    found = conn.execute(sa.text(_MODELS), {"models": list(subject.models)}).all()
+    by_name = {r.full_name: r for r in found}
+    tables = []
+    for i, name in enumerate(subject.models):
+        r = by_name[name]
         params = r.params or {}
-        command = train_command(params) if "folds" in params else "imported from a file"
-        versions = ", ".join(f"{k} {v}" for k, v in sorted((r.versions or {}).items()))
-        recipe = f"{r.recipe}, version {r.recipe_version}"
-        rows.append(
-            (name, r.preset, ", ".join(r.labels), r.label_set or "", recipe, r.seed, command,
-             versions, r.sha256)
-        )  # fmt: skip
-    head = ("model", "preset", "labels", "learned from", "recipe", "seed", "command", "versions",
-            "sha256")  # fmt: skip
-    note = "" if rows else "No model was trained on this sample."
-    return Table("model-sources", "Models", head, tuple(rows), note)
+        rows: tuple[tuple[Cell, ...], ...] = (
+            ("preset", r.preset),
+            ("labels", ", ".join(r.labels)),
+            ("learned from", r.label_set),
+            ("recipe", f"{r.recipe}, version {r.recipe_version}"),
+            ("seed", str(r.seed)),
+            ("command", train_command(params) if "folds" in params else "imported from a file"),
+            ("versions", ", ".join(f"{k} {v}" for k, v in sorted((r.versions or {}).items()))),
+            ("sha256", r.sha256),
+        )
+        tables.append(Table(f"model-{i + 1}", f"Model {name}", ("what", "which"), rows))
+    return tables
 
 
 def _software(conn: sa.Connection) -> Table:
