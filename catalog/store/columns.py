@@ -50,9 +50,7 @@ def error_of(label: str) -> str:
 
 
 #: Statistics of test minus reference in the tables of evaluations; errors end in ``_err``.
-STATISTICS = (
-    "bias", "sigma_mad", "mae", "seed_bias", "seed_scatter", "outlier_fraction", "slope",
-)  # fmt: skip
+STATISTICS = ("bias", "sigma_mad", "mae", "seed_bias", "seed_scatter", "outlier_fraction", "slope")
 
 _TEXT = """
 source_id | | meta.id;meta.main | Surrogate key of a source
@@ -290,10 +288,8 @@ chunks_failed | | meta.number | Chunks failed
 def _vocabulary() -> dict[str, Meaning]:
     """The lines above, with the labels and their errors."""
     table = dict(LABELS)
-    for label, meaning in LABELS.items():
-        table[error_of(label)] = Meaning(
-            meaning.unit, f"stat.error;{meaning.ucd}", f"Error of {label}"
-        )
+    for label, of in LABELS.items():
+        table[error_of(label)] = Meaning(of.unit, f"stat.error;{of.ucd}", f"Error of {label}")
     for line in _TEXT.strip().splitlines():
         name, unit, ucd, description = (part.strip() for part in line.split("|"))
         table[name] = Meaning(unit, ucd, description)
