@@ -141,8 +141,9 @@ def number(value: float | None, name: str) -> str:
 
 def key_of(index: int) -> dict[str, Any]:
     """Colour, marker and line style of the n-th thing of a figure: no two alike."""
-    i = index % len(COLOURS)
-    return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": LINES[i]}
+    n = len(COLOURS)
+    i, other = index % n, (index + index // n) % n  # the second time round with another marker
+    return {"color": COLOURS[i], "marker": MARKERS[other], "linestyle": LINES[other]}
 
 
 def astronomers_way(axes: Axes, x: str | None = None, y: str | None = None) -> None:

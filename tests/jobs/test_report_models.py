@@ -38,7 +38,7 @@ from jobs.report import (
 from jobs.report.drawing import Missing, Subject
 from jobs.report.per_model import stem
 from jobs.report.signal_to_noise import draw_repeats, draw_signal_to_noise
-from jobs.report.style import WIDTH, number, style
+from jobs.report.style import WIDTH, key_of, number, style
 from models.recipes import RECIPES
 from models.scaling import LabelScaler
 
@@ -493,3 +493,8 @@ def test_two_spectra_are_enough_to_draw():
 
 def test_names_of_figures_can_be_names_of_files():
     assert stem("loss", "My Model/B+1@2") == "loss-my-model-b-1-2"
+
+
+def test_many_label_sets_look_all_different():
+    keys = [key_of(i) for i in range(40)]
+    assert len({tuple(map(str, key.values())) for key in keys}) == 40
