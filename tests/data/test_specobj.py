@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from catalog.errors import BadInputError
 from catalog.files.block import Block
+from catalog.files.specfile import read_spectrum
 from catalog.files.specobj import (
     NO_CLASS,
     NO_OBJECT,
@@ -169,3 +171,22 @@ def test_the_columns_are_those_of_the_data_model(kit: Path) -> None:
     names = {column["name"].lower() for column in schema["columns"]}
     assert {accepted[0] for _, accepted in REQUIRED.values()} <= names
     assert {"specprimary", "zwarning"} <= names
+
+
+@pytest.mark.kit
+def test_rows_of_the_archive_agree_with_their_spectrum_files(kit: Path, tmp_path: Path) -> None:
+    """Behind a spectrum its file has the row of specObj, or for BOSS that of spAll."""
+    dark = []
+    for number, path in enumerate(sorted((kit / "data" / "sdss").glob("spec-*.fits"))):
+        with fits.open(path) as file:
+            file[2].writeto(tmp_path / f"{number}.fits")
+        block, left_out = read(tmp_path / f"{number}.fits", classes=())
+        if left_out:
+            assert left_out == {NO_OBJECT: 1}
+            dark.append(path.name)
+            continue
+        spectrum, columns = read_spectrum(path), block.columns
+        assert columns["survey_key"].tolist() == [spectrum.survey_key.encode()]
+        assert columns["specobjid"].tolist() == [str(spectrum.specobjid).encode()]
+        assert (columns["ra"][0], columns["dec"][0]) == (spectrum.ra, spectrum.dec)
+    assert dark == ["spec-2297-53738-0042.fits", "spec-2344-53740-0358.fits"]  # of the sky
