@@ -110,7 +110,7 @@ def ingest_catalog(
         tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
     )  # fmt: skip
     extra = {} if progress is None else {"progress": progress}
-    return run_job(ingest_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run, **extra)  # type: ignore[arg-type]
+    return run_job(ingest_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run, **extra)
 
 
 def ingest_job(params: CatalogParams, db: Database) -> Job:
