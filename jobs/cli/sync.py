@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from jobs.sync.config import Config
     from jobs.sync.result import StepResult, SyncResult
 
-_WORDS = {"done": "done", "idle": "nothing to do", "planned": "planned", "paused": "time is up",
-          "stopped": "stopped", "failed": "failed", "left": "left for the next sync",
-          "skipped": "skipped"}  # fmt: skip
+_WORDS = {"done": "done", "idle": "nothing to do", "planned": "planned", "stopped": "stopped",
+          "failed": "failed", "skipped": "skipped", "left": "left for the next sync",
+          "paused": "paused, the next sync goes on"}  # fmt: skip
 
 
 def register(root: typer.Typer) -> None:
@@ -128,7 +128,8 @@ def _show(result: StepResult, quiet: bool, as_json: bool) -> None:
 def _say_end(result: SyncResult, quiet: bool) -> None:
     """The summary line."""
     states = [s.state for s in result.steps]
-    parts = [_WORDS[result.state], f"{result.rows_written:,} rows written"]
+    word = "time is up" if result.state == "paused" else _WORDS[result.state]
+    parts = [word, f"{result.rows_written:,} rows written"]
     if result.files:
         parts.append(f"{len(result.files)} {'file' if len(result.files) == 1 else 'files'} new")
     for state, words in (
