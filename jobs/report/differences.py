@@ -28,7 +28,11 @@ _ROWS = """
            coalesce((to_jsonb(r) ->> (c.label || '_err'))::float8, 'NaN'),
            coalesce(c.delta_err, 'NaN')
     FROM comparison_rows(:ref, ARRAY[:test], :sample) c
-    LEFT JOIN stellar_label r ON r.label_set_id = :label_set_id AND r.source_id = c.left_id
+    LEFT JOIN LATERAL (
+        SELECT * FROM stellar_label x
+        WHERE x.label_set_id = :label_set_id AND x.source_id IN (c.left_id, c.right_id)
+        ORDER BY x.source_id = c.right_id DESC LIMIT 1
+    ) r ON true
     ORDER BY c.star_id, c.left_id, c.right_id"""
 _ROW = np.dtype(
     [("label", "i8")] + [(name, "f8") for name in ("value", "delta", "value_err", "delta_err")]
