@@ -112,6 +112,8 @@ def _show(result: StepResult, quiet: bool, as_json: bool) -> None:
     line = f"{result.step}: {_WORDS[result.state]}"
     if result.rows_written or (result.state == "done" and not result.files):
         line += f", {result.rows_written:,} rows written"
+    if result.quarantined:
+        line += f", {result.quarantined:,} in quarantine"
     if result.files:
         line += f", new: {', '.join(Path(f).name for f in result.files)}"
     line += f" ({result.elapsed_s:.1f} s)" if result.elapsed_s >= 0.05 else ""

@@ -31,6 +31,8 @@ class StepResult:
         Run of the ledger.
     rows_written : int
         Rows of the catalog that this sync changed.
+    quarantined : int
+        Rows and files that were newly refused.
     files : tuple of str
         Exported files that are new.
     elapsed_s : float
@@ -49,6 +51,7 @@ class StepResult:
     target: str = ""
     run_id: int | None = None
     rows_written: int = 0
+    quarantined: int = 0
     files: tuple[str, ...] = ()
     elapsed_s: float = 0.0
     exit_code: ExitCode = ExitCode.OK

@@ -13,7 +13,13 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from catalog.errors import CrosslabelError, ExitCode, LockedError, SourceUnavailableError
+from catalog.errors import (
+    BadInputError,
+    CrosslabelError,
+    ExitCode,
+    LockedError,
+    SourceUnavailableError,
+)
 from catalog.store.db import Database, Lock, advisory_lock, translated_errors
 from jobs.engine.job import RunSummary
 from jobs.engine.signals import ENDING, StopFlag, stop_on_signals
@@ -145,22 +151,29 @@ def _do(step: Step, before: Sequence[StepResult], work: Work, stop: StopFlag) ->
     started = time.monotonic()
     try:
         with translated_errors():
-            before_it = _rows_of_runs(work.db)
+            rows, refused = _rows_of_runs(work.db), _quarantined(work.db)
             try:
                 done = _result(step, step.run(work))
             except CrosslabelError as exc:
                 done = _failure(step, exc)
             if not work.dry_run:
                 work.seen.save()
-            rows = _rows_written(work.db, before_it)
+            done = replace(
+                done,
+                rows_written=_rows_written(work.db, rows),
+                quarantined=_quarantined(work.db) - refused,
+            )
     except CrosslabelError as exc:  # the database has gone
-        return _failure(step, exc)
-    return replace(done, rows_written=rows, elapsed_s=time.monotonic() - started)
+        done = _failure(step, exc)
+    return replace(done, elapsed_s=time.monotonic() - started)
 
 
 def _failure(step: Step, exc: CrosslabelError) -> StepResult:
     """What an error says, as the result of a step."""
-    return StepResult(step.name, "failed", exit_code=exc.exit_code, error=exc.reason, todo=exc.todo)
+    code = f"[{exc.reason_code}] " if isinstance(exc, BadInputError) else ""
+    return StepResult(
+        step.name, "failed", exit_code=exc.exit_code, error=code + exc.reason, todo=exc.todo
+    )
 
 
 def _result(step: Step, summary: RunSummary) -> StepResult:
@@ -206,6 +219,12 @@ def _rows_written(db: Database, before: dict[int, int]) -> int:
     with db.reader() as conn:
         ours = conn.execute(query, {"host": socket.gethostname(), "pid": os.getpid()})
         return sum(rows - before.get(run_id, 0) for run_id, rows in ours)
+
+
+def _quarantined(db: Database) -> int:
+    """Rows and files that were ever refused."""
+    with db.reader() as conn:
+        return conn.scalar(sa.text("SELECT count(*) FROM quarantine")) or 0
 
 
 def _name() -> str:

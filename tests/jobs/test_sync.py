@@ -75,6 +75,8 @@ def test_the_log_says_what_was_done(case: Case) -> None:
     assert whole["run_ids"] == [step["run_id"] for step in steps if step["run_id"]]
     assert len({line["sync"] for line in case.log()}) == 1
     assert all(line["time"].endswith("Z") for line in case.log())
+    refused = value(case.db, "SELECT count(*) FROM quarantine")
+    assert refused == sum(step.get("quarantined", 0) for step in steps) > 0
 
 
 def test_what_is_new_and_only_that_is_done(case: Case, tmp_path: Path) -> None:
@@ -244,6 +246,7 @@ def test_the_worst_exit_code_counts(db: Database) -> None:
         show=shown.append,
     )  # fmt: skip
     assert [int(s.exit_code) for s in shown] == [75, 65, 75]
+    assert shown[1].error == "[TOO_MANY_BAD_ROWS] the file is bad as a whole"
     assert found.exit_code == ExitCode.BAD_INPUT
 
 
