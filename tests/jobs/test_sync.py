@@ -250,6 +250,22 @@ def test_the_worst_exit_code_counts(db: Database) -> None:
     assert found.exit_code == ExitCode.BAD_INPUT
 
 
+def test_where_the_server_cuts_the_connections_nothing_more_is_begun(
+    db: Database, admin: sa.Engine
+) -> None:
+    def cut(work: Work) -> RunSummary:
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        with admin.connect() as conn:
+            conn.execute(sa.text(query), {"name": db.engine.url.database})
+        return stars(work)
+
+    found = sync(db, Step("cut", cut), Step("other", stars))
+    assert [s.state for s in found.steps] == ["done", "skipped"]
+    assert (found.state, found.exit_code) == ("failed", ExitCode.UNAVAILABLE)
+    assert "the connection that held the lock on sync broke" in found.steps[1].error
+    assert sync(db, Step("stars", stars)).state == "idle"
+
+
 # ---------------------------------------------------------------------------------- files
 
 
