@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.quality import count_good
 from models.quantiles import fit_quantile
 from models.records import Predictions
 
@@ -192,7 +193,7 @@ def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int
         Signal-to-noise ratio per pixel.
     """
     n, middle = ivar.shape[1], ivar.shape[1] // 2
-    left, right = count_good(ivar[:, :middle]), count_good(ivar[:, middle:])
+    left, right = (count_good(half > 0.0) for half in (ivar[:, :middle], ivar[:, middle:]))
     arms = np.minimum(left / max(middle, 1), right / max(n - middle, 1))
     hits = {
         "LOW_SNR": snr < MIN_SNR,
@@ -201,12 +202,6 @@ def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int
         "NO_INFORMATION": left + right == 0,
     }
     return np.bitwise_or.reduce([np.where(hit, BIT[name], 0) for name, hit in hits.items()])
-
-
-def count_good(ivar: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Number of good pixels of each spectrum, shape (n,)."""
-    # Adding bytes is several times as fast as counting truth values.
-    return np.add.reduce((ivar > 0.0).view(np.int8), axis=1, dtype=np.int64)
 
 
 def range_flags(low: FloatArray, high: FloatArray, values: FloatArray) -> NDArray[np.int64]:

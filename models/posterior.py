@@ -28,7 +28,7 @@ TOLERANCE = 0.01  # error of the scores, root of the mean square in units of the
 MAX_STEPS = 6  # of conjugate gradients; spectra with few bad pixels need 1 or 2
 ROUNDING = 2e-3  # what the diagonal gains, so that a rounded matrix stays positive definite
 USUAL_IVAR = 2500.0  # S/N 50: shapes the weights within a bin
-SMALL = 8  # matrices up to this size are inverted element by element
+SMALL = 16  # matrices up to this size are inverted element by element
 TINY = 1e-30
 
 

@@ -15,6 +15,7 @@ from models import artifact, neighbourhood
 from models.arrays import Arrays
 from models.flags import FLAG_BITS, limit_flags, mark_trained_on, range_flags, spectrum_flags
 from models.presets import PRESETS
+from models.quality import median_snr
 from models.records import Predictions, TrainSpec
 from models.threads import one_blas_thread
 from models.uncertainty import Evidence, calibrate
@@ -22,7 +23,6 @@ from models.uncertainty import Evidence, calibrate
 __all__ = ["FLAG_BITS", "Model", "load", "mark_trained_on", "median_snr"]
 
 MAX_ROWS = 4096  # spectra that one core works on at a time
-BLOCK = 64  # spectra whose pixels are sorted at a time, in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ class Model:
         answer = compute(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
         distance = neighbourhood.distance(self.arrays, answer.points)
         linear = neighbourhood.linear_labels(self.arrays, answer.points)
-        snr, spectrum = _look(ivar)
+        snr = median_snr(ivar)
         blind = snr == 0.0  # no good pixel
         for numbers in (answer.values, answer.sigma, answer.ensemble_std, linear):
             numbers[blind] = np.nan
@@ -123,41 +123,9 @@ class Model:
             chi2=answer.chi2,
             distance=distance,
             linear=linear,
-            flags=range_flags(low, high, answer.values) | spectrum,
+            flags=range_flags(low, high, answer.values) | spectrum_flags(ivar, snr),
         )
         return replace(found, flags=found.flags | limit_flags(self.arrays, found, snr))
-
-
-def median_snr(ivar: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Median signal-to-noise ratio per good pixel of normalized spectra, shape (n,); 0 for none."""
-    return _look(ivar)[0]
-
-
-def _look(ivar: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """`median_snr` and `spectrum_flags`, a few spectra at a time."""
-    snr, flags = np.empty(ivar.shape[0]), np.empty(ivar.shape[0], np.int64)
-    for start in range(0, ivar.shape[0], BLOCK):
-        part = slice(start, start + BLOCK)
-        snr[part] = _median_snr(ivar[part])
-        flags[part] = spectrum_flags(ivar[part], snr[part])
-    return snr, flags
-
-
-def _median_snr(ivar: NDArray[np.float32]) -> NDArray[np.float64]:
-    """`median_snr` of a few spectra. Only the ranks that some of them need are put in order."""
-    values = np.fmax(ivar, np.float32(0.0))
-    n_pixels, n_good = ivar.shape[1], (ivar > 0.0).view(np.int8).sum(axis=1, dtype=np.int64)
-    first = n_pixels - n_good
-    middle = np.stack([first + (n_good - 1) // 2, first + n_good // 2], axis=1)
-    middle = np.minimum(middle, n_pixels - 1)
-    low, high = int(middle.min()), int(middle.max())
-    # NumPy finds one rank several times as fast as two at once.
-    values.partition(low, axis=1)
-    upper = values[:, low:].copy()
-    upper.partition(high - low, axis=1)
-    between = np.sort(upper[:, : high - low + 1], axis=1)
-    chosen = np.take_along_axis(between, middle - low, axis=1)
-    return np.sqrt(chosen).mean(axis=1, dtype=np.float64)
 
 
 def load(data: bytes) -> Model:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.posterior import posterior, prepare, solve_pixels, triangle
+from models.quality import count_good
 
 REFINEMENTS = 2  # rounds of factorisation
 FIRST_SCATTER = 0.02  # s before any residual is known, in units of the continuum
@@ -118,7 +119,7 @@ class Projection:
             np.fmin(y, np.float32(MAX_DEVIATION), out=y)
             np.multiply(w, y, out=weighted[few])
             whole[few] = np.vecdot(weighted[few], y)
-            n_good[few] = np.add.reduce((w > 0.0).view(np.int8), axis=1, dtype=np.int64)
+            n_good[few] = count_good(w > 0.0)
         return whole, n_good
 
     def _weight(self, ivar: Float) -> Float:
