@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from catalog.store.labels import LabelSet, find_label_set
 from jobs.report.drawing import Subject
 
+_LONGEST = 40  # letters of a note that is repeated below every figure
 _OUT_OF_FOLD = """
     SELECT m.name || '@' || m.edition AS model, l.name || '@' || l.edition AS label_set
     FROM model m JOIN label_set l USING (model_id)
@@ -43,12 +44,9 @@ def _simulated(label_set: LabelSet) -> bool:
 def _words(label_set: LabelSet) -> str:
     """What stands in a simulated label set: its own note in short, or its name."""
     note = str((label_set.params or {}).get("note") or "")
-    short = note.partition(" stand in for ")[0]
-    return (
-        short.removesuffix(" labels")
-        if short == note and note
-        else short or (f"simulated {label_set.name}")
-    )
+    substitute, stands_in, _ = note.partition(" stand in for ")
+    short = substitute if stands_in else note.removesuffix(" labels")
+    return short if 0 < len(short) <= _LONGEST else f"simulated {label_set.name}"
 
 
 def citations(subject: Subject, version: str, *, simulated: str) -> list[str]:

@@ -62,9 +62,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     """Draw the map of the sample."""
     sky = read_sky(conn, subject.sample)
     if not sky.ra.size:
-        return [
-            Missing(NAME, TITLE, "The sample has no accepted pair; the counts above say why.")
-        ]
+        return [Missing(NAME, TITLE, "The sample has no accepted pair; the counts above say why.")]
     chosen = style.choose(sky.ra.size, _MOST, subject.seed)
     shown = sky._replace(ra=sky.ra[chosen], dec=sky.dec[chosen])
     caption = (

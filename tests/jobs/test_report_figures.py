@@ -5,12 +5,14 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from jobs.report import continua, differences, distributions, offsets, sky, spectra, style
 from jobs.report.chosen import ChosenSpectra, choose_spectra
 from jobs.report.differences import Differences
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.offsets import CIRCLES, Offsets
+from jobs.report.origin import simulated_words
 from jobs.report.page import render_figure
 from jobs.report.sky import Sky
 from models.continuum import RECIPES, Normalized
@@ -150,6 +152,25 @@ def test_without_a_second_survey_or_spectra_figures_are_missing_with_a_reason(su
         assert "crosslabel ingest sspp" in found.reason
         for section in (sky, distributions, offsets):
             assert all(isinstance(f, Drawing) for f in section.draw(conn, alone))
+
+
+def test_what_is_simulated_is_said_in_few_words(survey):
+    def words() -> str:
+        with survey.reader() as conn:
+            return simulated_words(conn, SUBJECT)
+
+    assert words() == "simulated sspp/dr12, simulated aspcap/dr14"
+    note = sa.text(
+        "UPDATE label_set SET params = params || jsonb_build_object('note', CAST(:note AS text)) "
+        "WHERE name = :name"
+    )
+    with survey.begin() as conn:
+        conn.execute(note, {"name": "sspp/dr12", "note": "simulated SSPP labels"})
+        conn.execute(note, {"name": "aspcap/dr14", "note": "LASP labels stand in for ASPCAP"})
+    assert words() == "simulated SSPP, LASP labels"
+    with survey.begin() as conn:
+        conn.execute(note, {"name": "aspcap/dr14", "note": "long " * 20})
+    assert words() == "simulated SSPP, simulated aspcap/dr14"
 
 
 def test_equal_drawings_are_equal_files_and_carry_the_stamp():
