@@ -22,13 +22,14 @@ import numpy as np
 from jax import lax
 from numpy.typing import NDArray
 
+from models.symmetric import Halves, cut, identity, invert, invert_spd, multiply, times
+
 BIN = 8  # pixels whose weights are averaged
 GROUP = 16  # bins that one small matrix product sums
 TOLERANCE = 0.01  # error of the scores, root of the mean square in units of their noise
 MAX_STEPS = 6  # of conjugate gradients; spectra with few bad pixels need 1 or 2
 ROUNDING = 2e-3  # what the diagonal gains, so that a rounded matrix stays positive definite
 USUAL_IVAR = 2500.0  # S/N 50: shapes the weights within a bin
-SMALL = 16  # matrices up to this size are inverted element by element
 TINY = 1e-30
 
 
@@ -36,7 +37,7 @@ class Basis(NamedTuple):
     """A projection made ready for `posterior`; p is padded with zeros to whole groups of bins.
 
     Shapes: `components` (p, c), scaled to unit prior, their transpose `rows` (c, p), `bins`
-    (b, c^2), the matrices of the bins per unit of weight.
+    (b, m), the halves of the bins' matrices per unit of weight.
     """
 
     components: Any
@@ -54,8 +55,9 @@ def prepare(basis: jax.Array, prior: jax.Array, scatter: jax.Array) -> Basis:
     parts = components.reshape(-1, BIN, prior.size)
     matrices = jnp.einsum("bki,bkj->bij", parts * typical[..., None], parts)
     per_weight = 1.0 / jnp.maximum(typical.sum(axis=1), TINY)
-    bins = (matrices.reshape(per_weight.size, -1) * per_weight[:, None]).astype(jnp.bfloat16)
-    return Basis(components, components.T, bins)
+    halves = [part.reshape(per_weight.size, -1) for part in cut(matrices)]
+    bins = jnp.concatenate(halves, axis=1) * per_weight[:, None]
+    return Basis(components, components.T, bins.astype(jnp.bfloat16))
 
 
 @jax.jit
@@ -80,25 +82,33 @@ def posterior(basis: Basis, weight: jax.Array, weighted: jax.Array) -> tuple[jax
     covariance = _covariance(basis, weight)
     scores, explained = _solve(basis, weight, weighted @ basis.components, covariance)
     # Under noise alone the mean scatters by C G C = C - C C, the prior being 1.
-    identity = jnp.eye(scores.shape[1], dtype=weight.dtype)
-    spread = jnp.sum(covariance * (identity[None] - covariance), axis=1)
+    first, side, last = covariance
+    others = side**2
+    upper = jnp.sum(first * (identity(first) - first), axis=1) - jnp.sum(others, axis=2)
+    lower = jnp.sum(last * (identity(last) - last), axis=1) - jnp.sum(others, axis=1)
+    spread = jnp.concatenate([upper, lower], axis=1)
     return scores, jnp.sqrt(jnp.maximum(spread, 0.0)), explained
 
 
-def _covariance(basis: Basis, weight: jax.Array) -> jax.Array:
-    """Posterior covariance (n, c, c) from binned weights."""
+def _covariance(basis: Basis, weight: jax.Array) -> Halves:
+    """Posterior covariance from binned weights."""
     n, c = weight.shape[0], basis.components.shape[1]
     # Sums of neighbours by one product with zeros and ones: several times as fast as a reduction.
     chooser = jnp.repeat(jnp.eye(GROUP, dtype=weight.dtype), BIN, axis=0)
     binned = (weight.reshape(-1, BIN * GROUP) @ chooser).reshape(n, -1)
     product = partial(jnp.matmul, preferred_element_type=weight.dtype)
-    matrices = product(binned.astype(basis.bins.dtype), basis.bins).reshape(n, c, c)
-    identity = jnp.eye(c, dtype=weight.dtype)
-    return invert_spd(matrices * (1.0 + ROUNDING * identity)[None] + identity[None])
+    matrices = product(binned.astype(basis.bins.dtype), basis.bins)
+    half, rest = c // 2, c - c // 2
+    first, side, last = jnp.split(matrices, [half**2, half * c], axis=1)
+    first, last = (
+        part * (1.0 + ROUNDING * identity(part)) + identity(part)
+        for part in (first.reshape(n, half, half), last.reshape(n, rest, rest))
+    )
+    return invert(Halves(first, side.reshape(n, half, rest), last))
 
 
 def _solve(
-    basis: Basis, weight: jax.Array, right: jax.Array, guide: jax.Array
+    basis: Basis, weight: jax.Array, right: jax.Array, guide: Halves
 ) -> tuple[jax.Array, jax.Array]:
     """Preconditioned conjugate gradients, all spectra side by side.
 
@@ -119,7 +129,7 @@ def _solve(
         length = jnp.where(wanting, length, 0.0)
         scores = scores + length * direction
         residual = residual - length * image
-        guided = _times(guide, residual)
+        guided = times(guide, residual)
         smaller = _dot(residual, guided)
         shrunk = smaller / jnp.maximum(size, TINY)
         direction = guided + shrunk * direction
@@ -128,7 +138,7 @@ def _solve(
         return step + 1, scores, residual, guided, direction, smaller, expected
 
     # With the residual r and the guide C, r^T C r is the squared error in units of the noise.
-    first = _times(guide, right)
+    first = times(guide, right)
     size = _dot(right, first)
     start = (0, jnp.zeros_like(right), right, first, first, size, size)
     _, scores, residual, guided, _, size, _ = lax.while_loop(unfinished, improve, start)
@@ -136,46 +146,6 @@ def _solve(
     final = scores + guided
     explained = _dot(scores, right + residual) + size + _dot(final, final)
     return final, explained[:, 0]
-
-
-def invert_spd(matrices: jax.Array) -> jax.Array:
-    """Invert symmetric positive definite matrices (n, c, c) by halves (Schur complements).
-
-    Nearly all work is in products of many small matrices, which is several times as fast as
-    calling LAPACK for each.
-    """
-    c = matrices.shape[-1]
-    if c <= SMALL:
-        return _eliminate(matrices)
-    half = c // 2
-    a, b, d = (
-        matrices[:, :half, :half],
-        matrices[:, :half, half:],
-        matrices[:, half:, half:],
-    )
-    first = invert_spd(a)
-    shift = first @ b
-    last = invert_spd(d - b.swapaxes(1, 2) @ shift)
-    side = -(shift @ last)
-    upper = jnp.concatenate([first - side @ shift.swapaxes(1, 2), side], 2)
-    return jnp.concatenate([upper, jnp.concatenate([side.swapaxes(1, 2), last], 2)], 1)
-
-
-def _eliminate(matrices: jax.Array) -> jax.Array:
-    """Gauss-Jordan elimination in place, with the matrices along the last axis."""
-    c = matrices.shape[-1]
-    place = jnp.arange(c)
-
-    def sweep(k: jax.Array, m: jax.Array) -> jax.Array:
-        pivot = 1.0 / m[k, k]
-        row, column = m[k] * pivot[None], m[:, k]
-        in_row, in_column = (place == k)[:, None, None], (place == k)[None, :, None]
-        others = m - column[:, None] * row[None]
-        others = jnp.where(in_column, (-column * pivot[None])[:, None], others)
-        return jnp.where(in_row, jnp.where(in_column, pivot[None, None], row[None]), others)
-
-    swept = lax.fori_loop(0, c, sweep, jnp.moveaxis(matrices, 0, -1))
-    return jnp.moveaxis(swept, -1, 0)
 
 
 @jax.jit
@@ -201,9 +171,9 @@ def solve_pixels(
     matrices = (weight @ (design[:, i] * design[:, j]))[:, index] + jnp.diag(ridge)[None]
     inverse = invert_spd(matrices)
     right = (weight * target) @ design
-    solution = _times(inverse, right)
+    solution = multiply(inverse, right)
     # One correction, as an inverse in float32 has few digits where scores hardly differ.
-    return solution + _times(inverse, right - _times(matrices, solution))
+    return solution + multiply(inverse, right - multiply(matrices, solution))
 
 
 def triangle(d: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -212,11 +182,6 @@ def triangle(d: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.i
     index = np.zeros((d, d), dtype=np.int64)
     index[i, j] = index[j, i] = np.arange(i.size)
     return i, j, index
-
-
-def _times(matrices: jax.Array, vectors: jax.Array) -> jax.Array:
-    """Products of n matrices with a vector each."""
-    return jnp.einsum("nij,nj->ni", matrices, vectors)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:

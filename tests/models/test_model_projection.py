@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import posterior, projection
+from models import posterior, projection, symmetric
 from models.projection import Projection, fit_projection
 
 N_PIXELS, N_COMPONENTS = 1003, 21  # multiples of nothing
@@ -108,12 +108,22 @@ def test_pixel_fits_are_those_of_least_squares():
         )
 
 
+@pytest.mark.parametrize("components", [1, 2, 16, 17])
+def test_there_may_be_few_components(spectra, components):
+    fit = fit_projection(*spectra, components, 0)
+    values, noise, _ = direct_scores(fit, *(part[60:120] for part in spectra))
+    found = fit.scores(*(part[60:120] for part in spectra))
+    assert found.values.shape == (60, components)
+    assert np.abs((found.values - values) / noise).max() < 0.1
+    np.testing.assert_allclose(found.noise, noise, rtol=0.05)
+
+
 @pytest.mark.parametrize("size", [1, 5, 16, 33, 64])
 def test_inverses_are_inverses(size):
     rng = np.random.default_rng(size)
     root = rng.standard_normal((4, size, 2 * size))
     matrices = (root @ root.transpose(0, 2, 1)).astype(np.float32)
-    product = np.asarray(posterior.invert_spd(matrices)) @ matrices
+    product = np.asarray(symmetric.invert_spd(matrices)) @ matrices
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(size), product.shape), atol=1e-3)
 
 
