@@ -17,7 +17,6 @@ QUICK = {
     "default": {"members": 2, "components": 32, "epochs": 120, "options": {"process": 0.0}},
     "cannon": {},
 }
-HOT = {"default": 0.9, "cannon": 0.9}  # of a few hundred spectra and a small model
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,6 @@ def test_odd_spectra_are_flagged_and_good_ones_are_not(preset, halves, monkeypat
     benchmark.report(kinds)
     flagged = {name: float(np.mean(found.flags != 0)) for name, found in kinds.items()}
     assert flagged.pop("good stars, unseen") <= 0.05
-    assert flagged.pop("hot stars") >= HOT[preset]
     assert min(flagged.values()) >= 0.95, flagged
 
 
