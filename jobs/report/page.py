@@ -24,6 +24,7 @@ from jobs.report.table import Cell, Table
 GENERATOR = "crosslabel report"
 _MEASURE = re.compile(r"–|[-+]?\d[\d.,]*( ± \d[\d.]*)?")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
+_LAYOUTS = 2  # the first one guesses the width of tick labels
 # What would make two equal catalogs give different bytes.
 _PLAIN = {
     "png": {"Software": None},
@@ -126,7 +127,8 @@ def _settle(figure: Figure) -> None:
     """Arrange the panels once, at rounded places: the last digits differ from run to run."""
     if figure.get_layout_engine() is None:
         return
-    figure.draw_without_rendering()
+    for _ in range(_LAYOUTS):
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
         box = axes.get_position(original=True)
