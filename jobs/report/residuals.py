@@ -168,6 +168,8 @@ def _print_numbers(
         "fontsize": 12,
         "in_layout": False,
     }
+    place = table.get_subplotspec()
+    is_first = place is not None and place.is_first_col()  # the names would not fit between panels
     lines = [(statistic, name) for statistic in (*STATISTICS, "mean error") for name in here]
     step = 1.0 / (len(lines) + 1)
     for i, (statistic, name) in enumerate(lines):
@@ -177,7 +179,7 @@ def _print_numbers(
             key_of(order.index(name))["color"],
         )
         table.text(1.0, height, printed, ha="right", color=colour, **text)
-        if name == here[0]:
+        if name == here[0] and is_first:
             table.text(-0.4, height, statistic, ha="left", **text)
     n = f"{data.reference.size:,} spectra"
     table.text(1.0, 0.5 * step, n, ha="right", color=GREY, **text)
