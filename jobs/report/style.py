@@ -32,8 +32,6 @@ LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8,
 
 #: For densities: light is few, dark is many; prints in grey.
 SEQUENTIAL = "Blues"
-#: For values with a middle.
-DIVERGING = "PuOr"
 
 WIDTH = 8.0  # of a figure [inch]
 RESOLUTION = 160  # of PNG files [dots per inch]: 1280 pixels
