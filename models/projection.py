@@ -20,16 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.posterior import posterior, prepare, solve_pixels, triangle
-from models.quality import count_good
+from models.weighing import MAX_DEVIATION, aligned, weigh
 
 REFINEMENTS = 2  # rounds of factorisation
 FIRST_SCATTER = 0.02  # s before any residual is known, in units of the continuum
 MIN_SCATTER = 1e-3
 MIN_PIXEL_ROWS = 10  # a pixel that is good in fewer training spectra is not used
-MAX_DEVIATION = 1.0  # of a pixel from the mean spectrum: beyond lie cosmic rays and bad sky
-BLOCK = 256  # spectra or pixels per call: one compiled shape, bounded memory
-FEW = 32  # spectra that are weighed at a time, in the cache
-ALIGNMENT = 64  # bytes
+BLOCK = 128  # spectra or pixels per call: one compiled shape, which the cache holds
 
 Float = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
@@ -87,46 +84,17 @@ class Projection:
         values, noise, chi2 = np.zeros((n, c)), np.zeros((n, c)), np.zeros(n)
         size = np.sqrt(self.prior)
         basis = prepare(self.basis, self.prior.astype(np.float32), self.scatter)
-        weight, weighted = (_aligned(BLOCK, basis.rows.shape[1]) for _ in range(2))
+        weights = [aligned(BLOCK, basis.rows.shape[1]) for _ in range(2)]
         for start in range(0, n, BLOCK):
-            rows = slice(start, min(start + BLOCK, n))
-            count = rows.stop - start
-            whole, n_good = self._weigh(
-                flux[rows], ivar[rows], weight[:count, :p], weighted[:count, :p]
-            )
+            part = slice(start, min(start + BLOCK, n))
+            count = part.stop - start
+            outputs = [a[:count, :p] for a in weights]
+            whole, n_good = weigh(self.mean, self.scatter, flux[part], ivar[part], *outputs)
             # Rows after the last spectrum hold older ones, of which nothing is kept.
-            found = [np.asarray(a)[:count] for a in posterior(basis, weight, weighted)]
-            values[rows], noise[rows] = found[0] * size, found[1] * size
-            chi2[rows] = np.maximum(whole - found[2], 0.0) / np.maximum(n_good, 1)
+            found = [np.asarray(a)[:count] for a in posterior(basis, *weights)]
+            values[part], noise[part] = found[0] * size, found[1] * size
+            chi2[part] = np.maximum(whole - found[2], 0.0) / np.maximum(n_good, 1)
         return Scores(values, noise, chi2)
-
-    def _weigh(
-        self, flux: Float, ivar: Float, weight: Float, weighted: Float
-    ) -> tuple[Float, NDArray[np.int64]]:
-        """Fill in W and W y of n spectra; return y^T W y and the number of good pixels, (n,)."""
-        unused = np.flatnonzero(~np.isfinite(self.scatter))
-        scatter = np.where(np.isfinite(self.scatter), self.scatter, np.float32(0.0))
-        whole, n_good = np.empty(len(flux), np.float32), np.empty(len(flux), np.int64)
-        for start in range(0, len(flux), FEW):
-            few = slice(start, start + FEW)
-            w, y = weight[few], flux[few] - self.mean
-            np.multiply(ivar[few], scatter, out=w)
-            np.add(w, np.float32(1.0), out=w)
-            np.divide(ivar[few], w, out=w)
-            w[:, unused] = 0.0
-            # At bad pixels the flux may be no number; here that gives way to the limit.
-            np.fmax(y, np.float32(-MAX_DEVIATION), out=y)
-            np.fmin(y, np.float32(MAX_DEVIATION), out=y)
-            np.multiply(w, y, out=weighted[few])
-            whole[few] = np.vecdot(weighted[few], y)
-            n_good[few] = count_good(w > 0.0)
-        return whole, n_good
-
-    def _weight(self, ivar: Float) -> Float:
-        """W of the formula above: ivar / (1 + ivar s^2)."""
-        used = np.isfinite(self.scatter)
-        ivar = np.where(used, ivar, np.float32(0.0))
-        return pixel_weight(ivar, np.where(used, self.scatter, np.float32(0.0)))
 
 
 def fit_projection(flux: Float, ivar: Float, components: int, seed: int) -> Projection:
@@ -219,7 +187,8 @@ def _orthogonal(columns: NDArray[Any]) -> tuple[NDArray[Any], FloatArray]:
 
 def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
     """One round of weighted factorisation: new mean, basis and scatter from the scores."""
-    weight = old._weight(ivar)
+    used, zero = np.isfinite(old.scatter), np.float32(0.0)
+    weight = pixel_weight(np.where(used, ivar, zero), np.where(used, old.scatter, zero))
     deviation = clip_deviation(flux, old.mean, weight)
     scores = old.scores(flux, ivar).values.astype(np.float32)
     design = np.concatenate([np.ones((scores.shape[0], 1), np.float32), scores], axis=1)
@@ -235,7 +204,6 @@ def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
         columns = [_pad_rows(a[:, part].T) for a in (weight / np.float32(typical), deviation)]
         found = solve_pixels(*columns, scaled, ridge.astype(np.float32))
         solution[part] = np.asarray(found)[: part.stop - start] / size
-    used = np.isfinite(old.scatter)
     solution[~used] = 0.0
     residual = deviation - design @ solution.T.astype(np.float32)
     # Excess of the squared residuals over the noise; clipped, so outliers do not void a pixel.
@@ -261,13 +229,6 @@ def clip_deviation(flux: Float, mean: Float, weight: NDArray[Any]) -> Float:
     return np.where(weight > 0.0, np.clip(flux - mean, -MAX_DEVIATION, MAX_DEVIATION), 0.0).astype(
         np.float32
     )
-
-
-def _aligned(n: int, width: int) -> Float:
-    """Zeros that begin where XLA wants its arrays to, so that it reads them without a copy."""
-    memory = np.zeros(n * width + ALIGNMENT // 4, np.float32)
-    start = -memory.ctypes.data % ALIGNMENT // 4
-    return memory[start : start + n * width].reshape(n, width)
 
 
 def _pad_rows(rows: Float) -> Float:
