@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.arrays import Arrays, pack, unpack
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def to_bytes(manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -140,6 +140,4 @@ def linear_labels(model: Arrays, points: FloatArray) -> FloatArray:
         Spectra in the same coordinates.
     """
     fine = _design(model, points) @ model["linear_weights"]
-    if "coarse_axis" not in model:  # a model from before there were two
-        return np.stack([fine, fine], axis=1)
     return np.stack([fine, _line(model, points) @ model["coarse_weights"]], axis=1)
