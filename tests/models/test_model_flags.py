@@ -179,16 +179,6 @@ def test_the_longest_axis_is_that_of_the_spectra_whatever_their_coordinates():
     assert np.corrcoef(found[:, 0], labels[:, 0])[0, 1] > 0.95
 
 
-def test_a_model_from_before_the_coarse_fit_has_one_fit_twice():
-    rng = np.random.default_rng(0)
-    points = rng.standard_normal((50, 4))
-    model = neighbourhood.describe(points, points[:, :2])
-    old = {name: a for name, a in model.items() if not name.startswith("coarse")}
-    fine, again = np.moveaxis(neighbourhood.linear_labels(old, points), 1, 0)
-    np.testing.assert_array_equal(fine, again)
-    np.testing.assert_array_equal(fine, neighbourhood.linear_labels(model, points)[:, 0])
-
-
 def test_the_linear_fit_goes_on_beyond_the_training_labels_and_heeds_no_outliers():
     rng = np.random.default_rng(0)
     points = rng.standard_normal((400, 20)) * np.geomspace(3.0, 0.1, 20)
