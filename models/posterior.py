@@ -27,8 +27,9 @@ from models.symmetric import Halves, cut, identity, invert, invert_spd, multiply
 BIN = 8  # pixels whose weights are averaged
 GROUP = 16  # bins that one small matrix product sums
 TOLERANCE = 0.01  # error of the scores, root of the mean square in units of their noise
+CAUTION = 4.0  # the last correction may leave that many times the error that is expected
 MAX_STEPS = 6  # of conjugate gradients; spectra with few bad pixels need 1 or 2
-ROUNDING = 2e-3  # what the diagonal gains, so that a rounded matrix stays positive definite
+ROUNDING = 1e-3  # what the diagonal gains, so that a rounded matrix stays positive definite
 USUAL_IVAR = 2500.0  # S/N 50: shapes the weights within a bin
 TINY = 1e-30
 
@@ -133,8 +134,8 @@ def _solve(
         smaller = _dot(residual, guided)
         shrunk = smaller / jnp.maximum(size, TINY)
         direction = guided + shrunk * direction
-        # The last correction takes as much as this step did, within a factor of 2 in the error.
-        expected = jnp.where(wanting, 4.0 * shrunk * smaller, expected)
+        # The last correction takes about as much as this step did.
+        expected = jnp.where(wanting, CAUTION**2 * shrunk * smaller, expected)
         return step + 1, scores, residual, guided, direction, smaller, expected
 
     # With the residual r and the guide C, r^T C r is the squared error in units of the noise.
