@@ -27,7 +27,7 @@ import typer
 
 from catalog.files.spectrum import State
 from catalog.store import embedded
-from catalog.store.db import Database
+from catalog.store.db import Database, head_revision
 from jobs.cli import app
 from jobs.sample_rules import REASONS
 from scripts import build_docs
@@ -149,6 +149,14 @@ def test_readme_session_is_that_of_the_demo() -> None:
     own = [c for c in session if not c.startswith(("db psql", "db stop"))]
     assert own
     assert [c for c in demo if c in own] == own
+
+
+def test_shown_schemas_are_at_head() -> None:
+    shown = r"^(?:schema from nothing to|schema at|head|schema) +(\d{4})\b"
+    for name in ("README.md", "docs/operations.md"):
+        found = re.findall(shown, (ROOT / name).read_text(), re.MULTILINE)
+        assert found, f"{name} shows no schema"
+        assert set(found) == {head_revision()}, f"{name} shows another schema"
 
 
 def test_readme_is_one_screen() -> None:
