@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,11 +39,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What was written: the page, and the names of its figures and of those that are missing."""
+    """The page, the names of its figures and of those that are missing, and whether it is new."""
 
     page: Path
     figures: tuple[str, ...]
     missing: tuple[str, ...]
+    is_new: bool
 
 
 def find_subject(
@@ -124,7 +126,7 @@ def write_report(
     """Write the page and its figures to a folder; the same catalog always gives the same bytes.
 
     All is written to a folder beside it first. An older report is replaced when the new one is
-    whole; until then, and whatever fails, it stays.
+    whole and other than it; until then, and whatever fails, it stays.
 
     Parameters
     ----------
@@ -151,13 +153,15 @@ def write_report(
             new = Path(scratch) / "report"
             (new / FIGURES).mkdir(parents=True)
             summary = _write(conn, subject, new, progress, parts)
-            _swap(new, out, Path(scratch) / "old")
+            is_new = not _same_files(new, out)
+            if is_new:
+                _swap(new, out, Path(scratch) / "old")
     except OSError as exc:
         raise UsageError(
             f"the report cannot be written to {out}: {exc.strerror or exc}",
             "Is the folder above it there, writable, and is there space?",
         ) from exc
-    return ReportSummary(out / PAGE, *summary)
+    return ReportSummary(out / PAGE, *summary, is_new)
 
 
 def check_folder(out: Path) -> None:
@@ -183,6 +187,14 @@ def check_folder(out: Path) -> None:
             f"{out} holds other things than a report",
             "Name a new folder: it is replaced as a whole",
         )
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same files with the same content."""
+    names = {path.relative_to(one) for path in one.rglob("*") if path.is_file()}
+    if names != {path.relative_to(other) for path in other.rglob("*") if path.is_file()}:
+        return False
+    return all(filecmp.cmp(one / name, other / name, shallow=False) for name in names)
 
 
 def _swap(new: Path, out: Path, old: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import glob
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from jobs.sync.keys import (
     NAME_KEY,
     NORMALIZATION_KEYS,
     PREDICTION_KEYS,
+    REPORT_KEYS,
     RULE_KEYS,
     SAMPLE_KEYS,
     SOURCE_KEYS,
     TOP_KEYS,
 )
+from jobs.sync.overlaps import Input, Output, check_overlaps
 from jobs.sync.values import Key, Place, choice, quantity, read_table, read_toml
 
 #: As the content of an export: a folder with a file for each spectrum.
@@ -49,7 +52,7 @@ class Config:
         After this time nothing new is begun [s].
     archive : Path
         Folder of what is fetched.
-    sources, crossmatches, samples, normalizations, predictions, exports : tuple of mapping
+    sources, crossmatches, samples, normalizations, predictions, exports, reports : tuple of mapping
         As in the file; in samples ``params`` is a `SampleParams`, paths are absolute.
     """
 
@@ -64,6 +67,7 @@ class Config:
     normalizations: tuple[Values, ...]
     predictions: tuple[Values, ...]
     exports: tuple[Values, ...]
+    reports: tuple[Values, ...]
 
 
 def read_config(file: Path) -> Config:
@@ -84,9 +88,10 @@ def read_config(file: Path) -> Config:
     normalizations = _rows(file, "normalizations", top["normalizations"], NORMALIZATION_KEYS)
     predictions = _rows(file, "predictions", top["predictions"], PREDICTION_KEYS)
     exports = _rows(file, "exports", top["exports"], EXPORT_KEYS)
+    reports = _rows(file, "reports", top["reports"], REPORT_KEYS)
     for rows, key in (
         (sources, "name"), (crossmatches, "name"), (samples, "name"), (predictions, "label_set"),
-        (exports, "file"),
+        (exports, "file"), (reports, "folder"),
     ):  # fmt: skip
         _unique(rows, key)
     _one_maker_each([*sources, *predictions])
@@ -97,7 +102,7 @@ def read_config(file: Path) -> Config:
         "CROSSLABEL_ARCHIVE_URL": archive["url"],
         "CROSSLABEL_SKYSERVER_URL": archive["skyserver_url"],
     }
-    return Config(
+    found = Config(
         file=file,
         settings={name: value for name, value in settings.items() if value},
         log=base / Path(top["log"]).expanduser() if top["log"] else None,
@@ -109,7 +114,34 @@ def read_config(file: Path) -> Config:
         normalizations=tuple(_recipe(row, place) for row, place in normalizations),
         predictions=tuple(_prediction(row, place) for row, place in predictions),
         exports=tuple(_export(row, place, base) for row, place in exports),
+        reports=tuple(
+            {**row, "folder": base / Path(row["folder"]).expanduser()} for row, _ in reports
+        ),
     )
+    check_overlaps(list(_outputs(found)), list(_inputs(found)))
+    return found
+
+
+def _outputs(config: Config) -> Iterator[Output]:
+    """All that a sync writes, beside the catalog."""
+    if config.log:
+        yield Output(Place(config.file), "log", config.log)
+    for row in config.exports:
+        place = Place(config.file, f"[[exports]] {row['file'].name}")
+        yield Output(place, "file", row["file"], is_spectra=row["content"] == SPECTRA)
+    for row in config.reports:
+        place = Place(config.file, f"[[reports]] {row['folder'].name}")
+        yield Output(place, "folder", row["folder"], is_report=True)
+
+
+def _inputs(config: Config) -> Iterator[Input]:
+    """All that a sync reads; patterns are absolute."""
+    yield Input("sync itself", glob.escape(str(config.file)))
+    for row in config.sources:
+        for pattern in row.get("paths", ()):
+            yield Input(f"[[sources]] {row['name']}", pattern, row["kind"] == "spectra")
+    if any(row["fetch_spectra"] for row in config.samples):
+        yield Input("[archive]", glob.escape(str(config.archive)), as_folder=True)
 
 
 def budget_s(text: str) -> float:
@@ -134,7 +166,7 @@ def _rows(file: Path, name: str, tables: Sequence[Any], keys: tuple[Key, ...] | 
     rows = []
     for i, table in enumerate(tables, 1):
         label = next(
-            (table[k] for k in ("name", "label_set", "file", "recipe") if k in table), i
+            (table[k] for k in ("name", "label_set", "file", "folder", "recipe") if k in table), i
         ) if isinstance(table, dict) else i  # fmt: skip
         place = Place(file, f"[[{name}]] {label}")
         own = keys if keys is not None else _source_keys(table, place)

@@ -1,7 +1,8 @@
 """Whether something changed since a thing was made, as the ledger tells.
 
 All that writes into the catalog does so in a run that counts the rows it changed; what is imported
-or removed by hand shows in the number of label sets, samples, models and evaluations.
+or removed by hand shows in the number of label sets, samples, models and evaluations, and what is
+refused in the quarantine.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ SELECT (SELECT ARRAY[coalesce(sum(rows_written), 0)::bigint, coalesce(max(run_id
         WHERE status = 'complete')
     || (SELECT ARRAY[count(*), coalesce(max(model_id), 0)] FROM model WHERE status = 'complete')
     || (SELECT ARRAY[count(*), coalesce(max(sample_id), 0)] FROM sample)
-    || (SELECT ARRAY[count(*), coalesce(max(evaluation_id), 0)] FROM evaluation)"""
+    || (SELECT ARRAY[count(*), coalesce(max(evaluation_id), 0)] FROM evaluation)
+    || (SELECT ARRAY[count(*), coalesce(sum(attempts), 0)::bigint] FROM quarantine)"""
 )
 
 # The last time that the sample was selected by these rules, and whatever could change it since.

@@ -7,20 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jobs.sync.values import Key, anything, choice, flag, number, quantity, tables, text, texts
+from jobs.sync.values import (
+    Key,
+    anything,
+    choice,
+    flag,
+    number,
+    quantity,
+    tables,
+    text,
+    texts,
+    whole,
+)
 
 _RADIUS = Key("radius", quantity("arcsec", "2 arcsec"), 2.0)
 _MAX_BAD = Key("max_bad", number(0, 1), 0.1)
 NAME_KEY = Key("name", text)
 _RELEASE = Key("release", text)
 _PATHS = Key("paths", texts, ())
-_CATALOG = (_PATHS, _RELEASE, Key("fetch", flag, False), _MAX_BAD, Key("note", text, ""))
+_FETCH = Key("fetch", flag, False)
+_CATALOG = (_PATHS, _RELEASE, _FETCH, _MAX_BAD, Key("note", text, ""))
 
 #: Kind of a source -> its keys, beside ``name`` and ``kind``.
 SOURCE_KEYS: Mapping[str, tuple[Key, ...]] = {
     "apogee": _CATALOG,
     "sspp": _CATALOG,
-    "specobj": (_PATHS, _RELEASE, Key("classes", texts, ("STAR",)), _MAX_BAD),
+    "specobj": (_PATHS, _RELEASE, _FETCH, Key("classes", texts, ("STAR",)), _MAX_BAD),
     "spectra": (_PATHS, _MAX_BAD),
     "labels": (
         _PATHS, Key("survey", choice("apogee", "sdss", "lamost")), Key("label_set", text),
@@ -49,11 +61,15 @@ EXPORT_KEYS = (
     Key("sample", text, None), Key("recipe", text, None), Key("safe_cells", flag, False),
     Key("timeout", quantity("s", "10 min"), 600.0),
 )  # fmt: skip
+REPORT_KEYS = (
+    Key("folder", text), Key("sample", text, None), Key("reference", text, None),
+    Key("models", texts, ()), Key("seed", whole, 0),
+)  # fmt: skip
 ARCHIVE_KEYS = (
     Key("folder", text, "archive"), Key("url", text, ""), Key("skyserver_url", text, ""),
 )  # fmt: skip
 _LISTS = (
-    "sources", "crossmatches", "samples", "normalizations", "predictions", "exports",
+    "sources", "crossmatches", "samples", "normalizations", "predictions", "exports", "reports",
 )  # fmt: skip
 TOP_KEYS = (
     Key("home", text, ""), Key("database_url", text, ""), Key("log", text, ""),

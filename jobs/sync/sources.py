@@ -42,32 +42,43 @@ def _nothing_there(kind: str, row: Values) -> RunSummary:
 
 def _catalog(row: Values, config: Config) -> Iterator[Step]:
     """A catalog, allStar or ssppOut, from files or from the archive."""
-    kind, release = row["kind"], row["release"]
-    fmt = FORMATS[kind]
-    folder = str(config.archive)
+    fmt = FORMATS[row["kind"]]
+    made = things(f"catalog {fmt.survey}", f"labels {fmt.label_set}/{row['release']}")
+    if fmt.survey == "apogee":
+        made |= things(f"catalog apogee/{row['release']}")
+
+    def ingest(files: list[Path], work: Work) -> RunSummary:
+        return _ingest_catalog(row["kind"], files, row, work)
+
+    yield from _from_archive_or_paths(row, config, ingest, made)
+
+
+def _from_archive_or_paths(
+    row: Values, config: Config, ingest: Callable[[list[Path], Work], RunSummary],
+    made: frozenset[str],
+) -> Iterator[Step]:  # fmt: skip
+    """Ingest the files of a catalog that the source names, or what is fetched for it."""
     file = f"file {row['name']}"
 
     def params(work: Work) -> FetchCatalogParams:
-        return FetchCatalogParams(kind, release, folder, work.settings.archive_url)
+        folder = str(config.archive)
+        return FetchCatalogParams(row["kind"], row["release"], folder, work.settings.archive_url)
 
     def fetch(work: Work) -> RunSummary:
         return work.do(fetch_catalog_job(params(work), work.db))
 
-    def ingest(work: Work) -> RunSummary:
-        if row["fetch"]:
-            with work.db.reader() as conn:
-                found = catalog_file(conn, params(work))
-            files = [] if found is None else find_files([found])
-        else:
-            files = find_files(row["paths"])
-        return _ingest_catalog(kind, files, row, work)
+    def ingest_fetched(work: Work) -> RunSummary:
+        with work.db.reader() as conn:
+            found = catalog_file(conn, params(work))
+        return ingest([] if found is None else find_files([found]), work)
 
     if row["fetch"]:
         yield Step(f"fetch {row['name']}", fetch, makes=things(file))
-    made = things(f"catalog {fmt.survey}", f"labels {fmt.label_set}/{release}")
-    if fmt.survey == "apogee":
-        made |= things(f"catalog apogee/{release}")
-    yield Step(f"ingest {row['name']}", ingest, made, things(file if row["fetch"] else ""))
+        yield Step(f"ingest {row['name']}", ingest_fetched, made, things(file))
+    else:
+        yield Step(
+            f"ingest {row['name']}", lambda work: ingest(find_files(row["paths"]), work), made
+        )
 
 
 def _ingest_catalog(kind: str, files: list[Path], row: Values, work: Work) -> RunSummary:
@@ -82,10 +93,9 @@ def _ingest_catalog(kind: str, files: list[Path], row: Values, work: Work) -> Ru
 
 
 def _specobj(row: Values, config: Config) -> Iterator[Step]:
-    """specObj: spectra without labels."""
+    """specObj, spectra without labels, from files or from the archive."""
 
-    def ingest(work: Work) -> RunSummary:
-        files = find_files(row["paths"])
+    def ingest(files: list[Path], work: Work) -> RunSummary:
         if not files:
             return _nothing_there("ingest specobj", row)
         summary, _ = ingest_specobj(
@@ -95,7 +105,7 @@ def _specobj(row: Values, config: Config) -> Iterator[Step]:
         )  # fmt: skip
         return summary
 
-    yield Step(f"ingest {row['name']}", ingest, things("catalog sdss"))
+    yield from _from_archive_or_paths(row, config, ingest, things("catalog sdss"))
 
 
 def _positions(row: Values, config: Config) -> Iterator[Step]:

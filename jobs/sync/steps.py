@@ -1,4 +1,4 @@
-"""The steps of a sync in their order: sources, crossmatches, samples, what is computed, exports."""
+"""The steps of a sync in their order: sources, matches, samples, what is computed, what is read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jobs.select_sample import SampleParams, sample_job
 from jobs.sync.config import Config, Values
 from jobs.sync.current import sample_is_current
 from jobs.sync.exports import refresh_export
+from jobs.sync.reports import refresh_report
 from jobs.sync.sources import catalogs, ingest_spectra, source_steps
 from jobs.sync.step import Step, Work, things
 
@@ -27,6 +28,7 @@ def make_steps(config: Config) -> list[Step]:
         *map(_normalization, config.normalizations),
         *(step for row in config.predictions for step in _prediction(row)),
         *map(_export, config.exports),
+        *(_report(row, config) for row in config.reports),
     ]
 
 
@@ -123,4 +125,14 @@ def _export(row: Values) -> Step:
         f"export {row['file'].name}",
         lambda work: refresh_export(work.db, row, work.seen, dry_run=work.dry_run),
         uses=things(*(f"{kind} {name}" for name in named for kind in ("labels", "sample"))),
+    )
+
+
+def _report(row: Values, config: Config) -> Step:
+    """Refresh a report; one that names no sample could be on any."""
+    samples = [row["sample"]] if row["sample"] else [r["name"] for r in config.samples]
+    return Step(
+        f"report {row['folder'].name}",
+        lambda work: refresh_report(work.db, row, work.seen, dry_run=work.dry_run),
+        uses=things("normalized spectra", *(f"sample {name}" for name in samples)),
     )

@@ -158,6 +158,13 @@ def number(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], fl
     return read
 
 
+def whole(value: Any) -> int:
+    """A whole number that is not negative."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("write a whole number from 0, without quotes")
+    return value
+
+
 def choice(*words: str) -> Callable[[Any], str]:
     """Make the reader of one of some words."""
 

@@ -25,6 +25,9 @@ from catalog.files.simulate import write_survey
 from catalog.store.db import Database, advisory_lock
 from catalog.store.stamps import stamp_of, write_stamps
 from jobs.engine.job import RunSummary
+from jobs.report import build
+from jobs.report.build import write_report
+from jobs.report.drawing import Subject
 from jobs.sync.files import SeenFiles
 from jobs.sync.log import SyncLog
 from jobs.sync.result import StepResult, SyncResult
@@ -94,6 +97,41 @@ def test_what_is_new_and_only_that_is_done(case: Case, tmp_path: Path) -> None:
     assert now["aspcap.fits"] != files.pop("aspcap.fits")
     assert {name: now[name] for name in files} == files, "the same bytes are left alone"
     assert case.run()[1].splitlines()[-1].startswith("sync: nothing to do, 0 rows written")
+
+
+def test_a_report_is_drawn_where_the_catalog_changed(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Path] = []
+
+    def write_sky(conn: sa.Connection, subject: Subject, out: Path) -> build.ReportSummary:
+        """The report with its first figures, which are quick."""
+        drawn.append(out)
+        return write_report(conn, subject, out, parts=[("sample", "The sample", ("sky",))])
+
+    monkeypatch.setattr(build, "write_report", write_sky)
+    case.change(("# [[reports]]\n# folder", "[[reports]]\nfolder"))
+    assert case.run()[0] == 0
+    page = case.out / "report" / "index.html"
+    assert case.log()[-1]["files"][-1] == str(page)
+    found = page.read_bytes(), on_disk(page.parent)
+    assert case.run()[1].splitlines()[-1].startswith("sync: nothing to do, 0 rows written")
+    assert len(drawn) == 1
+    with case.db.begin() as conn:  # a run that writes nothing of what the report shows
+        conn.execute(sa.text("UPDATE job_run SET rows_written = rows_written + 1 WHERE run_id = 1"))
+    case.run()
+    assert case.states()["report report"] == "idle"
+    assert len(drawn) == 2
+    assert (page.read_bytes(), on_disk(page.parent)) == found, "it is left alone"
+    (page.parent / "figures" / "sky-map.pdf").unlink()
+    case.run()
+    assert case.states()["report report"] == "done"
+    assert (page.parent / "figures" / "sky-map.pdf").is_file()
+    (page.parent / "notes.txt").write_text("mine")
+    code, _, err = case.run("--quiet", "--full")
+    assert code == ExitCode.USAGE
+    assert "report report: failed: " in err
+    assert "holds other things than a report" in err
 
 
 def test_predictions_follow_spectra_and_model(case: Case, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LISTS = {
     "crossmatches": sync_keys.CROSSMATCH_KEYS, "samples": sync_keys.SAMPLE_KEYS,
     "normalizations": sync_keys.NORMALIZATION_KEYS, "predictions": sync_keys.PREDICTION_KEYS,
-    "exports": sync_keys.EXPORT_KEYS,
+    "exports": sync_keys.EXPORT_KEYS, "reports": sync_keys.REPORT_KEYS,
 }  # fmt: skip
 
 
@@ -144,6 +144,27 @@ WRONG = {
     ),
     "spectra into a file": ('content = "aspcap/dr14"\n\n#', 'content = "spectra"\n\n#',
                             "[[exports]] out/aspcap.fits: file: spectra go into a folder"),
+    "an export over a source": (
+        'file = "out/sdss.csv"', 'file = "out/../incoming/allStar-mine.fits"',
+        "incoming/allStar-mine.fits is what [[sources]] allstar reads; write it elsewhere",
+    ),
+    "spectra among those that are read": (
+        'file = "out/sdss.csv"\nsql =', 'file = "incoming/spectra/out"\ncontent = "spectra"\n# sql =',
+        "[[exports]] out: file: ",
+    ),
+    "an export over the configuration": (
+        'log = "sync.log"', 'log = "crosslabel.toml"', "log: ",
+    ),
+    "one export by two names": (
+        'file = "out/sdss.csv"', 'file = "out/./new/../aspcap.fits"',
+        "aspcap.fits is written by [[exports]] aspcap.fits already; write it elsewhere",
+    ),
+    "an export within a report": (
+        "# [[reports]]\n# folder = \"out/report\"", '[[reports]]\nfolder = "out"',
+        "aspcap.fits lies in the folder of [[reports]] out, which is replaced as a whole; write",
+    ),
+    "half a seed": ("# [[reports]]\n# folder = \"out/report\"", '[[reports]]\nfolder = "r"\nseed = 0.5',
+                    "[[reports]] r: seed: 0.5 cannot be used; write a whole number from 0, without"),
     "a table for a list": ("[[crossmatches]]", "[crossmatches]",
                            "crossmatches: {'name': 'apogee-sdss', 'left': 'apogee/dr14'"),
     "not TOML": ('log = "sync.log"', "log = sync.log", "this is not TOML (Invalid value"),
