@@ -6,6 +6,7 @@ always gives the same bytes.
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import hashlib
 import os
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from catalog.errors import UsageError
+from catalog.errors import LockedError, UsageError
 from catalog.store.columns import VOCABULARY, Meaning
 
 
@@ -87,13 +88,19 @@ def described(meaning: Meaning) -> str:
     return meaning.description + (f" [{meaning.unit}]" if meaning.unit in NO_UNIT else "")
 
 
+# Infinite times and those before Christ have no such form: they stay as PostgreSQL writes them.
+_TIME = (
+    "CASE WHEN {0} BETWEEN '0001-01-01 00:00Z' AND '9999-12-31 23:59:59.999999Z' "
+    "THEN to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') "
+    "ELSE ({0} AT TIME ZONE 'UTC')::text END"
+)
 # OID of a PostgreSQL type -> kind, and how it is written where that is not as it is. Numbers
 # beyond 64 bits become text: no reader of FITS or JSON could hold them. Other types, which only
 # queries of users have, become text as PostgreSQL writes it.
 _KINDS = {
     16: ("bool", "{}"), 21: ("int16", "{}"), 23: ("int32", "{}"), 20: ("int64", "{}"),
     700: ("float32", "{}"), 701: ("float64", "{}"), 25: ("text", "{}"), 1700: ("text", "{}::text"),
-    1184: ("text", "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"),
+    1184: ("text", _TIME),
     3802: ("text", "{}::text"), 1009: ("text", "array_to_json({})::text"),
 }  # fmt: skip
 _OTHER = ("text", "{}::text")
@@ -177,6 +184,8 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
     ------
     UsageError
         If the folder does not exist, a file cannot be written, or a device or folder has the name.
+    LockedError
+        If another process is writing one of them.
     """
     for path in paths:
         if path.exists() and not path.is_file():  # a rename would take the place of a device
@@ -185,23 +194,51 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
     parts = [path.with_name(path.name + ".part") for path in paths]
     try:
         with ExitStack() as stack:
-            streams = tuple(stack.enter_context(part.open("wb")) for part in parts)
+            streams = tuple(stack.enter_context(_claimed(part)) for part in parts)
             yield streams
             for stream in streams:
                 stream.flush()
                 os.fsync(stream.fileno())
-        for part, path in zip(parts, paths, strict=True):
-            if not (path.is_file() and filecmp.cmp(part, path, shallow=False)):
-                part.replace(path)
-        _sync_folder(paths[0].parent)
+            for part, path in zip(parts, paths, strict=True):
+                if not (path.is_file() and filecmp.cmp(part, path, shallow=False)):
+                    part.replace(path)
+            _sync_folder(paths[0].parent)
     except OSError as exc:
         raise UsageError(
             f"{paths[0]} cannot be written: {exc.strerror or exc}",
             "Is the folder there, writable, and is there space?",
         ) from exc
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _claimed(part: Path) -> Iterator[BinaryIO]:
+    """An empty file that no other process writes; it is removed unless it was given another name.
+
+    Raises
+    ------
+    LockedError
+    """
+
+    def keep(name: str, flags: int) -> int:  # what another process has written so far
+        return os.open(name, flags & ~os.O_TRUNC, 0o666)
+
+    def is_ours() -> bool:
+        return part.exists() and os.path.samestat(part.stat(), os.fstat(stream.fileno()))
+
+    with open(part, "wb", opener=keep) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_free = is_ours()  # else it was put in its place meanwhile
+        except OSError as exc:  # some file systems have no locks
+            is_free = not isinstance(exc, BlockingIOError)
+        if not is_free:
+            raise LockedError(f"another process is writing {part.stem}", "Try again later")
+        try:
+            stream.truncate()  # what a process left that was killed
+            yield stream
+        finally:
+            if is_ours():
+                part.unlink()
 
 
 def write_digest(stream: BinaryIO, sidecar: BinaryIO, file_name: str) -> None:

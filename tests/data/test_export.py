@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.table import Table
 from export_survey import BIG, N, make_survey, written
 
-from catalog.errors import BadInputError, UsageError
+from catalog.errors import BadInputError, LockedError, UsageError
 from catalog.files.checksum import verify_checksums
 from catalog.files.export import replace_files
 from catalog.files.fits import open_fits
@@ -306,3 +306,14 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     assert path.read_bytes() == b"new"
     with pytest.raises(UsageError, match="cannot be written"), replace_files(tmp_path / "a" / "b"):
         pass
+
+
+def test_of_two_that_write_one_file_the_second_is_told(tmp_path):
+    path = tmp_path / "x.csv"
+    (tmp_path / "x.csv.part").write_bytes(b"what a process left that was killed")
+    with replace_files(path) as (stream,):
+        stream.write(b"first")
+        with pytest.raises(LockedError, match="another process"), replace_files(path) as (second,):
+            second.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]

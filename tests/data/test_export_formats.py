@@ -69,6 +69,14 @@ def test_every_kind_of_value_comes_back(db, tmp_path, suffix):
     assert {name: got[name] for name in KINDS_TEXT} == KINDS_TEXT
 
 
+def test_times_without_end_and_before_christ_are_kept(db, tmp_path):
+    query = """SELECT * FROM (VALUES (1, timestamptz '-infinity'), (2, 'infinity'), (3, NULL),
+        (4, '0044-03-15 00:00Z BC'), (5, '9999-12-31 23:59:59.999999Z')) v (n, created_at)"""
+    got = as_python(written_query(db, query, tmp_path / "x.parquet"))["created_at"]
+    assert got[:3] == ["-infinity", "infinity", None]
+    assert got[3:] == ["0044-03-15 00:00:00 BC", "9999-12-31T23:59:59.999999Z"]
+
+
 def test_csv_and_fits_hold_every_kind_that_they_can(db, tmp_path):
     plain = KINDS.replace("αβγ 𝛼", "abc").replace(str(-(2**63)), "-5").replace("-32768", "-7")
     path = written_query(db, plain.replace("-2147483648", "-6"), tmp_path / "x.fits")
