@@ -17,8 +17,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.store.comparisons import comparison_notes, labels_of, no_common_stars
-from catalog.store.labels import LabelSet, find_label_set, list_label_sets
+from catalog.store.comparisons import comparison_notes, no_common_stars
+from catalog.store.labels import LabelSet, find_label_set, labels_of, list_label_sets
 from catalog.store.samples import find_sample, sample_id_of
 from jobs.engine.params import digest
 from jobs.evaluate_data import BINNED_BY, ComparedLabel, read_compared
@@ -122,7 +122,7 @@ def read_inputs(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"{twice} is named twice", "A label set always agrees with itself")
-    has = {s.full_name: labels_of(conn, s) for s in (ref, *tests)}
+    has = {s.full_name: labels_of(conn, s.label_set_id) for s in (ref, *tests)}
     wanted = [label for label in has[names[0]] if any(label in has[s.full_name] for s in named)]
     scored = {label: [s for s in tests if label in has[s.full_name]] for label in wanted}
     labels = read_compared(conn, ref, scored, sample)

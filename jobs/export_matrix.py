@@ -12,8 +12,9 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.files.selections import labels_of, reference_of, sample_provenance
+from catalog.files.selections import reference_of, sample_provenance
 from catalog.store.columns import LABELS
+from catalog.store.labels import labels_of
 from catalog.store.samples import Sample
 from catalog.store.spectra import LOGLAM_ORIGIN, LOGLAM_STEP
 from jobs.normalized_rows import find_recipe

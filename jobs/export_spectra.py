@@ -22,7 +22,6 @@ from catalog.files.export import Selection, replace_files
 from catalog.files.export_fits import write_fits
 from catalog.files.export_spectrum import spectrum_file
 from catalog.files.selections import reference_of, sample_provenance
-from catalog.store.labels import is_simulated
 from catalog.store.samples import find_sample
 from catalog.version import code_version
 from jobs.engine.job import Progress, silent
@@ -114,7 +113,7 @@ def _choose(conn: sa.Connection, sample: str | None, recipe: str | None) -> Chos
         reference = reference_of(conn, which)
         provenance = sample_provenance(conn, which, reference)
         provenance["what"] = f"spectra of sample {which.name}"
-        simulated = reference is not None and is_simulated(conn, reference.label_set_id)
+        simulated = reference is not None and reference.simulated
     provenance |= {"recipe": found.name, "recipe_version": found.version}
     return Chosen(found, which, provenance, simulated)
 

@@ -22,6 +22,7 @@ from catalog.store.labels import (
     building_edition,
     discard_building,
     publish,
+    published_inputs,
     register_flags,
 )
 from catalog.store.schema import stellar_label
@@ -36,7 +37,7 @@ from jobs.catalog_rows import (
     staged_sources,
     write_sources,
 )
-from jobs.engine.job import Job, Progress, RunSummary
+from jobs.engine.job import Job, Progress, RunSummary, silent
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
@@ -88,7 +89,7 @@ def ingest_catalog(
     rows_per_chunk: int = ROWS_PER_CHUNK,
     retry_failed: bool = False,
     dry_run: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     identify: Callable[[Path], FileIdentity] = file_identity,
 ) -> RunSummary:
     """Ingest the files of one release and publish their label set.
@@ -109,8 +110,9 @@ def ingest_catalog(
         kind, release, tuple(i.sha256 for i in identities),
         tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
     )  # fmt: skip
-    extra = {} if progress is None else {"progress": progress}
-    return run_job(ingest_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run, **extra)
+    return run_job(
+        ingest_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run, progress=progress
+    )
 
 
 def ingest_job(params: CatalogParams, db: Database) -> Job:
@@ -122,14 +124,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
 
     def plan(conn: sa.Connection) -> list[str]:
         check_label_set_name(conn, name, "survey")
-        done = conn.scalar(
-            sa.text(
-                "SELECT inputs_hash FROM label_set WHERE name = :name AND status = 'complete' "
-                "ORDER BY edition DESC LIMIT 1"
-            ),
-            {"name": name},
-        )
-        if done == inputs:
+        if published_inputs(conn, name) == inputs:
             return []
         return row_chunks(files, len(params.paths), params.rows_per_chunk)
 

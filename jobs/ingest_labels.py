@@ -27,6 +27,7 @@ from catalog.store.labels import (
     discard_building,
     find_label_set,
     publish,
+    published_inputs,
 )
 from catalog.store.schema import stellar_label
 from jobs.engine.job import Job, RunSummary
@@ -138,14 +139,7 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
 
     def plan(conn: sa.Connection) -> list[str]:
         check_label_set_name(conn, params.name, "survey")
-        done = conn.scalar(
-            sa.text(
-                "SELECT inputs_hash FROM label_set WHERE name = :name AND status = 'complete' "
-                "ORDER BY edition DESC LIMIT 1"
-            ),
-            {"name": params.name},
-        )
-        if done == inputs:
+        if published_inputs(conn, params.name) == inputs:
             return []
         table()
         return ["all rows"]

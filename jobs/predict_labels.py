@@ -19,10 +19,10 @@ from catalog.store.labels import (
     discard_building,
     is_simulated,
     publish,
+    published_inputs,
     register_flags,
 )
 from catalog.store.samples import sample_id_of
-from catalog.store.schema import label_set
 from catalog.store.spectra import read_normalized
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
@@ -127,7 +127,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         return expected
 
     def plan(conn: sa.Connection) -> Sequence[str]:
-        if _published_inputs(conn, params.name) == params.inputs:
+        if published_inputs(conn, params.name) == params.inputs:
             return []
         return batch_keys(list(read_expected(conn)), params.batch)
 
@@ -188,16 +188,8 @@ def prediction_is_current(conn: sa.Connection, params: PredictParams) -> bool:
         As `predict_job`.
     """
     trained = find_model(conn, params.model)
-    made_from = _published_inputs(conn, params.name)
+    made_from = published_inputs(conn, params.name)
     return made_from == _digest(trained, _spectra(conn, trained, params.sample))
-
-
-def _published_inputs(conn: sa.Connection, name: str) -> str | None:
-    """Digest of what the newest edition of a label set was made from."""
-    query = sa.select(label_set.c.inputs_hash).where(
-        label_set.c.name == name, label_set.c.status == "complete"
-    )
-    return conn.scalar(query.order_by(label_set.c.edition.desc()).limit(1))
 
 
 _CHANGED = (

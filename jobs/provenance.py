@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from catalog.store.columns import error_of
-from catalog.store.labels import find_label_set, flag_meanings, is_simulated
+from catalog.store.labels import find_label_set, flag_meanings
 from catalog.store.samples import find_sample
 from catalog.store.schema import model
 from jobs.train_params import TrainParams
@@ -59,7 +59,7 @@ def training_facts(
         "label_set": {
             "name": target.full_name, "description": target.description,
             "inputs_hash": target.inputs_hash, "n_rows": target.n_rows,
-            "simulated": is_simulated(conn, target.label_set_id),
+            "simulated": target.simulated,
             "note": str(given.get("note") or ""),
         },
         "sample": {

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.store.labels import SIMULATED, find_label_set, is_simulated
+from catalog.store.labels import SIMULATED, find_label_set
 from jobs.scan_rows import Ranked, find_scan, rank, read_choices, read_trials
 from models.records import FINAL_FOLD
 
@@ -54,7 +54,7 @@ def scan_report(conn: sa.Connection, name: str) -> str:
         *_aligned([["label", "n", *_SCORES], *_scores(scan)]),
     ]
     target = find_label_set(conn, scan.params["target"])
-    note = SIMULATED.strip(" ;,") if is_simulated(conn, target.label_set_id) else ""
+    note = SIMULATED.strip(" ;,") if target.simulated else ""
     return "\n".join([*lines, *([f"{target.full_name}: {note}"] if note else [])])
 
 

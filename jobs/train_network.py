@@ -22,7 +22,6 @@ from catalog.store.labels import (
     building_edition,
     discard_building,
     find_label_set,
-    is_simulated,
     publish,
     register_flags,
 )
@@ -124,13 +123,12 @@ def train_job(params: TrainParams, db: Database) -> Job:
         return trainer.plan(spec, len(rows.source_id))
 
     def begin(conn: sa.Connection, run: Run) -> int:
-        label_set_id = find_label_set(conn, params.target).label_set_id
-        simulated = is_simulated(conn, label_set_id)
+        target = find_label_set(conn, params.target)
         model_id = begin_model(
             conn, run, params.name,
             {
                 "preset": spec.preset, "seed": spec.seed, "labels": list(spec.labels),
-                "label_set_id": label_set_id, "sample_id": sample_id_of(conn, params.sample),
+                "label_set_id": target.label_set_id, "sample_id": sample_id_of(conn, params.sample),
                 "recipe": recipe.name, "recipe_version": recipe.version,
                 "first_index": recipe.first_index, "n_pixels": recipe.n_pixels,
                 "versions": versions,
@@ -138,9 +136,9 @@ def train_job(params: TrainParams, db: Database) -> Job:
         )  # fmt: skip
         begin_edition(
             conn, params.out_of_fold_set, "out_of_fold", run_id=run.run_id, model_id=model_id,
-            inputs_hash=run.params_hash, params=run.params | {"simulated": simulated},
+            inputs_hash=run.params_hash, params=run.params | {"simulated": target.simulated},
             description=f"Labels of the training stars of model {params.name}, each by a fit "
-            "that never saw the star" + SIMULATED * simulated,
+            "that never saw the star" + SIMULATED * target.simulated,
         )  # fmt: skip
         register_flags(conn, params.out_of_fold_set, dict(FLAG_BITS))
         return 0

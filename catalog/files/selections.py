@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.files.export import Selection
-from catalog.store.columns import LABELS, error_of
-from catalog.store.labels import LabelSet, find_label_set, flag_meanings
+from catalog.store.columns import error_of
+from catalog.store.labels import LabelSet, find_label_set, flag_meanings, labels_of
 from catalog.store.samples import Sample
 from catalog.version import code_version
 
@@ -53,13 +53,6 @@ def _empty_columns(conn: sa.Connection, query: str, names: tuple[str, ...]) -> s
     known = ", ".join(f"coalesce(bool_or({name} IS NOT NULL), false)" for name in names)
     found = conn.execute(sa.text(f"SELECT {known} FROM ({query}) q")).one()
     return {name for name, is_known in zip(names, found, strict=True) if not is_known}
-
-
-def labels_of(conn: sa.Connection, label_set_id: int) -> list[str]:
-    """The labels that an edition has at all."""
-    query = f"SELECT * FROM stellar_label WHERE label_set_id = {label_set_id}"
-    empty = _empty_columns(conn, query, tuple(LABELS))
-    return [label for label in LABELS if label not in empty]
 
 
 def flag_notes(conn: sa.Connection, producer: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def summary_of(conn: sa.Connection) -> str:
     sets = list_label_sets(conn)
     lines["label sets"] = [f"{s.full_name} ({s.n_rows or 0:,})" for s in sets]
     lines["models"] = list(conn.scalars(sa.text(_MODELS)))
-    simulated = any((s.params or {}).get("simulated") for s in sets)
+    simulated = any(s.simulated for s in sets)
     order = ("sources", "spectra", "label sets", "samples", "models")
     text = "\n".join(f"  {what:11} {_names(lines[what])}" for what in order)
     return text + ("\n  simulated: no measurement of real stars" if simulated else "")

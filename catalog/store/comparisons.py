@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.store.columns import LABELS
-from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.labels import LabelSet, find_label_set, labels_of
 
 
 def find_compared(conn: sa.Connection, ref: str, tests: Sequence[str]) -> list[LabelSet]:
@@ -74,7 +73,7 @@ def no_common_stars(
     for s in sets:
         ids = {"id": s.label_set_id, "sample_id": sample_id}
         n_pairs, n = conn.execute(query, ids).one()
-        labels = ", ".join(labels_of(conn, s)) or "no label"
+        labels = ", ".join(labels_of(conn, s.label_set_id)) or "no label"
         found.append(f"{s.full_name} has {n} of them ({labels})")
     where = f"sample {sample}" if sample else "mutual nearest pairs"
     left_out = " ".join(_training_notes(conn, sets, sample_id))
@@ -85,14 +84,6 @@ def no_common_stars(
         + "; ".join(found),
         left_out or "Compare fewer sets, or match and select the pairs first",
     )
-
-
-def labels_of(conn: sa.Connection, which: LabelSet) -> list[str]:
-    """The labels that a set has at all, in the order of the vocabulary."""
-    known = ", ".join(f"bool_or({label} IS NOT NULL)" for label in LABELS)
-    query = sa.text(f"SELECT {known} FROM stellar_label WHERE label_set_id = :id")
-    found = conn.execute(query, {"id": which.label_set_id}).one()
-    return [label for label, is_known in zip(LABELS, found, strict=True) if is_known]
 
 
 def _training_notes(
@@ -116,10 +107,10 @@ def _training_notes(
 
 def label_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[str]) -> list[str]:
     """Labels of the reference that are not compared, in a sentence for each set that lacks them."""
-    wanted = [label for label in labels_of(conn, sets[0]) if label not in compared]
+    wanted = [label for label in labels_of(conn, sets[0].label_set_id) if label not in compared]
     notes = []
     for s in sets[1:]:
-        has = labels_of(conn, s)
+        has = labels_of(conn, s.label_set_id)
         missing = [label for label in wanted if label not in has]
         if missing:
             notes.append(
@@ -130,7 +121,7 @@ def label_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[str
 
 def _simulation_notes(sets: Sequence[LabelSet]) -> list[str]:
     """What label sets say of themselves: that they are simulated, and their notes."""
-    simulated = [s.full_name for s in sets if (s.params or {}).get("simulated")]
+    simulated = [s.full_name for s in sets if s.simulated]
     notes = [
         f"{s.full_name}: {s.params['note']}." for s in sets if s.params and s.params.get("note")
     ]

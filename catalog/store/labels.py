@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.errors import CrosslabelError, UsageError
+from catalog.store.columns import LABELS
 from catalog.store.schema import flag_bit, label_set, stellar_label
 
 #: What the description of a label set ends with where nobody measured what it rests on.
@@ -35,6 +36,11 @@ class LabelSet:
     def full_name(self) -> str:
         """``name@edition``."""
         return f"{self.name}@{self.edition}"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it says that nobody measured what it rests on."""
+        return bool((self.params or {}).get("simulated"))
 
 
 _FIELDS = [label_set.c[f] for f in LabelSet.__dataclass_fields__]
@@ -139,6 +145,22 @@ def find_label_set(conn: sa.Connection, name: str) -> LabelSet:
         have = ", ".join(s.name for s in list_label_sets(conn)) or "none yet"
         raise UsageError(f"there is no label set {name}", f"Complete label sets: {have}")
     return LabelSet(*row)
+
+
+def published_inputs(conn: sa.Connection, name: str) -> str | None:
+    """Digest of what the newest complete edition of ``name`` was made from; None: there is none."""
+    query = sa.select(label_set.c.inputs_hash).where(
+        label_set.c.name == name, label_set.c.status == "complete"
+    )
+    return conn.scalar(query.order_by(label_set.c.edition.desc()).limit(1))
+
+
+def labels_of(conn: sa.Connection, label_set_id: int) -> list[str]:
+    """The labels that an edition has at all, in the order of the vocabulary."""
+    known = ", ".join(f"bool_or({label} IS NOT NULL)" for label in LABELS)
+    query = sa.text(f"SELECT {known} FROM stellar_label WHERE label_set_id = :id")
+    found = conn.execute(query, {"id": label_set_id}).one()
+    return [label for label, is_known in zip(LABELS, found, strict=True) if is_known]
 
 
 def is_simulated(conn: sa.Connection, label_set_id: int | None) -> bool:

@@ -32,13 +32,8 @@ def simulated_words(conn: sa.Connection, subject: Subject) -> str:
         Empty where all of them were measured.
     """
     names = [name for name in (subject.compared, subject.reference) if name is not None]
-    words = [_words(s) for s in (find_label_set(conn, name) for name in names) if _simulated(s)]
+    words = [_words(s) for s in (find_label_set(conn, name) for name in names) if s.simulated]
     return ", ".join(words)
-
-
-def _simulated(label_set: LabelSet) -> bool:
-    """Whether a label set says that nobody measured what it rests on."""
-    return bool((label_set.params or {}).get("simulated"))
 
 
 def _words(label_set: LabelSet) -> str:
