@@ -8,32 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog.archive.places import check_archive_release
+from catalog.config import make_settings
 from catalog.errors import CrosslabelError, UsageError
-from jobs.export_catalog import SUFFIXES
-from jobs.names import check_name, check_release
-from jobs.normalized_rows import find_recipe
-from jobs.sample_options import make_rules
-from jobs.select_sample import SampleParams
 from jobs.sync.keys import (
     ARCHIVE_KEYS,
     CROSSMATCH_KEYS,
     EXPORT_KEYS,
+    LISTS,
     NAME_KEY,
     NORMALIZATION_KEYS,
     PREDICTION_KEYS,
     REPORT_KEYS,
-    RULE_KEYS,
     SAMPLE_KEYS,
     SOURCE_KEYS,
     TOP_KEYS,
 )
 from jobs.sync.overlaps import Input, Output, check_overlaps
+from jobs.sync.rows import (
+    SPECTRA,
+    Values,
+    read_export,
+    read_prediction,
+    read_recipe,
+    read_sample,
+    read_source,
+)
 from jobs.sync.values import Key, Place, choice, quantity, read_table, read_toml
-
-#: As the content of an export: a folder with a file for each spectrum.
-SPECTRA = "spectra"
-Values = Mapping[str, Any]  # one table of the file: every key of its kind, with its value
 
 
 @dataclass(frozen=True)
@@ -96,30 +96,48 @@ def read_config(file: Path) -> Config:
         _unique(rows, key)
     _one_maker_each([*sources, *predictions])
     by_name = {row["name"]: row for row, _ in crossmatches}
-    settings = {
-        "CROSSLABEL_HOME": str(base / Path(top["home"]).expanduser()) if top["home"] else "",
-        "CROSSLABEL_DATABASE_URL": top["database_url"],
-        "CROSSLABEL_ARCHIVE_URL": archive["url"],
-        "CROSSLABEL_SKYSERVER_URL": archive["skyserver_url"],
-    }
+    if not any(top[name] for name in LISTS):
+        raise Place(file).wrong(
+            "", "it asks for nothing", f"give one of [[{']], [['.join(LISTS)}]]"
+        )
     found = Config(
         file=file,
-        settings={name: value for name, value in settings.items() if value},
-        log=base / Path(top["log"]).expanduser() if top["log"] else None,
+        settings=_settings(top, archive, file),
+        log=base / top["log"] if top["log"] else None,
         time_budget_s=top["time_budget"],
-        archive=base / Path(archive["folder"]).expanduser(),
-        sources=tuple(_source(row, place, base) for row, place in sources),
+        archive=base / archive["folder"],
+        sources=tuple(read_source(row, place, base) for row, place in sources),
         crossmatches=tuple(row for row, _ in crossmatches),
-        samples=tuple(_sample(row, place, by_name) for row, place in samples),
-        normalizations=tuple(_recipe(row, place) for row, place in normalizations),
-        predictions=tuple(_prediction(row, place) for row, place in predictions),
-        exports=tuple(_export(row, place, base) for row, place in exports),
-        reports=tuple(
-            {**row, "folder": base / Path(row["folder"]).expanduser()} for row, _ in reports
-        ),
+        samples=tuple(read_sample(row, place, by_name) for row, place in samples),
+        normalizations=tuple(read_recipe(row, place) for row, place in normalizations),
+        predictions=tuple(read_prediction(row, place) for row, place in predictions),
+        exports=tuple(read_export(row, place, base) for row, place in exports),
+        reports=tuple({**row, "folder": base / row["folder"]} for row, _ in reports),
     )
     check_overlaps(list(_outputs(found)), list(_inputs(found)))
     return found
+
+
+def _settings(top: Values, archive: Values, file: Path) -> dict[str, str]:
+    """What the file says of catalog and archive, by the variables' names."""
+    home = str(file.parent / top["home"]) if top["home"] else ""
+    said = (
+        ("", "home", "CROSSLABEL_HOME", home),
+        ("", "database_url", "CROSSLABEL_DATABASE_URL", top["database_url"]),
+        ("[archive]", "url", "CROSSLABEL_ARCHIVE_URL", archive["url"]),
+        ("[archive]", "skyserver_url", "CROSSLABEL_SKYSERVER_URL", archive["skyserver_url"]),
+    )
+    settings = {}
+    for table, key, variable, value in said:
+        if value:
+            try:
+                make_settings({variable: value})
+            except CrosslabelError as exc:
+                what = exc.reason.replace(variable, "this")
+                todo = exc.todo[:1].lower() + exc.todo[1:]
+                raise Place(file, table).wrong(key, what, todo) from None
+            settings[variable] = value
+    return settings
 
 
 def _outputs(config: Config) -> Iterator[Output]:
@@ -202,85 +220,3 @@ def _one_maker_each(rows: Rows) -> None:
             raise place.wrong("", f"{seen[made]} makes the label set {made} already", todo)
         if made:
             seen[made] = place.table
-
-
-def _source(row: dict[str, Any], place: Place, base: Path) -> Values:
-    """A source, with absolute paths."""
-    fetch = row.get("fetch", False)
-    try:
-        if "release" in row:
-            check_release(row["release"])
-            if fetch or row["kind"] in ("positions", "sppparams"):
-                row["release"] = check_archive_release(row["release"])
-            row["release"] = row["release"].lower()
-        if "label_set" in row:
-            check_name(row["label_set"], "label set")
-    except CrosslabelError as exc:
-        raise place.translate("release" if "release" in row else "label_set", exc) from None
-    if "paths" in row:
-        if fetch == bool(row["paths"]):
-            wrong = "both paths and fetch are given" if fetch else "this key is missing"
-            todo = "keep one of them" if fetch else 'add it: paths = ["..."]'
-            raise place.wrong("paths", wrong, todo)
-        row["paths"] = tuple(str(base / Path(p).expanduser()) for p in row["paths"])
-    return row
-
-
-def _sample(row: dict[str, Any], place: Place, crossmatches: Mapping[str, Values]) -> Values:
-    """A sample, with the parameters of its job."""
-    if row["crossmatch"] not in crossmatches:
-        known = ", ".join(crossmatches) or "none; add one as [[crossmatches]]"
-        raise place.wrong(
-            "crossmatch", f"there is no crossmatch {row['crossmatch']}", f"known: {known}"
-        )
-    match = crossmatches[row["crossmatch"]]
-    rules = {key.name: row.pop(key.name) for key in RULE_KEYS}
-    for name in ("instruments", "aspcap_bad"):
-        rules[name] = None if rules[name] is None else tuple(w.upper() for w in rules[name])
-    try:
-        check_name(row["name"], "sample")
-        if row["fetch_spectra"]:
-            row["fetch_spectra"] = check_archive_release(row["fetch_spectra"])
-        params = SampleParams(
-            row["name"], row["preset"], match["left"], match["right"], match["radius"],
-            row["reference"], row["compared"], make_rules(row["preset"], rules),
-        )  # fmt: skip
-    except CrosslabelError as exc:
-        raise place.translate("", exc) from None
-    return {**row, "params": params}
-
-
-def _recipe(row: dict[str, Any], place: Place) -> Values:
-    """A normalization by a recipe that exists."""
-    try:
-        find_recipe(row["recipe"])
-    except CrosslabelError as exc:
-        raise place.translate("recipe", exc) from None
-    return row
-
-
-def _prediction(row: dict[str, Any], place: Place) -> Values:
-    """A prediction whose label set can have that name."""
-    try:
-        check_name(row["label_set"], "label set")
-    except CrosslabelError as exc:
-        raise place.translate("label_set", exc) from None
-    return row
-
-
-def _export(row: dict[str, Any], place: Place, base: Path) -> Values:
-    """An export to an absolute path."""
-    file = base / Path(row["file"]).expanduser()
-    is_folder = row["content"] == SPECTRA
-    if is_folder == (file.suffix.lower() in SUFFIXES):
-        wrong = "spectra go into a folder" if is_folder else "its name does not say what to write"
-        todo = "name one" if is_folder else f"let it end with one of {', '.join(SUFFIXES)}"
-        raise place.wrong("file", wrong, todo)
-    if bool(row["content"]) == bool(row["sql"]):
-        raise place.wrong("content", "one of content and sql says what to export", "give one")
-    if row["against"] and row["sql"]:
-        raise place.wrong("against", "this is for label sets", "give content, not sql")
-    if row["sample"] and not (row["against"] or is_folder):
-        todo = "add against, or take it away"
-        raise place.wrong("sample", "this is for comparisons and spectra", todo)
-    return {**row, "file": file}

@@ -16,9 +16,9 @@ from jobs.engine.job import RunSummary
 from jobs.engine.params import digest
 from jobs.export_catalog import export
 from jobs.export_spectra import INDEX, export_spectra
-from jobs.sync.config import SPECTRA, Values
 from jobs.sync.current import catalog_state
 from jobs.sync.files import SeenFiles
+from jobs.sync.rows import SPECTRA, Values
 
 KIND = "export"
 _LEDGER = ("job_run", "job_chunk", "job_progress")  # change with every run: always written

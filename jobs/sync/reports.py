@@ -8,9 +8,9 @@ from pathlib import Path
 from catalog.store.db import Database
 from jobs.engine.job import RunSummary
 from jobs.engine.params import digest
-from jobs.sync.config import Values
 from jobs.sync.current import catalog_state
 from jobs.sync.files import SeenFiles
+from jobs.sync.rows import Values
 
 KIND = "report"
 

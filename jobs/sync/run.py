@@ -117,7 +117,8 @@ def _only_sync(db: Database) -> Iterator[Lock]:
 @contextmanager
 def _alarm(after_s: float | None) -> Iterator[None]:
     """Let SIGALRM come after a time; inside `stop_on_signals`, which takes it."""
-    signal.setitimer(signal.ITIMER_REAL, after_s or 0)
+    if after_s is not None:  # 0 would be no timer, and the system's clock ends somewhere
+        signal.setitimer(signal.ITIMER_REAL, min(max(after_s, 1e-6), 1e9))
     try:
         yield
     finally:

@@ -15,8 +15,9 @@ from jobs.ingest_catalog import ingest_catalog
 from jobs.ingest_labels import ingest_labels
 from jobs.ingest_specobj import ingest_specobj
 from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
-from jobs.sync.config import Config, Values
+from jobs.sync.config import Config
 from jobs.sync.files import find_files, find_roots
+from jobs.sync.rows import Values
 from jobs.sync.step import Step, Work, things
 
 #: The order in which kinds of sources are read: labels and positions are of sources that are there.

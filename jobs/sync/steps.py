@@ -11,10 +11,11 @@ from jobs.model_rows import find_model
 from jobs.normalize_spectra import NormalizeParams, normalize_job
 from jobs.predict_labels import PredictParams, predict_job, prediction_is_current
 from jobs.select_sample import SampleParams, sample_job
-from jobs.sync.config import Config, Values
+from jobs.sync.config import Config
 from jobs.sync.current import sample_is_current
 from jobs.sync.exports import refresh_export
 from jobs.sync.reports import refresh_report
+from jobs.sync.rows import Values
 from jobs.sync.sources import catalogs, ingest_spectra, source_steps
 from jobs.sync.step import Step, Work, things
 

@@ -9,6 +9,7 @@ import difflib
 import math
 import textwrap
 import tomllib
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,8 @@ class Place:
     def wrong(self, key: str, what: str, todo: str) -> ConfigurationError:
         """The error about a key, in one line."""
         where = f"{self.table}: {key}" if self.table and key else self.table or key
-        return ConfigurationError(
-            ": ".join(p for p in (str(self.file), where, what) if p) + f"; {todo}"
-        )
+        said = ": ".join(p for p in (str(self.file), where, what) if p) + f"; {todo}"
+        return ConfigurationError("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
     def translate(self, key: str, exc: CrosslabelError) -> ConfigurationError:
         """What another part of the program says about a value, as an error about its key."""
@@ -69,7 +69,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     place = Place(file)
     try:
         with file.open("rb") as stream:
-            return tomllib.load(stream)
+            return tomllib.loads(stream.read().decode("utf-8-sig").replace("\r\n", "\n"))
     except OSError as exc:
         raise place.wrong(
             "", f"the configuration cannot be read ({exc.strerror})",
@@ -77,6 +77,8 @@ def read_toml(file: Path) -> dict[str, Any]:
         ) from None  # fmt: skip
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise place.wrong("", f"this is not TOML ({exc})", "correct that line") from None
+    except RecursionError:
+        raise place.wrong("", "its lists are nested too deeply", "correct them") from None
 
 
 def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
         At an unknown key, a missing one, or a value that makes no sense.
     """
     if not isinstance(table, dict):
-        raise place.wrong("", "this is not a table", f"begin it with [{place.table or 'name'}]")
+        raise place.wrong("", "this is not a table", f"begin it with {place.table or '[name]'}")
     known = [key.name for key in keys]
     for name in table:
         if name not in known:
@@ -129,11 +131,30 @@ def text(value: Any) -> str:
     return value
 
 
-def texts(value: Any) -> tuple[str, ...]:
-    """A list of texts, at least one."""
-    if not isinstance(value, list) or not value:
-        raise ValueError('write a list of texts: ["...", "..."]')
-    return tuple(text(item) for item in value)
+def line(value: Any) -> str:
+    """A text in one line, such as a name."""
+    if any(unicodedata.category(c) == "Cc" for c in text(value)):
+        raise ValueError("write a text without line breaks, tabs and other control characters")
+    return str(value)
+
+
+def path(value: Any) -> str:
+    """A path, or a pattern of paths, with ``~`` and ``~user`` replaced by their folder."""
+    try:
+        return str(Path(line(value)).expanduser())
+    except RuntimeError:
+        raise ValueError("there is no user of that name: write the folder in full") from None
+
+
+def several(read: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
+    """Make the reader of a list of texts, at least one."""
+
+    def read_all(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError('write a list of texts: ["...", "..."]')
+        return tuple(read(item) for item in value)
+
+    return read_all
 
 
 def flag(value: Any) -> bool:

@@ -149,7 +149,7 @@ WRONG = {
         "incoming/allStar-mine.fits is what [[sources]] allstar reads; write it elsewhere",
     ),
     "spectra among those that are read": (
-        'file = "out/sdss.csv"\nsql =', 'file = "incoming/spectra/out"\ncontent = "spectra"\n# sql =',
+        'file = "out/sdss.csv"\nsql =', 'file = "incoming/spectra/out"\ncontent = "spectra"\n#',
         "[[exports]] out: file: ",
     ),
     "an export over the configuration": (
@@ -160,11 +160,30 @@ WRONG = {
         "aspcap.fits is written by [[exports]] aspcap.fits already; write it elsewhere",
     ),
     "an export within a report": (
-        "# [[reports]]\n# folder = \"out/report\"", '[[reports]]\nfolder = "out"',
+        '# [[reports]]\n# folder = "out/report"', '[[reports]]\nfolder = "out"',
         "aspcap.fits lies in the folder of [[reports]] out, which is replaced as a whole; write",
     ),
-    "half a seed": ("# [[reports]]\n# folder = \"out/report\"", '[[reports]]\nfolder = "r"\nseed = 0.5',
-                    "[[reports]] r: seed: 0.5 cannot be used; write a whole number from 0, without"),
+    "half a seed": (
+        '# [[reports]]\n# folder = "out/report"', '[[reports]]\nfolder = "r"\nseed = 0.5',
+        "[[reports]] r: seed: 0.5 cannot be used; write a whole number from 0, without quotes",
+    ),
+    "nobody's folder": ('log = "sync.log"', 'log = "~nobody-of-that-name/sync.log"',
+                        "log: '~nobody-of-that-name/sync.log' cannot be used; there is no user"),
+    "a path with a zero byte": ('"incoming/spectra"', '"incoming\\u0000"',
+                                "paths: ['incoming\\x00'] cannot be used; write a text without"),
+    "a name of two lines": ('name = "spectra"', 'name = "a\\nb"',
+                            r"[[sources]] a\nb: name: 'a\nb' cannot be used; write a text without"),
+    "deep": ('log = "sync.log"', "log = " + "[" * 20_000, "its lists are nested too deeply;"),
+    "unknown class": (
+        '[[exports]]\nfile = "out/aspcap.fits"', '[[sources]]\nname = "s"\nkind = "specobj"\n'
+        'release = "dr17"\nclasses = ["MOON"]\npaths = ["x"]\n'
+        '[[exports]]\nfile = "out/aspcap.fits"',
+        "[[sources]] s: classes: ['MOON'] cannot be used; write one of: STAR, GALAXY, QSO, all",
+    ),
+    "no web address": ('# [archive]\n', '[archive]\nurl = "ftp://sdss.org"\n',
+                       "[archive]: url: this is no address of a web server; such as https://data"),
+    "an archive too many": ("# [archive]\n", "[[archive]]\n",
+                            "[archive]: this is not a table; begin it with [archive]"),
     "a table for a list": ("[[crossmatches]]", "[crossmatches]",
                            "crossmatches: {'name': 'apogee-sdss', 'left': 'apogee/dr14'"),
     "not TOML": ('log = "sync.log"', "log = sync.log", "this is not TOML (Invalid value"),
@@ -183,6 +202,24 @@ def test_a_mistake_is_named_in_one_line(name: str, file: Path) -> None:
     assert said.startswith(f"{file}: ")
     assert message in said
     assert "\n" not in said
+
+
+def test_an_empty_file_asks_for_nothing(file: Path) -> None:
+    file.write_text('home = "home"\n')
+    with pytest.raises(ConfigurationError, match=r"crosslabel.toml: it asks for nothing; give one"):
+        read_config(file)
+
+
+def test_an_editors_mark_at_the_beginning_is_no_mistake(file: Path) -> None:
+    expected = read_config(file)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_config(file) == expected
+
+
+def test_a_folder_of_a_user_is_found(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    file.write_text(file.read_text().replace("incoming/spectra", "~/spectra"))
+    assert read_config(file).sources[2]["paths"] == ("/somewhere/spectra",)
 
 
 def test_nothing_is_touched(
