@@ -103,7 +103,7 @@ def ingest_labels(
         If the survey is unknown, the name cannot be used, or there is no such file.
     BadInputError
         If the table cannot be used (see `read_label_table`), too many of its rows are bad, or none
-        is of a source that the catalog has; nothing is published.
+        labels a source that the catalog has; nothing is published.
     """
     if survey not in KEYS:
         raise UsageError(f"there is no survey {survey}", f"One of: {', '.join(KEYS)}")
@@ -228,6 +228,13 @@ def _check(conn: sa.Connection, edition: int, params: LabelsParams) -> None:
             "BAD_ID",
             f"no key of {params.path} is that of a source of {params.survey} in this catalog",
             "Nothing was published. Ingest the survey first, or name the column: --key",
+        )
+    labelled = sa.text("SELECT EXISTS (SELECT FROM stellar_label WHERE label_set_id = :id)")
+    if not conn.scalar(labelled, {"id": edition}):
+        raise BadInputError(
+            "BAD_VALUE",
+            f"{params.path} has no label of any source in this catalog: its values are missing",
+            "Nothing was published. Look at the columns of the labels",
         )
 
 

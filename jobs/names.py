@@ -63,6 +63,8 @@ def check_label_set_name(conn: sa.Connection, name: str, kind: str) -> None:
         )
     if conn.scalar(sa.select(sample.c.name).where(sample.c.name == name)) is not None:
         raise UsageError(f"{name} is the name of a sample", "Choose another name")
+    if _is_exported(name):
+        raise UsageError(f"{name} is the name of a table", "Choose another name")
 
 
 def check_sample_name(conn: sa.Connection, name: str) -> None:
@@ -72,11 +74,16 @@ def check_sample_name(conn: sa.Connection, name: str) -> None:
     ------
     UsageError
     """
-    from jobs.export_selections import TABLES, VIEW_KEYS
-
     check_name(name, "sample")
     taken = sa.select(label_set.c.name).where(label_set.c.name == name)
-    if name in (*TABLES, *VIEW_KEYS, "spectra") or conn.scalar(taken) is not None:
+    if _is_exported(name) or conn.scalar(taken) is not None:
         raise UsageError(
             f"{name} is the name of a table or label set already", "Choose another name"
         )
+
+
+def _is_exported(name: str) -> bool:
+    """Whether ``crosslabel export`` knows a table, a view or the spectra by this name."""
+    from jobs.export_selections import TABLES, VIEW_KEYS
+
+    return name in (*TABLES, *VIEW_KEYS, "spectra")

@@ -133,7 +133,9 @@ def _read(path: Path, kind: str) -> tuple[Table, bool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about units, which are checked here
             return _READERS[kind](path), simulated
-    except (OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, ExpatError) as exc:
+    except (
+        OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, ExpatError, csv.Error,
+    ) as exc:  # fmt: skip
         raise BadInputError(
             "WRONG_CONTENT",
             f"{path} cannot be read as {kind}: {' '.join(str(exc).split())[:200]}",
@@ -142,9 +144,15 @@ def _read(path: Path, kind: str) -> tuple[Table, bool]:
 
 
 def _read_csv(path: Path) -> Table:
-    """A CSV file with a header line, all texts; a row of another length is no table."""
+    """A CSV file with a header line, all texts; a row of another length is no table.
+
+    Empty lines, of which many files have one at their end, are no rows.
+    """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *rows = csv.reader(file, strict=True)
+        lines = [row for row in csv.reader(file, strict=True) if row]
+    if not lines:
+        raise ValueError("it has no header")
+    header, rows = [name.strip() for name in lines[0]], lines[1:]
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise ValueError(f"row {number} has {len(row)} fields, the header {len(header)}")
@@ -165,6 +173,8 @@ def _read_parquet(path: Path) -> Table:
         values = rows[name]
         if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
             array = values.fill_null(pa.scalar(0, values.type)).to_numpy()
+            if array.dtype == np.float16:  # too small for the fill value of a masked column
+                array = array.astype(np.float32)
         else:
             array = np.array(["" if v is None else str(v) for v in values.to_pylist()], str)
         mask = pc.is_null(values).to_numpy()

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from astropy import units as u
@@ -159,6 +161,9 @@ def test_rows_that_contradict_each_other_are_all_left_out(tmp_path):
     ("apogee_id,teff,teff\n2M1,5000,7\n", "WRONG_CONTENT"),
     ("apogee_id,teff\nnobody,5000\n", "BAD_ID"),
     ("apogee_id,teff\n", "BAD_ID"),
+    ("\n\n", "WRONG_CONTENT"),
+    ('apogee_id,teff\n"2M1,5000\n', "WRONG_CONTENT"),
+    ("apogee_id,teff\n2M1,nan\n", "BAD_VALUE"),
 ])  # fmt: skip
 def test_files_that_cannot_be_used(db, survey, tmp_path, text, code):
     with pytest.raises(BadInputError, match=code):
@@ -175,6 +180,23 @@ def test_what_is_not_the_format_is_refused(tmp_path, suffix):
         read_label_table(path, KEYS)
 
 
+def test_empty_lines_and_blanks_around_names_do_not_matter(tmp_path):
+    path = csv_file(tmp_path, "apogee_id, teff \n\na,5000\nb, 5100\n\n\n")
+    table = read_label_table(path, KEYS)
+    assert table.block.columns["teff"].tolist() == [5000.0, 5100.0]
+    assert table.not_taken == ()
+
+
+def test_numbers_of_any_width_are_taken(tmp_path):
+    columns = {"teff": np.array([5000, 0], "f2"), "fe_h": np.array([-0.5, 0.25], "f2")}
+    mask = np.array([False, True])
+    rows = {name: pa.array(values, mask=mask) for name, values in columns.items()}
+    pq.write_table(pa.table({"apogee_id": ["a", "b"]} | rows), tmp_path / "x.parquet")
+    found = read_label_table(tmp_path / "x.parquet", KEYS).block.columns
+    assert np.array_equal(found["teff"], [5000.0, np.nan], equal_nan=True)
+    assert np.array_equal(found["fe_h"], [-0.5, np.nan], equal_nan=True)
+
+
 def test_a_key_in_floating_point_is_refused(tmp_path):
     Table({"survey_key": [1e18], "teff": [5000.0]}).write(tmp_path / "x.fits")
     with pytest.raises(BadInputError, match=r"BAD_DTYPE.*ids lose digits"):
@@ -187,6 +209,8 @@ def test_names_and_surveys_are_checked(db, survey, tmp_path):
         ({"survey": "gaia"}, "there is no survey gaia"),
         ({"name": "sspp/mine"}, "belongs to the labels of a survey"),
         ({"name": "a b"}, "cannot be the name"),
+        ({"name": "source"}, "is the name of a table"),
+        ({"name": "spectra"}, "is the name of a table"),
         ({"path": tmp_path / "no.csv"}, "there is no file"),
     ):
         call = {"path": path, "survey": "apogee", "name": "mine"} | given

@@ -69,6 +69,8 @@ def test_a_sample_is_no_table_and_no_label_set(taken: Database, name: str) -> No
         ("aspcap/dr99", "prediction", "belongs to the labels of a survey"),
         ("sspp/oof", "out_of_fold", "belongs to the labels of a survey"),
         ("clean", "prediction", "name of a sample"),
+        ("best_match", "survey", "name of a table"),
+        ("spectra", "prediction", "name of a table"),
     ],
 )
 def test_a_label_set_keeps_its_kind(taken: Database, name: str, kind: str, why: str) -> None:
