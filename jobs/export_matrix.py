@@ -16,7 +16,7 @@ from catalog.files.selections import reference_of, sample_provenance
 from catalog.store.columns import LABELS
 from catalog.store.labels import labels_of
 from catalog.store.samples import Sample
-from catalog.store.spectra import LOGLAM_ORIGIN, LOGLAM_STEP
+from catalog.store.spectra import grid_loglam
 from jobs.normalized_rows import find_recipe
 from jobs.training_rows import read_training_data, read_training_rows
 
@@ -59,11 +59,10 @@ def sample_matrix(
     )
     data = read_training_data(conn, rows, names, chosen)
     provenance = sample_provenance(conn, which, reference) | {"inputs_hash": rows.inputs}
-    grid = chosen.first_index + np.arange(chosen.n_pixels)
     return {
         "flux": data.flux,
         "ivar": data.ivar,
-        "loglam": LOGLAM_ORIGIN + LOGLAM_STEP * grid,
+        "loglam": grid_loglam(chosen.first_index, chosen.n_pixels),
         "labels": data.labels,
         "label_errors": data.label_errors,
         "label_names": np.array(names, "U"),

@@ -21,8 +21,10 @@ from catalog.errors import UsageError
 from catalog.files.export import Selection, replace_files
 from catalog.files.export_fits import write_fits
 from catalog.files.export_spectrum import spectrum_file
+from catalog.files.query import filled_in
 from catalog.files.selections import reference_of, sample_provenance
 from catalog.store.samples import find_sample
+from catalog.store.spectra import USABLE
 from catalog.version import code_version
 from jobs.engine.job import Progress, silent
 from jobs.export_catalog import SUFFIXES
@@ -35,10 +37,11 @@ _INDEX = """SELECT f.file_name, f.sha256, s.survey, s.survey_key, d.specobjid, d
     d.fiberid, d.run2d, s.ra, s.dec, b.instrument, b.class, b.subclass, b.z, b.z_err, b.zwarning,
     b.sn_median, b.bad_fraction, {pair}n.recipe, n.recipe_version, n.normalize_flags,
     n.good_fraction
-FROM jsonb_to_recordset({files}) AS f (source_id bigint, file_name text, sha256 text)
+FROM jsonb_to_recordset(CAST(%(files)s AS jsonb))
+    AS f (source_id bigint, file_name text, sha256 text)
 JOIN source s USING (source_id)
 JOIN spectrum_blob b USING (source_id)
-JOIN normalized_spectrum n ON n.source_id = f.source_id AND n.recipe = {recipe}
+JOIN normalized_spectrum n ON n.source_id = f.source_id AND n.recipe = %(recipe)s
 LEFT JOIN sdss_spectrum d ON d.source_id = f.source_id
 {join}"""
 
@@ -99,7 +102,7 @@ def export_spectra(
         files.append({"source_id": row.source_id, "file_name": name, "sha256": digest})
         progress("export spectra", len(files), len(ids))
     with replace_files(folder / INDEX) as (stream,):
-        write_fits(conn, _index(chosen, files), stream)
+        write_fits(conn, _index(conn, chosen, files), stream)
     return SpectraSummary(len(files), n_written)
 
 
@@ -120,9 +123,8 @@ def _choose(conn: sa.Connection, sample: str | None, recipe: str | None) -> Chos
 
 def _spectra_to_export(conn: sa.Connection, chosen: Chosen) -> list[int]:
     """Ids of the spectra, all of which are normalized, in the order of their keys."""
-    query = """SELECT b.source_id FROM spectrum_blob b JOIN source s USING (source_id)
-        WHERE b.spectrum_state = 'ok' AND (CAST(:sample_id AS bigint) IS NULL
-           OR b.source_id IN (SELECT right_id FROM star_link WHERE sample_id = :sample_id))
+    query = f"""SELECT b.source_id FROM spectrum_blob b JOIN source s USING (source_id)
+        WHERE {USABLE}
         ORDER BY s.survey, s.survey_key COLLATE "C" """
     ids = list(conn.scalars(sa.text(query), {"sample_id": chosen.sample_id}))
     name = None if chosen.sample is None else chosen.sample.name
@@ -149,7 +151,7 @@ def _write_if_new(path: Path, content: bytes) -> bool:
     return True
 
 
-def _index(chosen: Chosen, files: list[dict[str, Any]]) -> Selection:
+def _index(conn: sa.Connection, chosen: Chosen, files: list[dict[str, Any]]) -> Selection:
     """The files as something to export."""
     pair, join = "", ""
     if chosen.sample is not None:
@@ -163,17 +165,10 @@ def _index(chosen: Chosen, files: list[dict[str, Any]]) -> Selection:
     return Selection(
         name="index",
         description=f"Files of {what}, normalized by recipe {chosen.recipe.name}",
-        query=_INDEX.format(
-            files=_literal(json.dumps(files)),
-            recipe=_literal(chosen.recipe.name),
-            pair=pair,
-            join=join,
+        query=filled_in(
+            conn, _INDEX.format(pair=pair, join=join),
+            {"files": json.dumps(files), "recipe": chosen.recipe.name},
         ),
         order=("survey", "survey_key"),
         provenance=chosen.provenance,
-    )
-
-
-def _literal(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
+    )  # fmt: skip

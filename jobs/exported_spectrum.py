@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from catalog.errors import ChunkFailed
 from catalog.files.export_spectrum import SpectrumExport
 from catalog.store.samples import Sample
-from catalog.store.spectra import JOIN_NORMALIZED, LOGLAM_ORIGIN, LOGLAM_STEP, checksum, decode
+from catalog.store.spectra import JOIN_NORMALIZED, checksum, decode, grid_loglam
 from catalog.version import code_version
 from jobs.normalized_rows import recipe_values
 from models.continuum import NORMALIZE_FLAGS, Recipe
@@ -136,7 +136,6 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
     if row.survey == "lamost":
         # With a unit, specutils finds the flux; without one it would not open the file.
         notes.append("The flux of LAMOST is relative: its unit is nominal, its shape counts.")
-    grid = recipe.first_index + np.arange(recipe.n_pixels)
     return SpectrumExport(
         cards=cards,
         notes=tuple(notes),
@@ -156,7 +155,7 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
         normalized_notes=tuple(
             f"NORMFLAG bit {bit}: {name}, {what}" for bit, (name, what) in NORMALIZE_FLAGS.items()
         ),
-        normalized_loglam=LOGLAM_ORIGIN + LOGLAM_STEP * grid,
+        normalized_loglam=grid_loglam(recipe.first_index, recipe.n_pixels),
         normalized_flux=decode(row.normalized_flux),
         normalized_ivar=decode(row.normalized_ivar),
         continuum=decode(row.continuum),

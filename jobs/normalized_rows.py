@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.store.spectra import JOIN_NORMALIZED
+from catalog.store.spectra import JOIN_NORMALIZED, USABLE
 from models.continuum import RECIPES, Recipe
 
 #: Usable spectra ``b``, of a sample or all, with ``n`` where they are normalized.
 FROM_SPECTRA = f"""FROM spectrum_blob b
     {JOIN_NORMALIZED}
-    WHERE b.spectrum_state = 'ok' AND (CAST(:sample_id AS bigint) IS NULL
-       OR b.source_id IN (SELECT right_id FROM star_link WHERE sample_id = :sample_id))"""
+    WHERE {USABLE}"""
 
 
 class SpectrumKey(NamedTuple):

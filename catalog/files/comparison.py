@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from catalog.files.export import Selection
+from catalog.files.query import filled_in
 from catalog.files.selections import label_set_provenance
 from catalog.store.comparisons import comparison_notes, find_compared, no_common_stars
-from catalog.store.labels import LabelSet
 from catalog.store.samples import sample_id_of
 from catalog.version import code_version
 
@@ -34,14 +34,11 @@ def comparison_selection(
     sets = find_compared(conn, ref, tests)
     names = [s.full_name for s in sets]
     sample_id = sample_id_of(conn, sample)
-    tested = ", ".join(quoted(name) for name in names[1:])
-    rows = (
-        f"comparison_rows({quoted(names[0])}, ARRAY[{tested}], "
-        f"{'NULL' if sample is None else quoted(sample)})"
-    )
     any_rows = sa.text("SELECT EXISTS (SELECT FROM comparison_rows(:ref, :tests, :sample))")
     if not conn.scalar(any_rows, {"ref": names[0], "tests": names[1:], "sample": sample}):
         raise no_common_stars(conn, sets, sample, sample_id)
+    origins = [label_set_provenance(conn, s) for s in sets]
+    rows = filled_in(conn, "comparison_rows(%s, %s, %s)", (names[0], names[1:], sample))
     return Selection(
         name=f"{names[0]} and {', '.join(names[1:])}",
         description=f"Labels of {', '.join(names[1:])} beside those of {names[0]} on "
@@ -59,18 +56,8 @@ LEFT JOIN star t ON t.star_id = c.star_id""",
             "what": f"comparison with {names[0]}",
             "written_by": code_version(),
             "sample": sample,
-            "label_sets": [label_set_provenance(conn, s) for s in sets],
+            "label_sets": origins,
         },
-        date=_newest(conn, sets),
+        date=max(origin["published_at"] for origin in origins),
         notes=tuple(comparison_notes(conn, sets, sample_id, [])),
     )
-
-
-def quoted(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _newest(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:
-    """When the newest of some label sets was published."""
-    return max(label_set_provenance(conn, s)["published_at"] for s in sets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,29 @@ from catalog.version import code_version
 
 TIMEOUT_S = 600
 _READER = "pg_read_all_data"  # a role of PostgreSQL itself: SELECT on all tables, nothing else
+Params = Mapping[str, Any] | Sequence[Any] | None
+
+
+def filled_in(conn: sa.Connection, text: str, params: Params) -> str:
+    """SQL with its parameters (``%s``, ``%(name)s``) written in, quoted by psycopg.
+
+    Selections are texts, as cursors and files name them; what is not ours enters them here only.
+
+    Raises
+    ------
+    UsageError
+        If the parameters do not fit.
+    """
+    if params is None:
+        return text
+    connection: Any = conn.connection.driver_connection
+    try:
+        return psycopg.ClientCursor(connection).mogrify(text, params)
+    except (psycopg.ProgrammingError, TypeError, KeyError) as exc:
+        raise UsageError(
+            f"the parameters do not fit the query: {exc}",
+            "Write %s or %(name)s for each, and %% for a percent sign",
+        ) from exc
 
 
 def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEOUT_S) -> Selection:

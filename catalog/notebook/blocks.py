@@ -17,8 +17,8 @@ from catalog.store.grids import RecipeGrid
 from catalog.store.samples import sample_id_of
 from catalog.store.spectra import (
     JOIN_NORMALIZED,
-    LOGLAM_ORIGIN,
-    LOGLAM_STEP,
+    USABLE,
+    grid_loglam,
     read_normalized,
     read_spectra,
 )
@@ -89,8 +89,7 @@ def list_spectra(
     b.n_pixels, n.source_id IS NOT NULL AS normalized
 FROM spectrum_blob b JOIN source s USING (source_id)
 {JOIN_NORMALIZED}
-WHERE b.spectrum_state = 'ok' AND (CAST(:sample_id AS bigint) IS NULL
-    OR b.source_id IN (SELECT right_id FROM star_link WHERE sample_id = :sample_id))
+WHERE {USABLE}
 ORDER BY s.survey COLLATE "C", s.survey_key COLLATE "C\""""
     rows = conn.execute(sa.text(query), values).all()
     of = f" of sample {sample}" if sample else ""
@@ -124,7 +123,7 @@ def read_blocks(
     CrosslabelError
         If a spectrum has gone meanwhile.
     """
-    loglam = LOGLAM_ORIGIN + LOGLAM_STEP * (listed.first_index + np.arange(listed.n_pixels))
+    loglam = grid_loglam(listed.first_index, listed.n_pixels)
     for start in range(0, len(listed.rows), size):
         rows = listed.rows[start : start + size]
         source_id = np.array([r.source_id for r in rows], np.int64)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from astropy.table import Table
 
-from catalog.files.query import TIMEOUT_S
+from catalog.files.query import TIMEOUT_S, Params
 from catalog.notebook.reading import DEFAULT_LIMIT
 from catalog.notebook.requested import list_of
-from catalog.notebook.selections import Params, comparison_says
+from catalog.notebook.selections import comparison_says
 from catalog.notebook.spectrum_methods import SpectrumCatalog
 
 if TYPE_CHECKING:

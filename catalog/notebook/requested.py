@@ -10,10 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.files.export import Selection
-from catalog.files.query import TIMEOUT_S, query_selection
+from catalog.files.query import TIMEOUT_S, Params, filled_in, query_selection
 from catalog.notebook import selections
 from catalog.notebook.cone import cone_selection, position_of, radius_of
-from catalog.notebook.selections import Params
 from catalog.store.columns import LABELS
 
 
@@ -109,7 +108,7 @@ def _differences(
 def _sql(
     conn: sa.Connection, query: str, params: Params = None, *, timeout_s: float = TIMEOUT_S
 ) -> Request:
-    text = selections.filled_in(conn, query, params)
+    text = filled_in(conn, query, params)
     return Request(query_selection(conn, text, timeout_s=timeout_s), as_given=True)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.files.comparison import comparison_selection, quoted
+from catalog.files.comparison import comparison_selection
 from catalog.files.export import Selection, columns_of
+from catalog.files.query import Params, filled_in
 from catalog.files.selections import label_set_selection, sample_selection
 from catalog.store.columns import LABELS
 from catalog.store.comparisons import (
@@ -23,28 +22,6 @@ from catalog.store.comparisons import (
 from catalog.store.labels import find_label_set
 from catalog.store.samples import find_sample, sample_id_of
 from catalog.version import code_version
-
-Params = Mapping[str, Any] | Sequence[Any] | None
-
-
-def filled_in(conn: sa.Connection, text: str, params: Params) -> str:
-    """SQL with its parameters (``%s``, ``%(name)s``) written in, quoted by psycopg.
-
-    Raises
-    ------
-    UsageError
-        If the parameters do not fit.
-    """
-    if params is None:
-        return text
-    connection: Any = conn.connection.driver_connection
-    try:
-        return psycopg.ClientCursor(connection).mogrify(text, params)
-    except (psycopg.ProgrammingError, TypeError, KeyError) as exc:
-        raise UsageError(
-            f"the parameters do not fit the query: {exc}",
-            "Write %s or %(name)s for each, and %% for a percent sign",
-        ) from exc
 
 
 def narrowed(
@@ -108,16 +85,13 @@ def compared_selection(
     sets = find_compared(conn, ref, tests)
     sample_id_of(conn, sample)
     names = [s.full_name for s in sets]
-    tested = ", ".join(quoted(name) for name in names[1:])
-    call = (
-        f"compare_label_sets({quoted(names[0])}, ARRAY[{tested}], "
-        f"{'NULL' if sample is None else quoted(sample)})"
-    )
     where = "mutual nearest pairs" if sample is None else f"the pairs of sample {sample}"
     return Selection(
         name=f"{', '.join(names[1:])} against {names[0]}",
         description=f"Differences from {names[0]} on {where}, in the unit of each label",
-        query=f"SELECT * FROM {call}",
+        query=filled_in(
+            conn, "SELECT * FROM compare_label_sets(%s, %s, %s)", (names[0], names[1:], sample)
+        ),
         order=(),
         provenance={
             "what": "comparison", "written_by": code_version(), "label_sets": names,

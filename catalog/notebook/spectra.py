@@ -16,8 +16,7 @@ from catalog.notebook.cone import SURVEYS
 from catalog.store.grids import RecipeGrid
 from catalog.store.spectra import (
     JOIN_NORMALIZED,
-    LOGLAM_ORIGIN,
-    LOGLAM_STEP,
+    grid_loglam,
     read_normalized,
     read_spectra,
 )
@@ -95,17 +94,14 @@ def _normalized(conn: sa.Connection, row: Any, meta: dict[str, Any], grid: Recip
         "continuum": found.continuum[0] * _flux_unit(row),
     }
     one = u.dimensionless_unscaled
-    return _spectrum(grid_loglam(grid), found.flux[0] * one, found.ivar[0] * one, meta)
+    return _spectrum(
+        grid_loglam(grid.first_index, grid.n_pixels), found.flux[0] * one, found.ivar[0] * one, meta
+    )
 
 
 def _flux_unit(row: Any) -> u.UnitBase:
     """The unit of a stored flux; LAMOST's is relative."""
     return u.dimensionless_unscaled if row.instrument == "LAMOST" else FLUX_UNIT
-
-
-def grid_loglam(grid: RecipeGrid) -> np.ndarray:
-    """log10 of the vacuum wavelengths [Angstrom] of a recipe, shape (n_pixels,)."""
-    return LOGLAM_ORIGIN + LOGLAM_STEP * (grid.first_index + np.arange(grid.n_pixels))
 
 
 def grid_values(grid: RecipeGrid) -> dict[str, Any]:

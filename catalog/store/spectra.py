@@ -20,6 +20,11 @@ LOGLAM_ORIGIN = 3.5
 LOGLAM_STEP = 1e-4
 
 
+def grid_loglam(first_index: int, n_pixels: int) -> np.ndarray:
+    """log10 of the vacuum wavelengths [Angstrom] of pixels of the grid, shape (n_pixels,)."""
+    return LOGLAM_ORIGIN + LOGLAM_STEP * (first_index + np.arange(n_pixels))
+
+
 def encode(values: np.ndarray) -> bytes:
     """A 1-D array as little-endian bytes: integers as int32, anything else as float32."""
     kind = "<i4" if np.asarray(values).dtype.kind in "iub" else "<f4"
@@ -115,6 +120,10 @@ JOIN_NORMALIZED = """LEFT JOIN normalized_spectrum n
     ON n.source_id = b.source_id AND n.recipe = :recipe AND n.recipe_version = :recipe_version
    AND n.spectrum_sha256 = b.sha256
    AND n.z IS NOT DISTINCT FROM (CASE WHEN :rest_frame THEN b.z END)"""
+
+#: Condition on a row ``b`` of spectrum_blob: usable, and of a sample's pairs where one is given.
+USABLE = """b.spectrum_state = 'ok' AND (CAST(:sample_id AS bigint) IS NULL
+    OR b.source_id IN (SELECT right_id FROM star_link WHERE sample_id = :sample_id))"""
 
 
 @dataclass(frozen=True)
