@@ -37,6 +37,7 @@ _NULLS = (
     "The unit dex, which FITS does not have, is named in TCOMMn.",
 )
 BLOCK = 2880
+MAX_COLUMNS = 999  # TFIELDS has three digits
 
 
 def write_fits(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> int:
@@ -45,9 +46,15 @@ def write_fits(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> i
     Raises
     ------
     UsageError
-        If a text is not plain ASCII, or an integer is the one that stands for NULL.
+        If a text is not plain ASCII, an integer is the one that stands for NULL, or there are more
+        columns than a table can have.
     """
     columns = columns_of(conn, selection)
+    if len(columns) > MAX_COLUMNS:
+        raise UsageError(
+            f"{selection.name} has {len(columns):,} columns, and FITS tables have {MAX_COLUMNS}",
+            "Name fewer, or export it as CSV",
+        )
     table = _read(conn, selection, columns)
     hdu = table_unit(table, _header(selection, columns, table))
     seal([fits.PrimaryHDU(), hdu]).writeto(stream, output_verify="exception")

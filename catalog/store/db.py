@@ -194,7 +194,12 @@ def translated_errors() -> Iterator[None]:
             f"the database server gave up: {str(exc.orig).strip()}",
             "What was committed is safe; run the command again, or: crosslabel resume",
         ) from exc
+    except UnicodeEncodeError as exc:
+        text = exc.object[max(exc.start - 40, 0) : exc.end + 40]
+        raise UsageError(f"{text!r} is not UTF-8", "Write it again in UTF-8") from exc
     except sa.exc.DBAPIError as exc:
+        if type(exc.orig) is psycopg.DataError:  # not the server's, whose errors are more exact
+            raise UsageError(f"a name or text cannot be one: {exc.orig}", "Write it again") from exc
         if isinstance(exc.orig, psycopg.errors.RaiseException):
             diagnosis = exc.orig.diag
             raise UsageError(diagnosis.message_primary or "", diagnosis.message_hint or "") from exc

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from catalog.errors import CrosslabelError
+from catalog.errors import CrosslabelError, UsageError
 from jobs.cli import (
     database,
     fetch,
@@ -92,7 +92,17 @@ def _options(
 def main() -> None:
     """Entry point of the command ``crosslabel``."""
     try:
+        _check_encoding(sys.argv[1:])
         app()
     except CrosslabelError as exc:
         complain(exc)
         sys.exit(int(exc.exit_code))
+
+
+def _check_encoding(arguments: list[str]) -> None:
+    """Refuse arguments that the database could not hold, such as names of files in Latin-1."""
+    for text in arguments:
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise UsageError(f"{text!r} is not UTF-8", "Rename it, or write it in UTF-8") from exc

@@ -168,6 +168,13 @@ def test_parquet_pages_that_were_damaged_are_found(db, survey, tmp_path):
         pq.read_table(path, page_checksum_verification=True)
 
 
+def test_fits_refuses_more_columns_than_a_table_has(db, tmp_path):
+    query = "SELECT " + ", ".join(f"{i} AS c{i}" for i in range(1000))
+    with pytest.raises(UsageError, match="1,000 columns"):
+        written_query(db, query, tmp_path / "x.fits")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ecsv_refuses_line_breaks(db, tmp_path):
     with pytest.raises(UsageError, match="line breaks, which ECSV cannot hold"):
         written_query(db, "SELECT E'a\\nb' AS name", tmp_path / "x.ecsv")

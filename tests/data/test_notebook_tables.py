@@ -223,6 +223,9 @@ def test_unknown_names_are_answered_with_those_that_exist(cat):
         cat.labels("aspcap/dr14", where="tef > 1")
     with pytest.raises(UsageError, match="no survey gaia"):
         cat.cone(1, 2, radius_arcsec=3, survey="gaia")
+    for name in ("a\0b", "\udcff"):  # what no text of the database can hold
+        with pytest.raises(UsageError, match=r"cannot be one|is not UTF-8"):
+            cat.stars(name)
 
 
 # ---------------------------------------------------------------------------- cones

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from catalog.errors import UsageError
 from catalog.version import code_version
-from jobs.cli import app
+from jobs.cli import app, main
 from scripts.build_docs import commands
 
 
@@ -48,3 +49,14 @@ def test_simulate_names_what_it_cannot_write(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["simulate", str(tmp_path / "file" / "survey")])
     assert isinstance(result.exception, UsageError)
     assert "file/survey cannot be written" in str(result.exception)
+
+
+def test_names_in_another_encoding_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = b"caf\xe9.fits".decode("utf-8", "surrogateescape")  # as Python gives arguments
+    monkeypatch.setattr(sys, "argv", ["crosslabel", "ingest", "sspp", name, "--release", "dr12"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "is not UTF-8" in capsys.readouterr().err
