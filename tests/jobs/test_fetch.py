@@ -170,7 +170,9 @@ def test_faults_and_what_is_recorded_of_them(
     assert summary.state == "succeeded"
     found = outcomes(lacking)
     for key, (faults, expected) in zip(keys, plan, strict=False):
-        print(f"{' '.join(faults):60.60} {' '.join(map(str, found[str(key)][:2]))}")
+        answers = " ".join(status for *_, status in archive.asked(place(key).rsplit("/", 1)[-1]))
+        recorded = " ".join(map(str, found[str(key)][:2]))
+        print(f"{' '.join(faults):24.24} {answers:40.40} {recorded}")
         assert found[str(key)][:2] == expected, faults
     assert all(found[str(k)][0] == "matched" for k in keys[len(plan) :])
     files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
