@@ -5,15 +5,73 @@ ssppOut and specObj store the same identifiers as padded text or as numbers, sig
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from catalog.files.block import RowAudit
-from catalog.files.cells import integer_cells, text_cells
-from catalog.files.fitstable import Column, native
+from catalog.files.cells import check_positions, integer_cells, text_cells
+from catalog.files.fitstable import Column, Kind, Table, native
 from catalog.files.specobjid import parse_ids, run2d_code, unpack_specobjid
 
 MJD_J2000 = 51_544.5
 JULIAN_YEAR = 365.25
+
+#: Database column -> what it must hold, and its accepted names, best first.
+Names = Mapping[str, tuple[Kind, tuple[str, ...]]]
+
+
+def find_columns(table: Table, required: Names, optional: Names) -> dict[str, Column]:
+    """Find the columns of a catalog.
+
+    Parameters
+    ----------
+    table : Table
+        Its table.
+    required, optional : mapping
+        By the names of the database.
+
+    Raises
+    ------
+    BadInputError
+        MISSING_COLUMN or BAD_DTYPE.
+    """
+    columns = {name: table.require(names, kind) for name, (kind, names) in required.items()}
+    for name, (kind, names) in optional.items():
+        if (column := table.find(names, kind)) is not None:
+            columns[name] = column
+    return columns
+
+
+def identity_cells(
+    columns: Mapping[str, Column], rows: np.ndarray, audit: RowAudit
+) -> dict[str, np.ndarray]:
+    """Read which spectra rows are of, and where their fibres pointed.
+
+    Parameters
+    ----------
+    columns : mapping of str to Column
+        Those of plate, mjd, fiberid, run2d, specobjid, ra and dec.
+    rows : numpy.ndarray
+        Rows as stored, shape (n,).
+    audit : RowAudit
+        Of these rows, by `spectrum_keys`; takes what is wrong with them.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        survey_key, run2d, specobjid [bytes], plate, mjd, fiberid [int64, masked], ra, dec [deg],
+        epoch [Julian year].
+    """
+    out: dict[str, np.ndarray] = {"survey_key": audit.keys}
+    out["run2d"] = id_cells(rows, columns["run2d"], audit)
+    out |= {name: integer_cells(rows, columns[name]) for name in ("plate", "mjd", "fiberid")}
+    audit.reject(audit.keys == b"", "BAD_ID", "PLATE, MJD, the fibre or RUN2D is missing")
+    out["specobjid"] = check_specobjid(rows, columns["specobjid"], out, audit)
+    out["ra"], out["dec"] = (native(rows, columns[name]) for name in ("ra", "dec"))
+    check_positions(audit, out["ra"], out["dec"])
+    out["epoch"] = epoch_of(out["mjd"])
+    return out
 
 
 def epoch_of(mjd: np.ndarray) -> np.ndarray:
@@ -48,7 +106,7 @@ def id_cells(rows: np.ndarray, column: Column, audit: RowAudit | None = None) ->
     return values.astype("S21")
 
 
-def spectrum_keys(columns: dict[str, Column], rows: np.ndarray) -> np.ndarray:
+def spectrum_keys(columns: Mapping[str, Column], rows: np.ndarray) -> np.ndarray:
     """Make the keys plate-mjd-fiber-run2d, without padding.
 
     Parameters

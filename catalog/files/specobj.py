@@ -17,15 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.files.block import Block, RowAudit
-from catalog.files.cells import check_positions, flag_cells, integer_cells, text_cells
+from catalog.files.cells import flag_cells, integer_cells, text_cells
 from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import Duplicates, find_duplicates
 from catalog.files.fits import open_fits
-from catalog.files.fitstable import Column, Kind, Table, native, open_table
-from catalog.files.sdss_rows import check_specobjid, epoch_of, id_cells, spectrum_keys
+from catalog.files.fitstable import Column, Table, open_table
+from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
-# Database column: what it must hold, and its accepted names, best first.
-REQUIRED: dict[str, tuple[Kind, tuple[str, ...]]] = {
+REQUIRED: Names = {
     "specobjid": ("id", ("specobjid",)),
     "ra": ("double", ("plug_ra", "ra")),
     "dec": ("double", ("plug_dec", "dec")),
@@ -35,7 +34,7 @@ REQUIRED: dict[str, tuple[Kind, tuple[str, ...]]] = {
     "run2d": ("id", ("run2d",)),
     "class": ("text", ("class",)),
 }
-OPTIONAL: dict[str, tuple[Kind, tuple[str, ...]]] = {
+OPTIONAL: Names = {
     "is_primary": ("flag", ("specprimary",)),
     "zwarning": ("int", ("zwarning",)),
 }
@@ -97,14 +96,7 @@ class SpecObj:
         rows = self.table.read(start, stop, columns.values())
         audit = RowAudit(spectrum_keys(columns, rows), start)
         audit.leave_out(_why_left_out(columns, rows, self.classes) != b"")
-        out: dict[str, np.ndarray] = {"survey_key": audit.keys}
-        out["run2d"] = id_cells(rows, columns["run2d"], audit)
-        out |= {name: integer_cells(rows, columns[name]) for name in ("plate", "mjd", "fiberid")}
-        audit.reject(audit.keys == b"", "BAD_ID", "PLATE, MJD, FIBERID or RUN2D is missing")
-        out["specobjid"] = check_specobjid(rows, columns["specobjid"], out, audit)
-        out["ra"], out["dec"] = (native(rows, columns[name]) for name in ("ra", "dec"))
-        check_positions(audit, out["ra"], out["dec"])
-        out["epoch"] = epoch_of(out["mjd"])
+        out = identity_cells(columns, rows, audit)
         if "is_primary" in columns:  # what another catalog said stays where this one is silent
             out["is_primary"] = flag_cells(rows, columns["is_primary"])
         self.duplicates.reject(audit, len(rows))
@@ -143,10 +135,7 @@ def open_specobj(
     """
     with open_fits(path) as file:
         table = open_table(file)
-        columns = {name: table.require(names, kind) for name, (kind, names) in REQUIRED.items()}
-        for name, (kind, names) in OPTIONAL.items():
-            if (column := table.find(names, kind)) is not None:
-                columns[name] = column
+        columns = find_columns(table, REQUIRED, OPTIONAL)
         verify_checksums(file, table.hdu)
         left_out: Counter[str] = Counter()
 

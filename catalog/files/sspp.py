@@ -18,7 +18,6 @@ from catalog.files.cells import (
     FAINTEST_MAGNITUDE,
     FASTEST_KMS,
     check_labels,
-    check_positions,
     error_cells,
     finite_cells,
     float_cells,
@@ -28,11 +27,10 @@ from catalog.files.cells import (
 from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import Duplicates, find_duplicates
 from catalog.files.fits import open_fits
-from catalog.files.fitstable import Column, Kind, Table, native, open_table
-from catalog.files.sdss_rows import check_specobjid, epoch_of, id_cells, spectrum_keys
+from catalog.files.fitstable import Column, Table, open_table
+from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
-# Database column: what it must hold, and its accepted names, best first.
-REQUIRED: dict[str, tuple[Kind, tuple[str, ...]]] = {
+REQUIRED: Names = {
     "specobjid": ("id", ("specobjid",)),
     "ra": ("double", ("plug_ra",)),
     "dec": ("double", ("plug_dec",)),
@@ -45,7 +43,7 @@ REQUIRED: dict[str, tuple[Kind, tuple[str, ...]]] = {
     "logg": ("float", ("logg_adop", "loggadop")),
     "fe_h": ("float", ("feh_adop", "fehadop")),
 }
-OPTIONAL: dict[str, tuple[Kind, tuple[str, ...]]] = {
+OPTIONAL: Names = {
     "alpha_m": ("float", ("afe",)),
     "teff_err": ("float", ("teff_adop_unc", "teffadopunc")),
     "logg_err": ("float", ("logg_adop_unc", "loggadopunc")),
@@ -125,16 +123,9 @@ class Sspp:
                 "rv_adop": FASTEST_KMS,
             }.items()
         }
-        out: dict[str, np.ndarray] = {"survey_key": audit.keys}
-        out["run2d"] = id_cells(rows, columns["run2d"], audit)
+        out = identity_cells(columns, rows, audit)
         out["sspp_flag"] = text_cells(rows, columns["sspp_flag"], audit)
         out["spectype"] = text_cells(rows, columns.get("spectype"), audit)
-        out |= {name: integer_cells(rows, columns[name]) for name in ("plate", "mjd", "fiberid")}
-        audit.reject(audit.keys == b"", "BAD_ID", "PLATE, MJD, FIBER or RUN2D is missing")
-        out["specobjid"] = check_specobjid(rows, columns["specobjid"], out, audit)
-        out["ra"], out["dec"] = (native(rows, columns[name]) for name in ("ra", "dec"))
-        check_positions(audit, out["ra"], out["dec"])
-        out["epoch"] = epoch_of(out["mjd"])
         out |= floats
         out["rv_adop_err"] = error_cells(rows, columns.get("rv_adop_err"))
         out["zwarning"] = integer_cells(rows, columns.get("zwarning"))
@@ -182,10 +173,7 @@ def open_sspp(path: str | os.PathLike[str], release: str) -> Iterator[Sspp]:
     """
     with open_fits(path) as file:
         table = open_table(file)
-        columns = {name: table.require(names, kind) for name, (kind, names) in REQUIRED.items()}
-        for name, (kind, names) in OPTIONAL.items():
-            if (column := table.find(names, kind)) is not None:
-                columns[name] = column
+        columns = find_columns(table, REQUIRED, OPTIONAL)
         verify_checksums(file, table.hdu)
         key = [columns[name] for name in KEY]
         duplicates = find_duplicates(table, key, lambda rows: spectrum_keys(columns, rows))
