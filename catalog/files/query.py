@@ -16,6 +16,14 @@ from catalog.version import code_version
 
 TIMEOUT_S = 600
 _READER = "pg_read_all_data"  # a role of PostgreSQL itself: SELECT on all tables, nothing else
+# What would take other rights in the middle of a query, or could hide in a text that is run.
+_ESCAPES = re.compile(
+    r'\b(?:set_config|query_to_xml\w*|ts_stat|ts_rewrite)\b|\bU&(?=")', re.IGNORECASE
+)
+_TOO_MUCH = (
+    psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex,
+    psycopg.errors.TooManyColumns, psycopg.errors.TooManyArguments,
+)  # fmt: skip
 Params = Mapping[str, Any] | Sequence[Any] | None
 
 
@@ -55,8 +63,14 @@ def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEO
         One SELECT; a semicolon at its end is taken off.
     timeout_s : float
         Seconds after which the server gives up a statement.
+
+    Raises
+    ------
+    UsageError
+        If there is no query, it could take other rights, or the time is none.
     """
     text = re.sub(r"[\s;]+\Z", "", query)
+    refuse_escapes(text)
     if not text:
         raise UsageError("the query is empty", "Such as: SELECT survey_key, ra, dec FROM source")
     read_as_reader(conn, timeout_s)
@@ -70,8 +84,24 @@ def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEO
     )
 
 
+def refuse_escapes(text: str) -> None:
+    """Refuse SQL of a user that could give the session's own rights back to itself.
+
+    The embedded server's session may do everything; ``SET LOCAL ROLE`` binds it only as long as
+    nobody sets the role again.
+
+    Raises
+    ------
+    UsageError
+    """
+    if found := _ESCAPES.search(text):
+        raise UsageError(f"a query must not have {found[0]}", "Queries read tables and views only")
+
+
 def read_as_reader(conn: sa.Connection, timeout_s: float = TIMEOUT_S) -> None:
     """Go on with the reader's rights in this transaction, within a time; see `query_selection`."""
+    if not 1 <= timeout_s * 1000 < 2**31:  # 0 would be no limit
+        raise UsageError(f"{timeout_s} is no time limit", "Give seconds, from 0.001 to 2 million")
     conn.execute(
         sa.text("SELECT set_config('statement_timeout', :ms, true)"),
         {"ms": str(round(timeout_s * 1000))},
@@ -105,7 +135,7 @@ def query_errors() -> Iterator[None]:
         raise _refused(exc, "Queries read tables and views only") from exc
     except (
         psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError,
-        psycopg.NotSupportedError,
+        psycopg.NotSupportedError, *_TOO_MUCH,
     ) as exc:  # fmt: skip
         todo = exc.diag.message_hint or "Give one SELECT; the tables are listed in docs/schema.md"
         raise _refused(exc, todo) from exc

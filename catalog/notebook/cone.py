@@ -36,7 +36,7 @@ def position_of(ra: Any, dec: Any) -> tuple[float, float]:
         if np.ma.is_masked(ra) or np.ma.is_masked(dec):  # else it would be 0
             raise ValueError("it is masked")
         lon, lat = (float(u.Quantity(x, u.deg).value) for x in (ra, dec))
-    except (TypeError, ValueError) as exc:  # units that do not fit are of both kinds
+    except (TypeError, ValueError, AttributeError) as exc:  # as units and frames do not fit
         raise UsageError(
             f"this is no single position: {exc}",
             "Give a SkyCoord of one position, or right ascension and declination in degrees",

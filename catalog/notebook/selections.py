@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.files.comparison import comparison_selection
 from catalog.files.export import Selection, columns_of
-from catalog.files.query import Params, filled_in
+from catalog.files.query import Params, filled_in, refuse_escapes
 from catalog.files.selections import label_set_selection, sample_selection
 from catalog.store.columns import LABELS
 from catalog.store.comparisons import (
@@ -36,10 +36,11 @@ def narrowed(
     Raises
     ------
     UsageError
-        If there is no such column.
+        If there is no such column, or the condition could take other rights.
     """
     query = selection.query
     if where is not None:
+        refuse_escapes(where)
         query = f"SELECT * FROM (\n{query}\n) w WHERE (\n{filled_in(conn, where, params)}\n)"
     order = selection.order
     if columns is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from catalog.errors import UsageError
 from catalog.notebook.blocks import SpectrumBlock, SpectrumList, list_spectra, read_blocks
 from catalog.notebook.reading import OpenCatalog
 from catalog.notebook.spectra import read_spectrum
+from catalog.notebook.tables import number_of_rows
 from catalog.store.grids import RecipeGrid, find_grid
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ class SpectrumCatalog(OpenCatalog):
         ...     print(block.survey_key[0], block.flux.shape)  # doctest: +SKIP
         """
         grid = None if recipe is None else find_grid(recipe)
-        if rows < 1:
-            raise UsageError(f"blocks of {rows} spectra have no end", "Give 1 or more")
+        rows = number_of_rows(rows, 1, "Give the spectra of a block: 1 or more")
         with self._reading() as conn:
             listed = list_spectra(conn, sample, grid, stacklevel=3)
         return self._spectrum_blocks(listed, grid, rows)

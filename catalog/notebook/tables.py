@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -19,6 +20,7 @@ from catalog.notebook.requested import Request
 
 #: What stands under the mask. NaN spoils whatever forgets the mask, as it should.
 _FILL: dict[str, Any] = {"bool": False, "text": "", "float32": np.nan, "float64": np.nan}
+_MAX_ROWS = 2**31 - 1  # no memory holds more, and FETCH takes no larger number
 
 
 class LimitWarning(UserWarning):
@@ -45,8 +47,8 @@ def read_table(conn: sa.Connection, request: Request, limit: int | None) -> tupl
     UsageError
         If the limit is no number of rows.
     """
-    if limit is not None and limit < 0:
-        raise UsageError(f"{limit} is no number of rows", "Give limit=None for all rows")
+    if limit is not None:
+        limit = number_of_rows(limit, 0, "Give limit=None for all rows")
     selection = request.selection
     columns = columns_of(conn, selection)
     size = ROWS_PER_BLOCK if limit is None else min(ROWS_PER_BLOCK, limit + 1)
@@ -62,13 +64,29 @@ def read_table(conn: sa.Connection, request: Request, limit: int | None) -> tupl
 
 def iterate_tables(conn: sa.Connection, request: Request, rows: int) -> Iterator[Table]:
     """All rows in tables of at most so many, read as they are needed."""
-    if rows < 1:
-        raise UsageError(f"blocks of {rows} rows have no end", "Give 1 or more")
+    rows = number_of_rows(rows, 1, "Give the rows of a block: 1 or more")
     selection = request.selection
     columns = columns_of(conn, selection)
     found = read_blocks(conn, selection, columns, rows_per_block=rows, as_given=request.as_given)
     for block in found:
         yield make_table(request, columns, pa.Table.from_batches([block]), None)
+
+
+def number_of_rows(given: Any, least: int, todo: str) -> int:
+    """An integer of at least so much, as cursors take it.
+
+    Raises
+    ------
+    UsageError
+        If it is none.
+    """
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = -1
+    if number < least:
+        raise UsageError(f"{given!r} is no number of rows", todo)
+    return min(number, _MAX_ROWS)
 
 
 def _count(conn: sa.Connection, selection: Selection) -> int:

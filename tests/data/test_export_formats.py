@@ -234,7 +234,12 @@ REFUSED = [
     ("SELECT * FROM source FOR UPDATE", "read-only transaction|permission denied"),
     ("SELECT pg_read_file('/etc/passwd') AS name", "permission denied"),
     ("SELECT lo_create(0)::int AS n", "read-only transaction|permission denied"),
-    ("SELECT set_config('transaction_read_only', 'off', true) AS name", "read-write mode"),
+    ("SELECT Set_Config('role', 'none', true) AS name", "must not have Set_Config"),
+    ("SELECT U&\"set\\005fconfig\"('role', 'none', true) AS name", "must not have U&"),
+    ("SELECT query_to_xml('SELECT set_' || 'config(1)', true, true, '')::text AS name",
+     "must not have query_to_xml"),
+    ("SELECT 1" + " + 1" * 100_000 + " AS n", "cannot be answered: stack depth"),
+    ("SELECT " + ", ".join(f"1 AS c{i}" for i in range(1665)), "at most 1664"),
     ("SELECT * FROM nowhere", 'relation "nowhere" does not exist'),
     ("SELECT 1/0 AS n", "division by zero"),
     ("SELECT 1 AS n, 2 AS N", "is there twice"),
@@ -267,6 +272,9 @@ def test_queries_are_taken_as_they_are(db, survey, tmp_path):
 def test_a_query_that_takes_too_long_is_stopped(db, tmp_path):
     with pytest.raises(UsageError, match="took too long"):
         written_query(db, "SELECT pg_sleep(60)::text AS n", tmp_path / "x.csv", timeout_s=0.2)
+    for none in (0, -1, 1e-9, 1e12, float("nan")):
+        with pytest.raises(UsageError, match="no time limit"):
+            written_query(db, "SELECT 1 AS n", tmp_path / "x.csv", timeout_s=none)
     assert list(tmp_path.iterdir()) == []
 
 

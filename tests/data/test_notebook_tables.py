@@ -179,8 +179,13 @@ def test_limits_are_announced_and_blocks_give_all(cat):
     assert list(cat.iterate("labels", "aspcap/dr14", where="false")) == []
     with pytest.warns(LimitWarning, match="first 0 of 4"):
         assert len(cat.labels("aspcap/dr14", limit=0)) == 0
-    with pytest.raises(UsageError, match="no number of rows"):
-        cat.labels("aspcap/dr14", limit=-1)
+    for none in (-1, 1.5, "3", float("nan")):
+        with pytest.raises(UsageError, match="no number of rows"):
+            cat.labels("aspcap/dr14", limit=none)
+        with pytest.raises(UsageError, match="no number of rows"):
+            next(cat.iterate("labels", "aspcap/dr14", rows=none))
+    assert len(cat.labels("aspcap/dr14", limit=2**64)) == N
+    assert len(list(cat.iterate("labels", "aspcap/dr14", rows=2**64))) == 1
     with pytest.raises(UsageError, match="nothing called label"):
         next(cat.iterate("label"))
 
@@ -202,9 +207,9 @@ def test_sql_keeps_its_order_and_cannot_write(db, cat):
     ):
         with pytest.raises(UsageError):
             cat.sql(write)
-    for read in (lambda: cat.labels("aspcap/dr14", where="true); DELETE FROM source; --"),):
+    for where in ("true); DELETE FROM source; --", "set_config('role', 'none', true) <> ''"):
         with pytest.raises(UsageError):
-            read()
+            cat.labels("aspcap/dr14", where=where)
     assert len(plain(db, "SELECT FROM source")) == 2 * N
     with pytest.raises(UsageError, match="too long"):
         cat.sql("SELECT pg_sleep(20)", timeout_s=0.1)

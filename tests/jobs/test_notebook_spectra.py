@@ -181,5 +181,6 @@ def test_blocks_that_cannot_be(cat: Catalog) -> None:
         cat.spectra("nope")
     with pytest.raises(UsageError, match="normalize --recipe masked"):
         cat.spectra(recipe="masked")
-    with pytest.raises(UsageError, match="no end"):
-        cat.spectra(rows=0)
+    for none in (0, 1.5):
+        with pytest.raises(UsageError, match="no number of rows"):
+            cat.spectra(rows=none)
