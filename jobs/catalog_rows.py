@@ -14,7 +14,7 @@ from catalog.files.block import BadItem, Block
 from catalog.files.fits import FileIdentity
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
-from catalog.store.inputs import quarantine_items, register_file
+from catalog.store.inputs import quarantine_items, register_file, release_rows
 from catalog.store.schema import source, star
 from jobs.catalog_formats import Format
 from jobs.open_files import OpenFiles
@@ -29,6 +29,7 @@ class Batch:
     block: Block
     identity: FileIdentity
     n_rows: int
+    rows: range
 
 
 def row_chunks(files: OpenFiles, n_files: int, rows_per_chunk: int) -> list[str]:
@@ -46,7 +47,7 @@ def read_rows(files: OpenFiles, key: str) -> Batch:
     _, i, _, rows = key.split()
     start, stop = (int(x) for x in rows.split("-"))
     block = files.read(int(i), start, stop)
-    return Batch(block, files.identity(int(i)), files.get(int(i)).n_rows)
+    return Batch(block, files.identity(int(i)), files.get(int(i)).n_rows, range(start, stop))
 
 
 def write_sources(
@@ -74,6 +75,7 @@ def write_sources(
     """
     file_id = register_file(conn, batch.identity, kind, release=release, n_rows=batch.n_rows)
     rows = quarantine_items(conn, file_id, batch.block.bad)
+    release_rows(conn, file_id, batch.rows, batch.block.bad)
     if len(columns["survey_key"]) == 0:
         return rows
     stage(conn, "stage_rows", {**columns, "healpix29": healpix29(columns["ra"], columns["dec"])})

@@ -74,6 +74,31 @@ def quarantine_items(conn: sa.Connection, input_file_id: int, items: Iterable[Ba
     return upsert(conn, quarantine, columns, "stage_bad s", params=params)
 
 
+def release_rows(
+    conn: sa.Connection, input_file_id: int, rows: range, items: Iterable[BadItem]
+) -> None:
+    """Let go what was refused when a catalog was read before, and is not in its rows any more.
+
+    Parameters
+    ----------
+    rows : range
+        The rows that were read now; the file as a whole can be read, too.
+    items : iterable of BadItem
+        What is still refused of them.
+    """
+    conn.execute(
+        sa.text(
+            "DELETE FROM quarantine WHERE input_file_id = :file AND item_key <> ALL(:bad) AND "
+            "coalesce(nullif(split_part(item_key, ' ', 2), '')::bigint, :start) "
+            "BETWEEN :start AND :stop - 1"
+        ),
+        {
+            "file": input_file_id, "bad": [item_key(item) for item in items],
+            "start": rows.start, "stop": rows.stop,
+        },
+    )  # fmt: skip
+
+
 def item_key(item: BadItem) -> str:
     """How the quarantine names an item: row and key, or nothing for the whole file."""
     if item.row is None:
