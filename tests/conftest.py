@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,10 @@ from sqlalchemy.engine import URL
 from catalog.config import parse_url
 from catalog.store import embedded
 from catalog.store.db import Database, alembic_config, open_database
+from jobs.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
+Cli = Callable[..., tuple[int, str, str]]
 CACHE = f"crosslabel-test-xla-{os.geteuid()}"
 
 for variable in [v for v in os.environ if v.startswith("CROSSLABEL_")]:
@@ -81,12 +86,8 @@ def template(server_url: URL, admin: sa.Engine) -> Iterator[str]:
 @pytest.fixture
 def db_url(server_url: URL, admin: sa.Engine, template: str) -> Iterator[URL]:
     """The URL of a fresh database at head: commits are real, and seen by subprocesses."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with admin.connect() as conn:
-        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
-    yield server_url.set(database=name)
-    with admin.connect() as conn:
-        conn.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    with cloned(server_url, admin, template) as db:
+        yield db.engine.url
 
 
 @pytest.fixture
@@ -95,6 +96,47 @@ def db(db_url: URL) -> Iterator[Database]:
     database = open_database(db_url)
     yield database
     database.engine.dispose()
+
+
+@pytest.fixture
+def command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run the command line in this process, on a database: exit code, output, errors."""
+
+    def run(url: URL, *words: object) -> tuple[int, str, str]:
+        argv = ["crosslabel", "--database-url", libpq_url(url), *map(str, words)]
+        monkeypatch.setattr(sys, "argv", argv)
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return run
+
+
+@contextmanager
+def cloned(server_url: URL, admin: sa.Engine, template: str) -> Iterator[Database]:
+    """A copy of a database, dropped at the end."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with admin.connect() as conn:
+        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    db = open_database(server_url.set(database=name))
+    try:
+        yield db
+    finally:
+        db.engine.dispose()
+        with admin.connect() as conn:
+            conn.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@contextmanager
+def full_disk(n_bytes: int) -> Iterator[None]:
+    """No file of this process can grow beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def libpq_url(url: URL) -> str:

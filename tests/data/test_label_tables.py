@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,8 @@ from export_survey import BIG, make_survey, written
 
 from catalog.errors import BadInputError, UsageError
 from catalog.files.label_table import read_label_table
-from jobs.cli import main
 from jobs.compare_labels import compare
 from jobs.ingest_labels import ingest_labels, ingested
-from tests.conftest import libpq_url
 
 KEYS = ("survey_key", "apogee_id")
 
@@ -220,15 +217,12 @@ def test_names_and_surveys_are_checked(db, survey, tmp_path):
     assert [row[1] for row in labels_of(db, "mine")] == [5000.0]
 
 
-def test_the_command_says_what_was_not_taken(db, db_url, survey, tmp_path, monkeypatch, capsys):
+def test_the_command_says_what_was_not_taken(db_url, survey, tmp_path, command_line):
     path = csv_file(tmp_path, "apogee_id,teff,colour\n2M1,5000,red\n2M8,5000,blue\n")
-    argv = ["crosslabel", "--database-url", libpq_url(db_url), "ingest", "labels", str(path),
-            "--survey", "apogee", "--name", "mine"]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code
-    assert capsys.readouterr().out.splitlines()[:3] == [
+    words = ("ingest", "labels", path, "--survey", "apogee", "--name", "mine")
+    code, out, _ = command_line(db_url, *words)
+    assert code == 0
+    assert out.splitlines()[:3] == [
         "2 rows: 1 of sources in the catalog, 0 in quarantine; mine@1 labels 1 sources",
         "columns not taken, no label of the catalog: colour",
         "no unit named, the catalog's assumed: teff",

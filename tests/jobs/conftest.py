@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from learning import TRAININGS, normalize, train
 from sqlalchemy.engine import URL
+from sync_case import Case, make_case
 
 from catalog.files.simulate import NAMES, write_survey
-from catalog.store.db import Database, open_database
+from catalog.store.db import Database
 from jobs.engine.runner import run_job
 from jobs.ingest_catalog import ingest_catalog
 from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job
 from jobs.select_sample import SampleParams, sample_job
+from tests.conftest import Cli, cloned
 
 
-@contextmanager
-def cloned(server_url: URL, admin: sa.Engine, template: str) -> Iterator[Database]:
-    """A copy of a database, dropped at the end."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with admin.connect() as conn:
-        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
-    db = open_database(server_url.set(database=name))
-    try:
-        yield db
-    finally:
-        db.engine.dispose()
-        with admin.connect() as conn:
-            conn.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+@pytest.fixture
+def cli(db_url: URL, command_line: Cli) -> Cli:
+    """The command line on the database of the test: exit code, output, errors."""
+    return partial(command_line, db_url)
+
+
+@pytest.fixture
+def case(tmp_path: Path, db: Database, command_line: Cli) -> Case:
+    """A simulated survey and the example's configuration of sync."""
+    return make_case(tmp_path, db, command_line)
 
 
 @pytest.fixture(scope="session")

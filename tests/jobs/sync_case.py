@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from catalog.files.simulate import write_survey
 from catalog.store.db import Database
-from jobs.cli import main
 from jobs.sync.example import example_text
-from tests.conftest import libpq_url
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.conftest import Cli
 
 
 @dataclass(frozen=True)
@@ -26,7 +20,7 @@ class Case:
 
     folder: Path
     db: Database
-    run: Run  # (exit code, standard output, standard error) of sync with some options
+    run: Cli  # (exit code, standard output, standard error) of sync with some options
 
     @property
     def config(self) -> Path:
@@ -62,20 +56,9 @@ class Case:
         }
 
 
-def make_case(
-    folder: Path, db: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Case:
+def make_case(folder: Path, db: Database, command_line: Cli) -> Case:
     """Write the survey and the example's configuration; `run` is the command in this process."""
     write_survey(folder / "incoming", n_matched=24, n_apogee=60, n_sspp=50)
     (folder / "crosslabel.toml").write_text(example_text())
-
-    def run(*options: object) -> tuple[int, str, str]:
-        words = ["crosslabel", "--database-url", libpq_url(db.engine.url), "sync"]
-        words += ["--config", str(folder / "crosslabel.toml"), *map(str, options)]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return Case(folder, db, run)
+    config = folder / "crosslabel.toml"
+    return Case(folder, db, partial(command_line, db.engine.url, "sync", "--config", config))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +14,6 @@ import sqlalchemy as sa
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
-from conftest import cloned
 from learning import rows
 from specutils import Spectrum
 from sqlalchemy.engine import URL
@@ -25,6 +23,7 @@ from catalog.store.db import Database
 from catalog.store.spectra import decode
 from jobs.export_spectra import INDEX, SpectraSummary, export_spectra
 from models.continuum import RECIPES
+from tests.conftest import cloned, full_disk
 
 FLUX = u.Unit("1e-17 erg / (s cm2 Angstrom)")
 STORED = """SELECT s.survey_key, b.flux, b.ivar, b.and_mask, b.or_mask, b.loglam0, b.z, b.class,
@@ -227,13 +226,9 @@ def test_a_full_disk_leaves_what_was_there(survey: Database, tmp_path: Path) -> 
     exported(survey, tmp_path, sample="clean", recipe="default")
     files_of(tmp_path)[3].write_bytes(b"must be written again")
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(UsageError, match=r"cannot be written: .* is there space\?"):
-            exported(survey, tmp_path, sample="clean", recipe="default")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    wrong = r"cannot be written: .* is there space\?"
+    with full_disk(1000), pytest.raises(UsageError, match=wrong):
+        exported(survey, tmp_path, sample="clean", recipe="default")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

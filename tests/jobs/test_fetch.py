@@ -6,20 +6,19 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from astropy.io import fits
-from conftest import cloned
 
 from catalog.archive.places import SpectrumKey, catalog_places, spectrum_places
 from catalog.archive.session import RefusedError
 from catalog.errors import BadInputError, SourceUnavailableError
 from catalog.files.simulate import NAMES, write_survey
 from catalog.store.db import Database
-from jobs.cli import main
 from jobs.engine.job import RunSummary
 from jobs.engine.runner import run_job
 from jobs.fetch_catalog import FetchCatalogParams, fetch_catalog_job
@@ -32,12 +31,11 @@ from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job
 from jobs.select_sample import SampleParams, sample_job
 from tests.archive_server import Archive, serve
-from tests.conftest import ROOT, libpq_url
+from tests.conftest import ROOT, Cli, cloned, libpq_url
 from tests.specobj_file import specobj_rows, write_specobj
 
 N_STARS = 12
 ALLSTAR = catalog_places("apogee", "dr14")[0]
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -437,22 +435,12 @@ def test_labels_are_topped_up_from_the_query_service(
 
 @pytest.fixture
 def cli(
-    lacking: Database, archive: Archive, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Cli:  # fmt: skip
-    """Run the command line in this process: (exit code, standard output, standard error)."""
+    lacking: Database, archive: Archive, command_line: Cli, monkeypatch: pytest.MonkeyPatch
+) -> Cli:
+    """The command line on a catalog that lacks spectra: exit code, output, errors."""
     monkeypatch.setenv("CROSSLABEL_ARCHIVE_URL", f"{archive.url}/sas/")
     monkeypatch.setenv("CROSSLABEL_SKYSERVER_URL", archive.url)
-
-    def run(*args: object) -> tuple[int, str, str]:
-        url = libpq_url(lacking.engine.url)
-        monkeypatch.setattr(sys, "argv", ["crosslabel", "--database-url", url, *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+    return partial(command_line, lacking.engine.url)
 
 
 def test_the_command_line(cli: Cli, lacking: Database, archive: Archive, tmp_path: Path) -> None:

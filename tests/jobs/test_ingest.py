@@ -7,40 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from astropy.io import fits
-from sqlalchemy.engine import URL
 
 from catalog.files.fits import file_identity
 from catalog.files.simulate import write_survey
 from catalog.store.db import Database, advisory_lock
-from jobs.cli import main
 from jobs.engine import ledger
 from jobs.engine.params import params_hash, to_dict
 from jobs.ingest_catalog import CatalogParams, ingest_catalog, ingest_job
-from tests.conftest import libpq_url
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(db_url: URL, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        argv = ["crosslabel", "--database-url", libpq_url(db_url), *(str(a) for a in args)]
-        monkeypatch.setattr(sys, "argv", argv)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
+from tests.conftest import Cli
 
 
 def count(db: Database, table: str, where: str = "true") -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 from astropy.io import fits
-from conftest import cloned
 from content import content_digests
 from sqlalchemy.engine import URL
 
@@ -20,7 +18,6 @@ from catalog.errors import BadInputError, UsageError
 from catalog.files.simulate import NAMES, write_survey
 from catalog.files.specobjid import pack_specobjid
 from catalog.store.db import Database
-from jobs.cli import main
 from jobs.engine.runner import run_job
 from jobs.fetch_spectra import wanted_spectra
 from jobs.ingest_catalog import ingest_catalog
@@ -28,25 +25,8 @@ from jobs.ingest_specobj import ingest_specobj
 from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job
 from jobs.select_sample import SampleParams, sample_job
-from tests.conftest import libpq_url
+from tests.conftest import Cli, cloned
 from tests.specobj_file import specobj_rows, write_specobj
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(db_url: URL, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """Run the command line in this process: (exit code, standard output, standard error)."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        argv = ["crosslabel", "--database-url", libpq_url(db_url), *(str(a) for a in args)]
-        monkeypatch.setattr(sys, "argv", argv)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +88,7 @@ def test_the_order_of_ingests_does_not_matter(
     db: Database, survey: Path, server_url: URL, admin: sa.Engine, template: str
 ) -> None:
     """SSPP's position and columns stay, a spectrum's pixels stay, and nothing is there twice."""
+
     def specobj(to: Database) -> None:
         ingest_specobj(to, [survey / "specObj-dr17.fits"], "dr17")
 
@@ -189,6 +170,19 @@ def test_bad_rows_are_counted_among_those_asked_for(db: Database, tmp_path: Path
     assert rows_of(db, "SELECT count(*) FROM source") == [(3,)]
     summary, left_out = ingest_specobj(db, [path], "dr17", max_bad=0.3)
     assert (summary.state, left_out) == ("succeeded", {"of class GALAXY": 31})
+
+
+def test_rows_that_nobody_asks_for_any_more_are_not_bad(db: Database, tmp_path: Path) -> None:
+    bad = {"ra": np.nan}
+    rows = specobj_rows(*[{}] * 9, bad, *[{"class": "GALAXY"} | bad] * 5)
+    path = write_specobj(tmp_path / "specObj.fits", rows)
+    with pytest.raises(BadInputError, match=r"6 of 15 rows of .* are bad"):
+        ingest_specobj(db, [path], "dr17", classes=("ALL",), rows_per_chunk=4)
+    summary, _ = ingest_specobj(db, [path], "dr17", rows_per_chunk=4)
+    assert summary.state == "succeeded"
+    assert rows_of(db, "SELECT item_key, attempts FROM quarantine") == [
+        ("row 9 266-51602-10-26", 2)
+    ]
 
 
 def test_a_file_that_is_no_catalog_is_refused(db: Database, tmp_path: Path) -> None:

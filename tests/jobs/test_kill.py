@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import cloned
 from content import content_digests
 
 from catalog.files.fits import file_identity
 from catalog.store.db import Database, open_database
 from jobs.engine.params import digest
+from tests.conftest import cloned
 
 HERE = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-c", "from jobs.cli import main; main()", "--database-url"]

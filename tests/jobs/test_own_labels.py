@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,12 @@ from learning import rows, value
 
 from catalog.errors import UsageError
 from catalog.store.db import Database
-from jobs.cli import main
 from jobs.engine.runner import run_job
 from jobs.export_catalog import export
 from jobs.ingest_labels import ingest_labels
 from jobs.select_sample import SampleParams, sample_job
 from jobs.train_network import TrainParams, train_job
-from tests.conftest import libpq_url
+from tests.conftest import Cli
 
 SHIFT = 250.0  # K, by which these labels differ from ASPCAP's
 OURS = """SELECT a.apogee_id, l.teff, l.logg, l.fe_h FROM stellar_label l
@@ -27,16 +25,11 @@ WHERE s.name = 'aspcap/dr14' AND a.is_primary AND l.teff IS NOT NULL ORDER BY 1"
 
 
 def test_what_is_trained_on_a_sample_of_a_label_set_learns_it(
-    survey: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    survey: Database, tmp_path: Path, command_line: Cli
+) -> None:
     def crosslabel(*words: object) -> str:
-        argv = ["crosslabel", "--database-url", libpq_url(survey.engine.url), *map(str, words)]
-        monkeypatch.setattr(sys, "argv", argv)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert not end.value.code, err
+        code, out, err = command_line(survey.engine.url, *words)
+        assert code == 0, err
         return out
 
     table = Table(rows=rows(survey, OURS), names=("apogee_id", "teff", "logg", "fe_h"))

@@ -6,16 +6,12 @@ import base64
 import hashlib
 import os
 import re
-import resource
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import sqlalchemy as sa
 from learning import rows
 from typer.testing import CliRunner
 
@@ -28,6 +24,7 @@ from jobs.report.drawing import Subject
 from jobs.report.page import Content, render_page
 from jobs.report.result import Result
 from jobs.report.table import Table
+from tests.conftest import full_disk
 
 CATALOG = PARTS[:2]  # the catalog's own figures; the models' have tests of their own
 FIGURES = {
@@ -275,23 +272,12 @@ def test_a_folder_of_other_things_is_left_alone(written, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """A disk that takes no larger files."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_disk_without_room_leaves_the_old_report(written, tmp_path):
     out = tmp_path / "out"
     with written.db.reader() as conn:
         write_report(conn, written.subject, out, parts=())
         before = digests(out)
-        with largest_file(50_000), pytest.raises(UsageError, match="cannot be written"):
+        with full_disk(50_000), pytest.raises(UsageError, match="cannot be written"):
             write_report(conn, written.subject, out, parts=PARTS[:1])
     assert digests(out) == before
     assert os.listdir(tmp_path) == ["out"]  # noqa: PTH208 - hidden ones too
@@ -316,4 +302,3 @@ def test_a_ragged_table_is_refused():
 def test_no_sample_no_report(db, tmp_path):
     with db.reader() as conn, pytest.raises(UsageError, match="no sample to report on"):
         find_subject(conn)
-    assert isinstance(conn, sa.Connection)

@@ -16,7 +16,7 @@ from astropy.table import Table
 from content import content_digests
 from learning import train, value
 from star_job import StarParams, star_job
-from sync_case import Case, make_case
+from sync_case import Case
 
 from catalog.config import Settings
 from catalog.errors import ExitCode
@@ -34,14 +34,6 @@ from jobs.sync.result import StepResult, SyncResult
 from jobs.sync.run import run_sync
 from jobs.sync.step import Step, Work, things
 from jobs.train_network import TrainParams
-
-
-@pytest.fixture
-def case(
-    tmp_path: Path, db: Database, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Case:  # fmt: skip
-    return make_case(tmp_path, db, capsys, monkeypatch)
 
 
 def on_disk(folder: Path) -> dict[str, tuple[int, int]]:
@@ -158,6 +150,15 @@ def test_predictions_follow_spectra_and_model(case: Case, tmp_path: Path) -> Non
     assert case.run()[0] == 0
     assert value(case.db, edition) == 3
     assert case.run()[1].splitlines()[-1].startswith("sync: nothing to do, 0 rows written")
+
+
+def test_the_shortest_budget_gets_further_every_time(case: Case) -> None:
+    rows = -1
+    while "time is up" in (said := case.run("--time-budget", "1 ns")[1]):
+        before, rows = rows, value(case.db, "SELECT sum(rows_written)::bigint FROM job_run")
+        assert rows > before or case.log()[-1]["files"], said
+    assert "sync: done" in said
+    assert "sync: nothing to do" in case.run("--time-budget", "1 ns")[1]
 
 
 def test_a_model_that_is_not_there_is_named(case: Case) -> None:

@@ -10,12 +10,11 @@ from astropy.io import fits
 from astropy.table import Table
 from content import content_digests
 from learning import value
-from sync_case import Case, make_case
+from sync_case import Case
 
 from catalog.archive.places import catalog_places
 from catalog.files.simulate import NAMES
 from catalog.files.specobjid import pack_specobjid
-from catalog.store.db import Database
 from tests.archive_server import Archive, serve
 from tests.specobj_file import specobj_rows, write_specobj
 
@@ -66,14 +65,6 @@ content = "clean"
 url = "{url}/sas"
 skyserver_url = "{url}"
 """
-
-
-@pytest.fixture
-def case(
-    tmp_path: Path, db: Database, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Case:  # fmt: skip
-    return make_case(tmp_path, db, capsys, monkeypatch)
 
 
 @pytest.fixture

@@ -5,43 +5,31 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from astropy.io import fits
 from astropy.table import Table
 from astropy.utils.diff import report_diff_values
-from conftest import cloned
 from content import content_digests
 from learning import value
-from sync_case import Case, make_case
+from sync_case import Case
 
 from catalog.archive.places import SpectrumKey, catalog_places, spectrum_places
 from catalog.errors import ExitCode
 from catalog.files.simulate import NAMES
 from catalog.store.db import Database
 from tests.archive_server import Archive, serve
-from tests.conftest import ROOT, libpq_url
+from tests.conftest import ROOT, cloned, full_disk, libpq_url
 
 ALLSTAR = catalog_places("apogee", "dr14")[0]
 FETCH = ('paths = ["incoming/allStar-*.fits"]\n# fetch = true', "fetch = true")
-
-
-@pytest.fixture
-def case(
-    tmp_path: Path, db: Database, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Case:  # fmt: skip
-    return make_case(tmp_path, db, capsys, monkeypatch)
 
 
 @pytest.fixture
@@ -113,17 +101,6 @@ def test_a_path_that_cannot_be_looked_at_is_named(case: Case) -> None:
     code, _, err = case.run("--quiet")
     assert code == ExitCode.UNAVAILABLE
     assert f"{'x' * 300} cannot be read: File name too long" in err
-
-
-@contextmanager
-def full_disk(n_bytes: int) -> Iterator[None]:
-    """No file of this process can grow beyond so many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_the_old_export(case: Case) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from catalog.config import ARCHIVE_URL, SKYSERVER_URL
-from catalog.errors import ConfigurationError, ExitCode
+from catalog.errors import ConfigurationError, ExitCode, UsageError
 from jobs.cli import main
 from jobs.sync import keys as sync_keys
 from jobs.sync.config import budget_s, read_config
@@ -241,5 +241,5 @@ def test_nothing_is_touched(
 
 def test_a_time_budget_of_the_command_has_a_unit() -> None:
     assert budget_s("90 min") == 5400
-    with pytest.raises(Exception, match=r"'90' is no time budget"):
+    with pytest.raises(UsageError, match=r"'90' is no time budget"):
         budget_s("90")
