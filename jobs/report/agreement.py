@@ -82,7 +82,7 @@ def _residuals(
         f"Above: labels of {' and '.join(shown)} against those of {found.ref_set}; the line is "
         "equality. Below: the differences; coloured lines are their medians. Shown: "
         f"{drawn_of(min(n, MOST_POINTS), n, 'spectra')} of {n_stars:,} stars, those that all of "
-        f"{', '.join(order)} label; each model's label comes from networks that never saw the star "
+        f"{', '.join(order)} label; each model's label comes from a fit that never saw the star "
         f"(out of fold). {beyond:,} points lie outside the frames. Crosses: mean stated errors "
         "(above those of the label sets, below of the differences; none where none are stated). "
         "bias: median difference, sigma_mad: 1.4826 times the median absolute deviation about it; "

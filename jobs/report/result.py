@@ -69,8 +69,8 @@ def _words(found: Comparison, subject: Subject) -> str:
     parts = [_scatters(survey, by_set[survey])] if survey is not None else []
     if models:
         best = min(models, key=lambda name: _mean_log(by_set[name]))
-        word = "the best model, " if len(models) > 1 else ""
-        parts.append(word + _scatters(best, by_set[best]))
+        told = f"the best model, {best}," if len(models) > 1 else best
+        parts.append(_scatters(told, by_set[best]))
     text += "; ".join(parts) + "."
     if models and survey is not None:
         ratios = _ratios(by_set[survey], by_set[best])
