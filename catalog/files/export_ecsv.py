@@ -41,7 +41,7 @@ def write_ecsv(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> i
     with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER, ENCODING 'UTF8')") as copy:
         for block in copy:
             stream.write(block)
-            n_lines += bytes(block).count(b"\n") + bytes(block).count(b"\r")
+            n_lines += len(bytes(block).decode().splitlines())  # as readers find them
     if n_lines != cursor.rowcount + 1:
         raise UsageError(
             f"{selection.name} holds texts with line breaks, which ECSV cannot hold",

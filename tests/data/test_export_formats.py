@@ -176,9 +176,10 @@ def test_fits_refuses_more_columns_than_a_table_has(db, tmp_path):
 
 
 def test_ecsv_refuses_line_breaks(db, tmp_path):
-    with pytest.raises(UsageError, match="line breaks, which ECSV cannot hold"):
-        written_query(db, "SELECT E'a\\nb' AS name", tmp_path / "x.ecsv")
-    assert list(tmp_path.iterdir()) == []
+    for code in (10, 11, 12, 13, 28, 133, 8232):  # Astropy takes all of them for one
+        with pytest.raises(UsageError, match="line breaks, which ECSV cannot hold"):
+            written_query(db, f"SELECT 'a' || chr({code}) || 'b' AS name", tmp_path / "x.ecsv")
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_what_was_there(db, survey, tmp_path):
