@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,9 +15,9 @@ from catalog.errors import UsageError
 from catalog.store.labels import find_label_set
 from catalog.store.samples import Sample, find_sample, list_samples
 from catalog.version import code_version
+from jobs.engine.job import Progress, silent
 from jobs.list_models import list_models
 from jobs.model_rows import find_model
-from jobs.report import style
 from jobs.report.drawing import Drawing, Missing, Section, Subject
 from jobs.report.facts import count_tables
 from jobs.report.origin import citations, simulated_words
@@ -34,7 +34,6 @@ PARTS = (
 )
 Parts = Sequence[tuple[str, str, Sequence[str]]]
 PAGE, FIGURES = "index.html", "figures"
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def write_report(
     conn: sa.Connection,
     subject: Subject,
     out: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     parts: Parts = PARTS,
 ) -> ReportSummary:
     """Write the page and its figures to a folder; the same catalog always gives the same bytes.
@@ -214,7 +213,7 @@ def _write(
     conn: sa.Connection,
     subject: Subject,
     folder: Path,
-    progress: Progress | None,
+    progress: Progress,
     parts: Parts,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Draw all parts and write page and figures; names of the figures, and of those missing."""
@@ -227,14 +226,12 @@ def _write(
     for anchor, heading, modules in parts:
         items = []
         for name in modules:
-            if progress is not None:
-                progress(f"report: {heading.lower()}", done, total)
+            progress(f"report: {heading.lower()}", done, total)
             section: Section = import_module(f"jobs.report.{name}")
-            with style.style():
-                for found in section.draw(conn, subject):
-                    png = _write_figure(found, folder / FIGURES, simulated)
-                    items.append(make_item(found, png))
-                    (missing if isinstance(found, Missing) else drawn).append(found.name)
+            for found in section.draw(conn, subject):
+                png = _write_figure(found, folder / FIGURES, simulated)
+                items.append(make_item(found, png))
+                (missing if isinstance(found, Missing) else drawn).append(found.name)
             done += 1
         made.append(Part(anchor, heading, tuple(items)))
     content = Content(

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from jobs.evaluate_data import ComparedLabel
 from jobs.evaluate_records import Score
-from jobs.report.per_model import PER_ROW, legend_key, score_of
-from jobs.report.style import BLACK, GREY, key_of, new_figure, style, symbol
+from jobs.report.per_model import PER_ROW, label_panels, name_sets, score_of
+from jobs.report.style import BLACK, GREY, key_of, style, symbol
 from models import metrics
 
 LEVELS = np.linspace(0.05, 0.99, 48)
@@ -48,6 +48,7 @@ def pulls_of(data: ComparedLabel, name: str, *, raw: bool = False) -> np.ndarray
     return found[np.isfinite(found)]
 
 
+@style()
 def draw_calibration(
     labels: Sequence[ComparedLabel], scores: Sequence[Score], order: Sequence[str]
 ) -> Figure:
@@ -67,28 +68,17 @@ def draw_calibration(
     Figure
         Thin lines are errors before calibration, where there are such.
     """
-    blocks = -(-len(labels) // PER_ROW)
     stating = [name for name in order if any(name in with_errors(data) for data in labels)]
-    with style():
-        figure = new_figure(7.4 * blocks)
-        panels = figure.subplots(2 * blocks, PER_ROW, squeeze=False)
-        for place in range(blocks * PER_ROW):
-            row, column = divmod(place, PER_ROW)
-            above, below = panels[2 * row, column], panels[2 * row + 1, column]
-            if place >= len(labels):
-                above.remove()
-                below.remove()
-                continue
-            data = labels[place]
-            _draw_coverage(above, data, scores, order)
-            _draw_pulls(below, data, order)
-            above.set_title(symbol(data.label))
-            if column == 0:
-                above.set_ylabel("observed coverage")
-                below.set_ylabel("density")
-        handles = [legend_key(name, order) for name in stating]
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(stating)))
-        return figure
+    figure, panels = label_panels(len(labels), 7.4, (1.0, 1.0))
+    for place, ((above, below), data) in enumerate(zip(panels, labels, strict=True)):
+        _draw_coverage(above, data, scores, order)
+        _draw_pulls(below, data, order)
+        above.set_title(symbol(data.label))
+        if place % PER_ROW == 0:
+            above.set_ylabel("observed coverage")
+            below.set_ylabel("density")
+    name_sets(figure, stating, order)
+    return figure
 
 
 def _draw_coverage(

@@ -44,6 +44,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     return [_draw_model(conn, find_model(conn, name)) for name in subject.models]
 
 
+@style()
 def draw_reverse(
     wavelength: np.ndarray, sensitivity: np.ndarray, pixels: np.ndarray, threshold: float
 ) -> Figure:
@@ -60,26 +61,26 @@ def draw_reverse(
     threshold : float [units of the continuum]
         Below it a pixel may be chosen.
     """
-    with style():
-        figure = new_figure(5.6)
-        panel = figure.subplots()
-        panel.plot(wavelength, sensitivity, color=BLUE, linewidth=0.9, label="label dependence")
-        panel.axhline(threshold, color=BLACK, linestyle="--", linewidth=1.0, label=f"{threshold:g}")
-        panel.plot(
-            wavelength[pixels], sensitivity[pixels], linestyle="none", marker="o", markersize=6,
-            color=VERMILION, markeredgecolor="white", zorder=5,
-            label=f"{int(pixels.sum())} continuum pixels",
-        )  # fmt: skip
-        panel.set(
-            xlabel="vacuum wavelength [Å]", ylabel="range over labels [continuum]",
-            xlim=(wavelength[0], wavelength[-1]), ylim=(0.0, None),
-        )  # fmt: skip
-        _mark_windows(panel)
-        _name_lines(panel, wavelength)
-        figure.legend(loc="outside upper center", ncols=3)
-        return figure
+    figure = new_figure(5.6)
+    panel = figure.subplots()
+    panel.plot(wavelength, sensitivity, color=BLUE, linewidth=0.9, label="label dependence")
+    panel.axhline(threshold, color=BLACK, linestyle="--", linewidth=1.0, label=f"{threshold:g}")
+    panel.plot(
+        wavelength[pixels], sensitivity[pixels], linestyle="none", marker="o", markersize=6,
+        color=VERMILION, markeredgecolor="white", zorder=5,
+        label=f"{int(pixels.sum())} continuum pixels",
+    )  # fmt: skip
+    panel.set(
+        xlabel="vacuum wavelength [Å]", ylabel="range over labels [continuum]",
+        xlim=(wavelength[0], wavelength[-1]), ylim=(0.0, None),
+    )  # fmt: skip
+    _mark_windows(panel)
+    _name_lines(panel, wavelength)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
 
 
+@style()
 def draw_jacobian(wavelength: np.ndarray, names: Sequence[str], slopes: np.ndarray) -> Figure:
     """Draw by how much each label changes if a pixel were brighter by 1% of the continuum.
 
@@ -92,22 +93,21 @@ def draw_jacobian(wavelength: np.ndarray, names: Sequence[str], slopes: np.ndarr
     slopes : ndarray, shape (k, p) [units of the labels, per unit of the continuum]
         Change of the labels with the flux of each pixel.
     """
-    with style():
-        figure = new_figure(2.3 * len(names) + 1.5)
-        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-        for panel, name, slope in zip(panels, names, slopes, strict=True):
-            panel.axhline(0.0, color=BLACK, linewidth=0.8)
-            panel.plot(wavelength, PERCENT * slope, color=BLUE, linewidth=0.8)
-            far = 1.05 * np.nanmax(np.abs(PERCENT * slope), initial=1e-12)
-            panel.set(
-                ylabel=f"Δ {symbol(name)} [{unit_of(name) or 1}]", ylim=(-far, far),
-                xlim=(wavelength[0], wavelength[-1]),
-            )  # fmt: skip
-            panel.locator_params(axis="y", nbins=5)
-            _mark_windows(panel)
-        _name_lines(panels[0], wavelength)
-        panels[-1].set_xlabel("vacuum wavelength [Å]")
-        return figure
+    figure = new_figure(2.3 * len(names) + 1.5)
+    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, name, slope in zip(panels, names, slopes, strict=True):
+        panel.axhline(0.0, color=BLACK, linewidth=0.8)
+        panel.plot(wavelength, PERCENT * slope, color=BLUE, linewidth=0.8)
+        far = 1.05 * np.nanmax(np.abs(PERCENT * slope), initial=1e-12)
+        panel.set(
+            ylabel=f"Δ {symbol(name)} [{unit_of(name) or 1}]", ylim=(-far, far),
+            xlim=(wavelength[0], wavelength[-1]),
+        )  # fmt: skip
+        panel.locator_params(axis="y", nbins=5)
+        _mark_windows(panel)
+    _name_lines(panels[0], wavelength)
+    panels[-1].set_xlabel("vacuum wavelength [Å]")
+    return figure
 
 
 def _mark_windows(panel: Axes) -> None:

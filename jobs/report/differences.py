@@ -23,8 +23,8 @@ FloatArray = NDArray[np.float64]
 _MOST = 150  # spectra of a panel with error bars
 _REACH = 6.0  # how far from the bias a panel shows [robust scatters]
 # to_jsonb: the column of the label's error, which no join could name
-_ROWS = """
-    SELECT c.ordinal % 1000, c.ref_value, c.delta,
+_ROWS = f"""
+    SELECT array_position('{{{",".join(LABELS)}}}'::text[], c.label)::bigint, c.ref_value, c.delta,
            coalesce((to_jsonb(r) ->> (c.label || '_err'))::float8, 'NaN'),
            coalesce(c.delta_err, 'NaN')
     FROM comparison_rows(:ref, ARRAY[:test], :sample) c

@@ -92,6 +92,7 @@ def fractions(flagged: Flagged, cells: Sequence[Cell], hit: np.ndarray) -> np.nd
     return np.array([hit[rows].mean() if rows.any() else np.nan for rows in inside])
 
 
+@style()
 def draw_flagged(sets: Sequence[Flagged]) -> Figure:
     """Draw the flagged fractions of each label set in a panel of its own.
 
@@ -103,16 +104,15 @@ def draw_flagged(sets: Sequence[Flagged]) -> Figure:
     names = list(dict.fromkeys(name for one in sets for name in _occurring(one)))
     columns = min(COLUMNS, len(sets))
     n_rows = -(-len(sets) // columns)
-    with style():
-        figure = new_figure(3.9 * n_rows + 1.2)
-        panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
-        for panel, flagged in zip(panels, sets, strict=False):
-            _draw_set(panel, flagged, names)
-        for panel in panels[len(sets) :]:
-            panel.remove()
-        handles = {h.get_label(): h for p in figure.axes for h in p.get_lines()}
-        figure.legend(handles=list(handles.values()), loc="outside upper center", ncols=3)
-        return figure
+    figure = new_figure(3.9 * n_rows + 1.2)
+    panels = figure.subplots(n_rows, columns, squeeze=False).ravel()
+    for panel, flagged in zip(panels, sets, strict=False):
+        _draw_set(panel, flagged, names)
+    for panel in panels[len(sets) :]:
+        panel.remove()
+    handles = {h.get_label(): h for p in figure.axes for h in p.get_lines()}
+    figure.legend(handles=list(handles.values()), loc="outside upper center", ncols=3)
+    return figure
 
 
 def _draw_set(panel: Axes, flagged: Flagged, names: Sequence[str]) -> None:

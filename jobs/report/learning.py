@@ -13,8 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from jobs.curve_rows import BOOTSTRAP, read_curve
 from jobs.evaluate_records import CurvePoint
 from jobs.report.drawing import Drawing, Missing, Subject
-from jobs.report.per_model import NO_MODEL, PER_ROW, legend_key
-from jobs.report.style import axis_label, key_of, new_figure, style, symbol
+from jobs.report.per_model import NO_MODEL, label_panels, name_sets
+from jobs.report.style import axis_label, key_of, style, symbol
 
 NAME, TITLE = "learning-curve", "Learning curve"
 
@@ -42,6 +42,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     return [Drawing(NAME, TITLE, caption, draw_learning(points, order))]
 
 
+@style()
 def draw_learning(points: Sequence[CurvePoint], order: Sequence[str]) -> Figure:
     """Draw scatter against training stars, a panel for each label.
 
@@ -54,20 +55,14 @@ def draw_learning(points: Sequence[CurvePoint], order: Sequence[str]) -> Figure:
     """
     labels = list(dict.fromkeys(point.label for point in points))
     models = [name for name in order if any(point.model == name for point in points)]
-    blocks = -(-len(labels) // PER_ROW)
-    with style():
-        figure = new_figure(4.6 * blocks)
-        panels = figure.subplots(blocks, PER_ROW, squeeze=False).ravel()
-        for panel, label in zip(panels, labels, strict=False):
-            chosen = [point for point in points if point.label == label]
-            _draw_label(panel, chosen, order)
-            panel.set(xlabel="training stars", title=symbol(label))
-            panel.set_ylabel(axis_label(label, r"$\sigma_{\rm MAD}$"))
-        for panel in panels[len(labels) :]:
-            panel.remove()
-        handles = [legend_key(name, order) for name in models]
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(models)))
-        return figure
+    figure, panels = label_panels(len(labels), 4.6)
+    for (panel,), label in zip(panels, labels, strict=True):
+        chosen = [point for point in points if point.label == label]
+        _draw_label(panel, chosen, order)
+        panel.set(xlabel="training stars", title=symbol(label))
+        panel.set_ylabel(axis_label(label, r"$\sigma_{\rm MAD}$"))
+    name_sets(figure, models, order)
+    return figure
 
 
 def _draw_label(panel: Axes, points: Sequence[CurvePoint], order: Sequence[str]) -> None:

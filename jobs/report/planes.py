@@ -50,6 +50,7 @@ def common_rows(labels: Sequence[ComparedLabel]) -> list[np.ndarray]:
     return [np.array([place[ids] for ids in common], np.int64) for place in places]
 
 
+@style()
 def draw_plane(
     x: str,
     y: str,
@@ -81,36 +82,35 @@ def draw_plane(
     rows = choose(len(reference[1]), MOST_POINTS, seed)
     n_rows = -(-len(tests) // COLUMNS)
     columns = min(COLUMNS, len(tests))
-    with style():
-        figure = new_figure(4.9 * n_rows + 0.3)
-        outer = figure.add_gridspec(n_rows, columns)
-        for i, (name, values) in enumerate(tests.items()):
-            inner = outer[divmod(i, columns)].subgridspec(
-                2, 2, width_ratios=(4, 1), height_ratios=(1, 4), wspace=0.02, hspace=0.02
-            )
-            joint = figure.add_subplot(inner[1, 0])
-            top = figure.add_subplot(inner[0, 0], sharex=joint)
-            side = figure.add_subplot(inner[1, 1], sharey=joint)
-            key = key_of(i)
-            below = {"color": GREY, "marker": "o", "linestyle": "-"}
-            for (label, points), look in ((reference, below), ((name, values), key)):
-                _draw_points(joint, label, points[rows], look)
-                _draw_density(top, points[:, 0], edges[0], look, "vertical")
-                _draw_density(side, points[:, 1], edges[1], look, "horizontal")
-            joint.set(xlim=frame[0], ylim=frame[1], xlabel=axis_label(x), ylabel=axis_label(y))
-            if (x, y) == ("teff", "logg"):
-                astronomers_way(joint, x, y)
-            for panel, axis in ((top, "x"), (side, "y")):
-                panel.tick_params(axis="both", labelbottom=False, labelleft=False, length=0)
-                panel.grid(visible=False)
-                panel.spines[["left" if axis == "x" else "bottom"]].set_visible(False)
-                panel.set(**{"ylim" if axis == "x" else "xlim": (0, None)})
-            joint.locator_params(axis="x", nbins=5)
-            top.legend(
-                *joint.get_legend_handles_labels(), loc="lower left", bbox_to_anchor=(0.0, 1.0),
-                markerscale=3, handletextpad=0.3,
-            )  # fmt: skip
-        return figure
+    figure = new_figure(4.9 * n_rows + 0.3)
+    outer = figure.add_gridspec(n_rows, columns)
+    for i, (name, values) in enumerate(tests.items()):
+        inner = outer[divmod(i, columns)].subgridspec(
+            2, 2, width_ratios=(4, 1), height_ratios=(1, 4), wspace=0.02, hspace=0.02
+        )
+        joint = figure.add_subplot(inner[1, 0])
+        top = figure.add_subplot(inner[0, 0], sharex=joint)
+        side = figure.add_subplot(inner[1, 1], sharey=joint)
+        key = key_of(i)
+        below = {"color": GREY, "marker": "o", "linestyle": "-"}
+        for (label, points), look in ((reference, below), ((name, values), key)):
+            _draw_points(joint, label, points[rows], look)
+            _draw_density(top, points[:, 0], edges[0], look, "vertical")
+            _draw_density(side, points[:, 1], edges[1], look, "horizontal")
+        joint.set(xlim=frame[0], ylim=frame[1], xlabel=axis_label(x), ylabel=axis_label(y))
+        if (x, y) == ("teff", "logg"):
+            astronomers_way(joint, x, y)
+        for panel, axis in ((top, "x"), (side, "y")):
+            panel.tick_params(axis="both", labelbottom=False, labelleft=False, length=0)
+            panel.grid(visible=False)
+            panel.spines[["left" if axis == "x" else "bottom"]].set_visible(False)
+            panel.set(**{"ylim" if axis == "x" else "xlim": (0, None)})
+        joint.locator_params(axis="x", nbins=5)
+        top.legend(
+            *joint.get_legend_handles_labels(), loc="lower left", bbox_to_anchor=(0.0, 1.0),
+            markerscale=3, handletextpad=0.3,
+        )  # fmt: skip
+    return figure
 
 
 def _draw_points(panel: Axes, name: str, points: np.ndarray, look: Mapping[str, str]) -> None:

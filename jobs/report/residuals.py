@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 
 from jobs.evaluate_data import ComparedLabel
 from jobs.evaluate_records import Score
-from jobs.report.per_model import PER_ROW, legend_key, score_of
+from jobs.report.per_model import label_panels, name_sets, score_of
 from jobs.report.style import (
     BLACK,
     GREY,
     choose,
     key_of,
     limits,
-    new_figure,
     number,
     style,
     symbol,
@@ -28,6 +27,7 @@ MOST_POINTS = 2000  # of a label set in a panel
 STATISTICS = ("bias", "sigma_mad", "seed_bias", "seed_scatter")
 
 
+@style()
 def draw_residuals(
     labels: Sequence[ComparedLabel],
     scores: Sequence[Score],
@@ -56,26 +56,14 @@ def draw_residuals(
         The rows of panels are two for every three labels: values, and differences. Thick lines
         are the biases; error bars in the corners the mean errors.
     """
-    blocks = -(-len(labels) // PER_ROW)
-    with style():
-        figure = new_figure(9.8 * blocks)
-        heights = (1.6, 1.0, 1.05) * blocks
-        panels = figure.subplots(3 * blocks, PER_ROW, squeeze=False, height_ratios=heights)
-        for place in range(blocks * PER_ROW):
-            row, column = divmod(place, PER_ROW)
-            above, below, table = panels[3 * row : 3 * row + 3, column]
-            table.set_axis_off()
-            if place >= len(labels):
-                above.remove()
-                below.remove()
-                continue
-            data = labels[place]
-            here = [name for name in shown if name in data.names]
-            _draw_label(above, below, data, here, order, seed)
-            _print_numbers(table, data, scores, here, order)
-        handles = [legend_key(name, order) for name in shown]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(shown))
-        return figure
+    figure, panels = label_panels(len(labels), 9.8, (1.6, 1.0, 1.05))
+    for (above, below, table), data in zip(panels, labels, strict=True):
+        table.set_axis_off()
+        here = [name for name in shown if name in data.names]
+        _draw_label(above, below, data, here, order, seed)
+        _print_numbers(table, data, scores, here, order)
+    name_sets(figure, shown, order)
+    return figure
 
 
 def outside(data: ComparedLabel, shown: Sequence[str]) -> int:

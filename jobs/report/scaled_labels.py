@@ -17,8 +17,8 @@ from jobs.model_files import open_model
 from jobs.model_rows import TrainedModel, find_model
 from jobs.normalized_rows import find_recipe
 from jobs.report.drawing import Drawing, Missing, Subject
-from jobs.report.per_model import PER_ROW, caution, stem
-from jobs.report.style import BLACK, BLUE, VERMILION, axis_label, new_figure, style, symbol
+from jobs.report.per_model import PER_ROW, caution, label_panels, stem
+from jobs.report.style import BLACK, BLUE, VERMILION, axis_label, style, symbol
 from jobs.train_params import TrainParams, make_spec
 from jobs.training_rows import read_training_rows
 from models.scaling import LabelScaler
@@ -94,6 +94,7 @@ def read_learned(conn: sa.Connection, model: TrainedModel) -> np.ndarray:
     return rows.labels
 
 
+@style()
 def draw_scaling(names: Sequence[str], labels: np.ndarray, scaler: LabelScaler) -> Figure:
     """Draw histograms of labels above and of scaled labels below.
 
@@ -106,36 +107,26 @@ def draw_scaling(names: Sequence[str], labels: np.ndarray, scaler: LabelScaler) 
     scaler : LabelScaler
         Fitted on them.
     """
-    blocks = -(-len(names) // PER_ROW)
     scaled = scaler.transform(labels)
-    with style():
-        figure = new_figure(6.0 * blocks)
-        panels = figure.subplots(2 * blocks, PER_ROW, squeeze=False)
-        for place in range(blocks * PER_ROW):
-            row, column = divmod(place, PER_ROW)
-            pair = (panels[2 * row, column], panels[2 * row + 1, column])
-            if place >= len(names):
-                for panel in pair:
-                    panel.remove()
-                continue
-            name = names[place]
-            for panel, values, colour, center, scale in (
-                (pair[0], labels[:, place], BLUE, scaler.center[place], scaler.scale[place]),
-                (pair[1], scaled[:, place], VERMILION, 0.0, 1.0),
-            ):
-                count, edges = np.histogram(values[np.isfinite(values)], BINS)
-                panel.stairs(count, edges, fill=True, color=colour, alpha=0.6)
-                panel.axvline(center, color=BLACK, linewidth=1.6)
-                for end in (center - scale, center + scale):
-                    panel.axvline(end, color=BLACK, linewidth=1.2, linestyle="--")
-                panel.grid(visible=False, axis="x")
-                panel.locator_params(axis="x", nbins=4)
-            pair[0].set(xlabel=axis_label(name))
-            pair[1].set(xlabel=f"scaled {symbol(name)}")
-            if column == 0:
-                pair[0].set_ylabel("spectra")
-                pair[1].set_ylabel("spectra")
-        return figure
+    figure, panels = label_panels(len(names), 6.0, (1.0, 1.0))
+    for place, (pair, name) in enumerate(zip(panels, names, strict=True)):
+        for panel, values, colour, center, scale in (
+            (pair[0], labels[:, place], BLUE, scaler.center[place], scaler.scale[place]),
+            (pair[1], scaled[:, place], VERMILION, 0.0, 1.0),
+        ):
+            count, edges = np.histogram(values[np.isfinite(values)], BINS)
+            panel.stairs(count, edges, fill=True, color=colour, alpha=0.6)
+            panel.axvline(center, color=BLACK, linewidth=1.6)
+            for end in (center - scale, center + scale):
+                panel.axvline(end, color=BLACK, linewidth=1.2, linestyle="--")
+            panel.grid(visible=False, axis="x")
+            panel.locator_params(axis="x", nbins=4)
+        pair[0].set(xlabel=axis_label(name))
+        pair[1].set(xlabel=f"scaled {symbol(name)}")
+        if place % PER_ROW == 0:
+            pair[0].set_ylabel("spectra")
+            pair[1].set_ylabel("spectra")
+    return figure
 
 
 def _draw_group(group: Sequence[Learned], words: str) -> Drawing:

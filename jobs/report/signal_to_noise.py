@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from jobs.evaluate_records import Repeat, Score
 from jobs.report.calibration import NOMINAL
-from jobs.report.per_model import PER_ROW, legend_key
-from jobs.report.style import BLACK, axis_label, key_of, new_figure, style, symbol
+from jobs.report.per_model import label_panels, name_sets
+from jobs.report.style import BLACK, axis_label, key_of, style, symbol
 
 SPREAD = 0.5  # part of the room of a bin over which label sets stand side by side
 
@@ -26,6 +26,7 @@ def bin_name(low: float | None, high: float | None) -> str:
     return f"≥ {low:g}" if high is None else f"{low:g}–{high:g}"
 
 
+@style()
 def draw_signal_to_noise(scores: Sequence[Score], order: Sequence[str]) -> Figure:
     """Draw scatter above and coverage of the errors below, by bins of S/N.
 
@@ -42,20 +43,21 @@ def draw_signal_to_noise(scores: Sequence[Score], order: Sequence[str]) -> Figur
         Bars are errors from resampled stars; for coverage, those of a binomial distribution.
     """
     rows = [s for s in scores if s.bin_by == "snr" and s.population == "all"]
-    with style():
-        figure, panels = _panels(rows, heights=(1.3, 1.0))
-        for (above, below), label in zip(panels, dict.fromkeys(s.label for s in rows), strict=True):
-            chosen = [s for s in rows if s.label == label]
-            _draw_points(above, chosen, order, "sigma_mad", "sigma_mad_err")
-            above.set(ylabel=axis_label(label, r"$\sigma_{\rm MAD}$"), title=symbol(label), ylim=0)
-            below.axhline(NOMINAL[0], color=BLACK, linewidth=1.0)
-            _draw_coverage(below, chosen, order)
-            below.set(ylabel="coverage of 68%", ylim=(0, 1))
-            _name_bins(above, below, chosen)
-        _legend(figure, rows, order)
-        return figure
+    labels = list(dict.fromkeys(s.label for s in rows))
+    figure, panels = label_panels(len(labels), 7.2, (1.3, 1.0))
+    for (above, below), label in zip(panels, labels, strict=True):
+        chosen = [s for s in rows if s.label == label]
+        _draw_points(above, chosen, order, "sigma_mad", "sigma_mad_err")
+        above.set(ylabel=axis_label(label, r"$\sigma_{\rm MAD}$"), title=symbol(label), ylim=0)
+        below.axhline(NOMINAL[0], color=BLACK, linewidth=1.0)
+        _draw_coverage(below, chosen, order)
+        below.set(ylabel="coverage of 68%", ylim=(0, 1))
+        _name_bins(above, below, chosen)
+    name_sets(figure, _names(rows, order), order)
+    return figure
 
 
+@style()
 def draw_repeats(repeats: Sequence[Repeat], order: Sequence[str]) -> Figure:
     """Draw the scatter between spectra of one star, by the lower S/N of the two.
 
@@ -72,38 +74,18 @@ def draw_repeats(repeats: Sequence[Repeat], order: Sequence[str]) -> Figure:
         Above the scatter with its error; below its ratio to the error that the label set states.
     """
     rows = [r for r in repeats if r.n_pairs and r.bin_by == "snr"]
-    with style():
-        figure, panels = _panels(rows, heights=(1.3, 1.0))
-        for (above, below), label in zip(panels, dict.fromkeys(r.label for r in rows), strict=True):
-            chosen = [r for r in rows if r.label == label]
-            _draw_points(above, chosen, order, "repeat_sigma", "repeat_sigma_err")
-            above.set(ylabel=axis_label(label, "repeat scatter"), title=symbol(label), ylim=0)
-            below.axhline(1.0, color=BLACK, linewidth=1.0)
-            _draw_ratio(below, chosen, order)
-            below.set(ylabel="scatter / stated", ylim=0)
-            _name_bins(above, below, chosen)
-        _legend(figure, rows, order)
-        return figure
-
-
-def _panels(
-    rows: Sequence[Score | Repeat], heights: tuple[float, float]
-) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A figure with two panels, one below the other, for each label."""
-    n = len({row.label for row in rows})
-    blocks = -(-n // PER_ROW)
-    figure = new_figure(7.2 * blocks)
-    grid = figure.subplots(2 * blocks, PER_ROW, squeeze=False, height_ratios=heights * blocks)
-    pairs = []
-    for place in range(blocks * PER_ROW):
-        row, column = divmod(place, PER_ROW)
-        pair = (grid[2 * row, column], grid[2 * row + 1, column])
-        if place < n:
-            pairs.append(pair)
-        else:
-            for panel in pair:
-                panel.remove()
-    return figure, pairs
+    labels = list(dict.fromkeys(r.label for r in rows))
+    figure, panels = label_panels(len(labels), 7.2, (1.3, 1.0))
+    for (above, below), label in zip(panels, labels, strict=True):
+        chosen = [r for r in rows if r.label == label]
+        _draw_points(above, chosen, order, "repeat_sigma", "repeat_sigma_err")
+        above.set(ylabel=axis_label(label, "repeat scatter"), title=symbol(label), ylim=0)
+        below.axhline(1.0, color=BLACK, linewidth=1.0)
+        _draw_ratio(below, chosen, order)
+        below.set(ylabel="scatter / stated", ylim=0)
+        _name_bins(above, below, chosen)
+    name_sets(figure, _names(rows, order), order)
+    return figure
 
 
 def _draw_points(
@@ -172,12 +154,6 @@ def _name_bins(above: Axes, below: Axes, rows: Sequence[Any]) -> None:
     below.set_xticks(range(len(bins)), names, fontsize=10)
     what = "lower S/N of two\npairs" if pairs else "S/N per pixel\nspectra"
     below.set_xlabel(what)
-
-
-def _legend(figure: Figure, rows: Sequence[Any], order: Sequence[str]) -> None:
-    """Name the label sets above the panels."""
-    handles = [legend_key(name, order) for name in _names(rows, order)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)))
 
 
 def _names(rows: Sequence[Any], order: Sequence[str]) -> list[str]:

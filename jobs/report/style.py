@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from catalog.store.columns import LABELS, VOCABULARY
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 GREY, PALE = "#767676", "#D0D0D0"
 
 #: In the order in which label sets and models take them.
@@ -59,7 +59,6 @@ _RC = MappingProxyType(
         "lines.markersize": 5,
         "pdf.fonttype": 42,
         "savefig.dpi": RESOLUTION,
-        "svg.hashsalt": "crosslabel",
         "xtick.labelsize": 13,
         "ytick.labelsize": 13,
     }

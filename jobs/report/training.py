@@ -81,6 +81,7 @@ def lowest(values: np.ndarray) -> np.ndarray:
     return order[: min(LOWEST, int(np.isfinite(values).sum()))]
 
 
+@style()
 def draw_curves(curves: Mapping[str, Mapping[int, Curve]], forward_loss: str) -> Figure:
     """Draw the curves of each network in a panel.
 
@@ -98,18 +99,17 @@ def draw_curves(curves: Mapping[str, Mapping[int, Curve]], forward_loss: str) ->
         Losses are on a logarithmic axis where all are positive.
     """
     networks = [name for name in NETWORKS if name in curves]
-    with style():
-        figure = new_figure(5.8)
-        panels = figure.subplots(1, len(networks), squeeze=False)[0]
-        for panel, network in zip(panels, networks, strict=True):
-            _draw_network(panel, curves[network])
-            loss = REVERSE_LOSS if network == "reverse" else forward_loss
-            panel.set(xlabel="epoch", ylabel=loss, title=f"{network} network")
-        handles = {h.get_label(): h for p in panels for h in p.get_legend_handles_labels()[0]}
-        figure.legend(
-            handles=list(handles.values()), loc="outside upper center", ncols=2, handlelength=2.5
-        )
-        return figure
+    figure = new_figure(5.8)
+    panels = figure.subplots(1, len(networks), squeeze=False)[0]
+    for panel, network in zip(panels, networks, strict=True):
+        _draw_network(panel, curves[network])
+        loss = REVERSE_LOSS if network == "reverse" else forward_loss
+        panel.set(xlabel="epoch", ylabel=loss, title=f"{network} network")
+    handles = {h.get_label(): h for p in panels for h in p.get_legend_handles_labels()[0]}
+    figure.legend(
+        handles=list(handles.values()), loc="outside upper center", ncols=2, handlelength=2.5
+    )
+    return figure
 
 
 def _draw_network(panel: Axes, folds: Mapping[int, Curve]) -> None:
