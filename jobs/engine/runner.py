@@ -127,6 +127,8 @@ def _run_once(
             errors.append(f"{chunk.key}: {error}")
             if job.ordered:
                 break
+        else:
+            stop.worked()
         position += 1
         if position == len(todo):  # the chunk may have appended those of the next phase
             with db.reader() as conn:

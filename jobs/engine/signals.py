@@ -1,6 +1,7 @@
 """Signals: the first one asks a run to pause after its open chunk, the second ends the process.
 
-SIGALRM is the end of a time budget: it asks too, but does not use up the first one.
+SIGALRM is the end of a time budget: it asks too, but does not use up the first one, and it waits
+until something has been done, so that the shortest budget gets further every time.
 """
 
 from __future__ import annotations
@@ -20,13 +21,27 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._has_worked = self._time_is_up = False
         self._before: dict[int, Any] = {}
 
     def note(self, number: int, frame: Any) -> None:
         """Take a signal; after one that ends a process the next one does so at once."""
-        self.signal = number
         if number in ENDING:
+            self.signal = number
             self.give_back(ENDING)
+        else:
+            self._time_is_up = True
+            self._end_of_time()
+
+    def worked(self) -> None:
+        """Tell that something was done."""
+        self._has_worked = True
+        self._end_of_time()
+
+    def _end_of_time(self) -> None:
+        """Stop where the time is up, unless nothing was done yet."""
+        if self._time_is_up and self._has_worked and self.signal is None:
+            self.signal = signal.SIGALRM
 
     def take(self) -> None:
         """Let signals come here."""

@@ -48,7 +48,8 @@ def run_sync(
     log : SyncLog
         Gets a line for each step and one at the end; nothing in a dry run.
     time_budget_s : float, optional
-        After this time the open chunk is finished and its run pauses, as after SIGTERM [s].
+        After this time the open chunk is finished and its run pauses, as after SIGTERM [s]; one
+        chunk or step is done in any case.
     show : callable
         Called with every result as it comes.
 
@@ -81,6 +82,8 @@ def run_sync(
                 tell(StepResult(step.name, "skipped", exit_code=gone.exit_code, error=gone.reason))
             else:
                 tell(_do(step, _before(steps, i, results), work, stop))
+                if results[-1].state == "done":
+                    stop.worked()
     codes = [r.exit_code for r in results]
     if stop.signal in ENDING:
         codes.append(ExitCode(128 + stop.signal))

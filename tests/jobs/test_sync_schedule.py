@@ -83,7 +83,9 @@ def test_what_is_wrong_becomes_mail(installed: Path) -> None:
 
 
 def test_an_idle_sync_does_not_load_jax(installed: Path, db: Database) -> None:
-    (installed / "crosslabel.toml").write_text("")
+    (installed / "crosslabel.toml").write_text(
+        '[[sources]]\nname = "s"\nkind = "spectra"\npaths = ["spec-*.fits"]'
+    )
     script = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -96,7 +98,7 @@ finally:
     print([name for name in ("jax", "astroquery", "matplotlib", "pandas") if name in sys.modules])
 """
     ended = run_as_cron(shlex.join([sys.executable, "-c", script]), installed)
-    said, loaded = ended.stdout.splitlines()
+    *_, said, loaded = ended.stdout.splitlines()
     assert said.startswith("sync: nothing to do, 0 rows written")
     assert loaded == "[]"
 
