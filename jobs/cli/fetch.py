@@ -41,6 +41,7 @@ def _catalog(
     """Fetch a catalog file and say where it is, or write a list."""
     from catalog.archive.places import check_archive_release
 
+    _check_rsync(rsync, list_file)
     release, archive = check_archive_release(release), settings().archive_url
     if list_file is not None:
         from jobs.fetch_lists import catalog_place
@@ -64,7 +65,16 @@ def _list(out: Path, places: list[str], archive: str, rsync: bool, quiet: bool) 
     from jobs.fetch_lists import write_list
 
     command = write_list(out, places, archive, rsync=rsync)
-    say(f"{out}: {len(places):,} files; fetch them with\n{command}", quiet=quiet)
+    found = f"{len(places):,} file{'' if len(places) == 1 else 's'}; fetch with\n{command}"
+    say(f"{out}: {found if places else 'no file is lacking'}", quiet=quiet)
+
+
+def _check_rsync(rsync: bool, list_file: Path | None) -> None:
+    """Refuse --rsync where no list is written: nothing is downloaded by rsync."""
+    from catalog.errors import UsageError
+
+    if rsync and list_file is None:
+        raise UsageError("--rsync goes with --list only", "Name a file for the list: --list FILE")
 
 
 @app.command()
@@ -105,6 +115,7 @@ def spectra(
     """Download the spectra that a sample's pairs still lack, four at a time."""
     from catalog.archive.places import check_archive_release
 
+    _check_rsync(rsync, list_file)
     release, archive = check_archive_release(release), settings().archive_url
     with database() as db:
         if list_file is not None:

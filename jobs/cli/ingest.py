@@ -139,7 +139,8 @@ def labels(
     dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest anyone's table of labels and publish it as a label set."""
-    from jobs.ingest_labels import ingest_labels, ingested
+    from jobs.catalog_rows import refused_rows
+    from jobs.ingest_labels import KIND, ingest_labels, ingested
 
     with database() as db:
         summary = ingest_labels(
@@ -149,6 +150,7 @@ def labels(
             with db.reader() as conn:
                 for line in ingested(conn, name):
                     say(line)
+                _say_refused(refused_rows(conn, KIND, [file]), hidden=False)
         report(summary, quiet=quiet, as_json=as_json)
 
 

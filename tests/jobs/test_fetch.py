@@ -478,4 +478,6 @@ def test_lists_instead_of_downloads(
     assert out_file.read_text() == f"{ALLSTAR}\n"
     code, _, err = cli("fetch", "spectra", "--list", tmp_path / "no" / "list.txt")
     assert (code, "cannot be written" in err) == (1, True)
+    code, _, err = cli("fetch", "apogee", "--release", "dr14", "--rsync")
+    assert (code, "--rsync goes with --list" in err) == (2, True)
     assert archive.log == []

@@ -59,6 +59,20 @@ def test_what_is_trained_on_a_sample_of_a_label_set_learns_it(
     assert "nothing to do" in again or ", 0 rows written" in again
 
 
+def test_the_command_tells_why_rows_are_refused(
+    survey: Database, tmp_path: Path, command_line: Cli
+) -> None:
+    table = Table(rows=rows(survey, OURS), names=("apogee_id", "teff", "logg", "fe_h"))
+    table.add_row((table["apogee_id"][0], table["teff"][0] + SHIFT, 2.0, 0.0))
+    table.write(tmp_path / "mine.ecsv")
+    code, out, err = command_line(
+        survey.engine.url,
+        *("ingest", "labels", tmp_path / "mine.ecsv", "--survey", "apogee", "--name", "mine"),
+    )
+    assert (code, "2 in quarantine" in out) == (0, True)
+    assert "2 DUP_CONFLICT" in err
+
+
 def test_a_training_learns_what_its_sample_was_selected_by(survey: Database) -> None:
     params = train_job(TrainParams("net", "ridge", "clean"), survey).params
     assert params.target == "aspcap/dr14@1"
