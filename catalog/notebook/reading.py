@@ -129,7 +129,7 @@ class OpenCatalog:
 
         Examples
         --------
-        >>> for block in cat.iterate("labels", "aspcap/dr14", where="snr > 100"):
+        >>> for block in cat.iterate("labels", "aspcap/dr14", where="teff < 4500"):
         ...     print(len(block))  # doctest: +SKIP
         """
         if what not in REQUESTS:

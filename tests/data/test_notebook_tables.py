@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from export_survey import BIG, N, make_survey
 
-from catalog import LimitWarning, open_catalog
+from catalog import Catalog, LimitWarning, open_catalog
 from catalog.config import parse_url
 from catalog.errors import (
     ConfigurationError,
@@ -215,6 +216,14 @@ def test_sql_keeps_its_order_and_cannot_write(db, cat):
         cat.sql("SELECT pg_sleep(20)", timeout_s=0.1)
     with pytest.raises(UsageError, match="do not fit"):
         cat.sql("SELECT %(a)s AS a", {"b": 1})
+
+
+@pytest.mark.parametrize("method", ["iterate", "sql"])
+def test_examples_run(cat, method):
+    examples = doctest.DocTestParser().get_examples(getattr(Catalog, method).__doc__)
+    assert examples
+    for example in examples:
+        exec(example.source, {"cat": cat})
 
 
 def test_unknown_names_are_answered_with_those_that_exist(cat):
