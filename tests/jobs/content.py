@@ -22,6 +22,7 @@ _NATURAL = {
     "scan_id": "(SELECT name FROM scan k WHERE k.scan_id = t.{0})",
     "input_file_id": "(SELECT kind || ' ' || path FROM input_file k WHERE k.input_file_id = t.{0})",
 }
+_OF_SURROGATES = {"left_digest", "right_digest"}  # of match_coverage: they cover source_id
 _LEDGER = {"job_run", "job_chunk", "file_stamp"}
 
 
@@ -40,7 +41,9 @@ def _query(table: sa.Table) -> str:
     for column in table.columns:
         if column.name in _NATURAL:
             values.append(_NATURAL[column.name].format(column.name))
-        elif column.name != "run_id" and not isinstance(column.type, sa.DateTime):
+        elif column.name not in {"run_id", *_OF_SURROGATES} and not isinstance(
+            column.type, sa.DateTime
+        ):
             values.append(f't."{column.name}"')
     return (
         "SELECT count(*) || ' rows ' || md5(coalesce(string_agg(line, ',' ORDER BY line), '')) "
