@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -250,6 +249,7 @@ def _numbers(column: Column, audit: RowAudit, name: str) -> np.ndarray:
         values = np.asarray(column).astype("f8")
     else:
         values = np.full(len(column), np.nan)
+        no_number: dict[int, str] = {}
         for i, cell in enumerate(np.asarray(column).tolist()):
             text = (
                 cell.decode("ascii", "replace") if isinstance(cell, bytes) else str(cell)
@@ -259,22 +259,29 @@ def _numbers(column: Column, audit: RowAudit, name: str) -> np.ndarray:
             try:
                 values[i] = float(text)
             except ValueError:
-                audit.reject(np.arange(len(column)) == i, "BAD_VALUE", f"{name} is {text[:40]!r}")
+                no_number[i] = text[:40]
+        bad = np.isin(np.arange(len(column)), list(no_number))
+        audit.reject(bad, "BAD_VALUE", lambda i: f"{name} is {no_number[i]!r}")
     return np.where(masked, np.nan, values)
 
 
 def _reject_duplicates(audit: RowAudit, columns: Mapping[str, np.ndarray]) -> None:
     """Of rows with one key keep the first if all say the same, else none."""
     keys = columns["key"]
-    order = np.argsort(keys, kind="stable")
-    repeated = [k for k, n in Counter(keys.tolist()).items() if n > 1 and k]
     values = np.array([columns[c] for c in columns if c != "key"])
-    for key in repeated:
-        at = order[np.searchsorted(keys[order], key) :][: np.count_nonzero(keys == key)]
-        equal = np.array_equal(values[:, at], values[:, [at[0]] * len(at)], equal_nan=True)
-        rejected = np.zeros(len(keys), bool)
-        rejected[at[1:] if equal else at] = True
-        code = "DUP_EQUAL" if equal else "DUP_CONFLICT"
+    order = np.argsort(keys, kind="stable")
+    firsts = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1])[: len(keys)])
+    repeated, conflicting = np.zeros((2, len(keys)), bool)
+    number = np.zeros(len(keys), int)
+    for group in np.split(order, firsts[1:]):
+        if len(group) > 1 and keys[group[0]]:
+            number[group] = len(group)
+            if np.array_equal(values[:, group[1:]], values[:, group[:-1]], equal_nan=True):
+                repeated[group[1:]] = True
+            else:
+                conflicting[group] = True
+    for rejected, code in ((repeated, "DUP_EQUAL"), (conflicting, "DUP_CONFLICT")):
         audit.reject(
-            rejected, code, f"{len(at)} rows have the key {key.decode('utf-8', 'replace')}"
-        )
+            rejected, code,
+            lambda i: f"{number[i]} rows have the key {keys[i].decode('utf-8', 'replace')}",
+        )  # fmt: skip
