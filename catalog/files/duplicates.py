@@ -50,7 +50,8 @@ class Duplicates:
 
     def _conflict(self, row: int) -> str:
         """Say which rows are in conflict with one."""
-        others = [str(r) for r in self.conflicts[row] if r != row]
+        rows = self.conflicts[row]  # maybe all of the file, in each of its rows
+        others = [str(r) for r in rows[:7] if r != row][:6]
         more = ", ..." if len(others) > 5 else ""
         return f"the same key has other content in row {', '.join(others[:5])}{more}"
 
