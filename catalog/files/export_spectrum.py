@@ -20,8 +20,8 @@ from astropy.io import fits
 
 from catalog.files.export_fits import plain_ascii, seal, table_unit
 from catalog.store.columns import Meaning
+from catalog.store.spectra import FLUX_UNIT
 
-FLUX_UNIT = "1e-17 erg / (s cm2 Angstrom)"
 _IVAR_UNIT = "1e34 s2 cm4 Angstrom2 / erg2"
 _FLUX_UCD, _ERROR_UCD = "phot.flux.density;em.wl", "stat.error;phot.flux.density;em.wl"
 _WEIGHT_UCD = "stat.weight;phot.flux.density"

@@ -9,9 +9,10 @@ from astropy.table import Table
 
 from catalog.files.query import TIMEOUT_S, Params
 from catalog.notebook.reading import DEFAULT_LIMIT
-from catalog.notebook.requested import list_of
+from catalog.notebook.requested import REQUESTS, list_of
 from catalog.notebook.selections import comparison_says
 from catalog.notebook.spectrum_methods import SpectrumCatalog
+from catalog.notebook.tables import read_table
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -185,8 +186,8 @@ class Catalog(SpectrumCatalog):
             notebook's ``seed_bias`` and ``seed_scatter``, ``mae``, in the ``unit`` of the label.
             ``meta["notes"]`` says what was left out.
         """
-        table = self._table("compare", None, ref, tests, sample)
         with self._reading() as conn:
+            table, _ = read_table(conn, REQUESTS["compare"](conn, ref, tests, sample), None)
             labels = set(table["label"].tolist())
             table.meta["notes"] = comparison_says(conn, ref, list_of(tests), sample, labels)
         return table

@@ -15,6 +15,7 @@ from catalog.errors import UsageError
 from catalog.notebook.cone import SURVEYS
 from catalog.store.grids import RecipeGrid
 from catalog.store.spectra import (
+    FLUX_UNIT,
     JOIN_NORMALIZED,
     grid_loglam,
     read_normalized,
@@ -24,7 +25,6 @@ from catalog.store.spectra import (
 if TYPE_CHECKING:
     from specutils import Spectrum
 
-FLUX_UNIT = u.Unit("1e-17 erg / (s cm2 Angstrom)")
 SMALLEST_SPECOBJID = 1 << 50  # of plate 1; the surrogate keys of sources lie far below
 REDSHIFT_UNKNOWN = 1  # bit of normalize_flags: left in the observed frame
 _PLATE_MJD_FIBER = re.compile(r"(\d+)-(\d+)-(\d+)(?:-(\w+))?", re.ASCII)
@@ -101,7 +101,7 @@ def _normalized(conn: sa.Connection, row: Any, meta: dict[str, Any], grid: Recip
 
 def _flux_unit(row: Any) -> u.UnitBase:
     """The unit of a stored flux; LAMOST's is relative."""
-    return u.dimensionless_unscaled if row.instrument == "LAMOST" else FLUX_UNIT
+    return u.dimensionless_unscaled if row.instrument == "LAMOST" else u.Unit(FLUX_UNIT)
 
 
 def grid_values(grid: RecipeGrid) -> dict[str, Any]:

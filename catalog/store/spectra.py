@@ -18,6 +18,7 @@ from catalog.errors import ChunkFailed
 
 LOGLAM_ORIGIN = 3.5
 LOGLAM_STEP = 1e-4
+FLUX_UNIT = "1e-17 erg / (s cm2 Angstrom)"  # of stored fluxes; LAMOST's are relative
 
 
 def grid_loglam(first_index: int, n_pixels: int) -> np.ndarray:

@@ -29,7 +29,8 @@ def report(
     The page holds everything it needs and can be sent as one file. An older report in the same
     folder is replaced when the new one is whole.
     """
-    from jobs.report.build import check_folder, find_subject, write_report
+    from jobs.report.build import check_folder, write_report
+    from jobs.report.subject import find_subject
 
     check_folder(out.resolve())
     with database() as db, db.reader() as conn, progress_bar(quiet or as_json) as progress:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from jobs.engine.ledger import code_version
+from catalog.version import code_version
 from jobs.engine.params import digest, params_hash
 from jobs.select_sample import SampleParams
 

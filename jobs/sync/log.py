@@ -29,7 +29,7 @@ class SyncLog:
         self._path = path
         if path is not None:
             try:
-                self._append(b"")
+                _append(path, b"")
             except OSError as exc:
                 raise ConfigurationError(
                     f"the log {path} cannot be written: {exc.strerror}; correct log in the "
@@ -47,27 +47,27 @@ class SyncLog:
         if self._path is None:
             return
         try:
-            self._append(json.dumps(values, default=str).encode() + b"\n")
+            _append(self._path, json.dumps(values, default=str).encode() + b"\n")
         except OSError as exc:
             raise SourceUnavailableError(
                 f"the log {self._path} cannot be written: {exc.strerror}",
                 "Make space; what was done is in the catalog: crosslabel status",
             ) from exc
 
-    def _append(self, line: bytes) -> None:
-        """Write at the end, and take back what does not fit."""
-        assert self._path is not None
-        handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+
+def _append(path: Path, line: bytes) -> None:
+    """Write at the end, and take back what does not fit."""
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        end = os.fstat(handle).st_size
+        if end and line and os.pread(handle, 1, end - 1) != b"\n":  # left by a power cut
+            line = b"\n" + line
         try:
-            end = os.fstat(handle).st_size
-            if end and line and os.pread(handle, 1, end - 1) != b"\n":  # left by a power cut
-                line = b"\n" + line
-            try:
-                while line:
-                    line = line[os.write(handle, line) :]
-            except OSError:
-                with suppress(OSError):  # a pipe or a device has no end to go back to
-                    os.ftruncate(handle, end)
-                raise
-        finally:
-            os.close(handle)
+            while line:
+                line = line[os.write(handle, line) :]
+        except OSError:
+            with suppress(OSError):  # a pipe or a device has no end to go back to
+                os.ftruncate(handle, end)
+            raise
+    finally:
+        os.close(handle)

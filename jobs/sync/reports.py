@@ -35,7 +35,8 @@ def refresh_report(
             return RunSummary(KIND, folder.name, None, "idle")
         if dry_run:
             return RunSummary(KIND, folder.name, None, "planned", chunks_left=1)
-        from jobs.report.build import find_subject, write_report  # slow to load
+        from jobs.report.build import write_report  # slow to load
+        from jobs.report.subject import find_subject
 
         with suppress(OSError):  # the report says what is wrong
             folder.parent.mkdir(parents=True, exist_ok=True)

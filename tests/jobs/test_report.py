@@ -19,10 +19,11 @@ from catalog.errors import UsageError
 from catalog.store.db import Database
 from jobs.cli import app
 from jobs.compare_labels import compare
-from jobs.report.build import PARTS, find_subject, write_report
+from jobs.report.build import PARTS, write_report
 from jobs.report.drawing import Subject
 from jobs.report.page import Content, render_page
 from jobs.report.result import Result
+from jobs.report.subject import find_subject
 from jobs.report.table import Table
 from tests.conftest import full_disk
 
