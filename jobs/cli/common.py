@@ -23,7 +23,7 @@ Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print nothing on success, so that cron sends no mail."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line, with the run id.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Write nothing; print the plan.")]
 MaxBad = Annotated[
     float, typer.Option(help="Fraction of bad rows or files above which the command fails.", min=0, max=1)
@@ -128,13 +128,16 @@ def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
             elapsed_s=round(summary.elapsed_s, 3), errors=list(summary.errors),
         )  # fmt: skip
     elif not (quiet and done):
+        state = summary.state
+        if state == "planned" and not summary.chunks_left:
+            state = "idle"
         rows = (
             _count(summary.chunks_left, "chunk") + " to do"
-            if summary.state == "planned"
+            if state == "planned"
             else f"{summary.rows_written:,} rows written"
         )
         left = f", {summary.chunks_left} chunks left" if summary.state == "paused" else ""
-        line = f"{_title(summary)}: {_WORDS[summary.state]}, {rows}{left}"
+        line = f"{_title(summary)}: {_WORDS[state]}, {rows}{left}"
         line += f" ({summary.elapsed_s:.1f} s)" if summary.elapsed_s else ""
         typer.echo(line, err=not done)
         for error in summary.errors[:10]:

@@ -39,7 +39,10 @@ def labels_list(
         found = list_label_sets(conn, all_editions=every)
     if as_json:
         for s in found:
-            say_json(name=s.name, edition=s.edition, kind=s.kind, n_rows=s.n_rows)
+            say_json(
+                name=s.name, edition=s.edition, kind=s.kind, n_rows=s.n_rows,
+                simulated=s.simulated,
+            )  # fmt: skip
         return
     width = max((len(s.full_name) for s in found), default=9)
     for s in found:
