@@ -118,7 +118,10 @@ def columns_of(conn: sa.Connection, selection: Selection) -> tuple[ExportColumn,
     """
     cursor: Any = conn.connection.cursor()  # psycopg's, whose types SQLAlchemy does not know
     # one text for one value, whatever the server's settings
-    cursor.execute("SET LOCAL extra_float_digits = 1; SET LOCAL DateStyle = 'ISO, YMD'")
+    cursor.execute(
+        "SET LOCAL extra_float_digits = 1; SET LOCAL DateStyle = 'ISO, YMD'; "
+        "SET LOCAL TimeZone = 'UTC'; SET LOCAL IntervalStyle = 'postgres'"
+    )
     # binary: PostgreSQL then takes a single statement only, whatever the query holds
     cursor.execute(f"SELECT * FROM (\n{selection.query}\n) q LIMIT 0", binary=True)
     found = [(name, oid) for name, oid, *_ in cursor.description or ()]

@@ -77,6 +77,20 @@ def test_times_without_end_and_before_christ_are_kept(db, tmp_path):
     assert got[3:] == ["0044-03-15 00:00:00 BC", "9999-12-31T23:59:59.999999Z"]
 
 
+def test_texts_do_not_depend_on_settings(db, tmp_path):
+    query = """SELECT ARRAY[timestamptz '2024-02-29 12:00Z'] AS a, interval '1 day 2:00' AS b,
+        date '2024-02-29' AS c, timestamptz '2024-02-29 12:00Z' AS d"""
+    with db.reader() as conn:
+        for name, value in (
+            ("TimeZone", "Asia/Tokyo"), ("IntervalStyle", "iso_8601"), ("DateStyle", "German"),
+        ):  # fmt: skip
+            conn.execute(sa.text(f"SET LOCAL {name} = '{value}'"))
+        export(conn, query_selection(conn, query), tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().splitlines()[1] == (
+        '"{""2024-02-29 12:00:00+00""}",1 day 02:00:00,2024-02-29,2024-02-29T12:00:00.000000Z'
+    )
+
+
 def test_csv_and_fits_hold_every_kind_that_they_can(db, tmp_path):
     plain = KINDS.replace("αβγ 𝛼", "abc").replace(str(-(2**63)), "-5").replace("-32768", "-7")
     path = written_query(db, plain.replace("-2147483648", "-6"), tmp_path / "x.fits")
