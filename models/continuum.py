@@ -110,6 +110,18 @@ def normalize(
     ValueError
         If the shapes do not belong together.
     """
+    margin = _margin(recipe)
+    arrays = _checked(flux, ivar, and_mask, z)
+    flux, ivar, flags = align(recipe, first_index, *arrays, margin)
+    continuum = _continuum(recipe, flux, ivar, margin)
+    inner = slice(margin, margin + recipe.n_pixels)
+    return divide(recipe, flux[:, inner], ivar[:, inner], continuum[:, inner], flags)
+
+
+def _checked(
+    flux: ArrayLike, ivar: ArrayLike, and_mask: ArrayLike, z: ArrayLike
+) -> tuple[FloatArray, FloatArray, NDArray[Any], FloatArray]:
+    """Spectra and redshifts as arrays whose shapes belong together."""
     flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
     mask, z = np.asarray(and_mask), np.asarray(z, dtype=np.float64)
     if flux.ndim != 2 or not flux.shape == ivar.shape == mask.shape or z.shape != flux.shape[:1]:
@@ -117,11 +129,7 @@ def normalize(
             f"Spectra need flux, ivar and and_mask of one shape (n, m) and z of shape (n,); "
             f"got {flux.shape}, {ivar.shape}, {mask.shape} and {z.shape}."
         )
-    margin = _margin(recipe)
-    flux, ivar, flags = align(recipe, first_index, flux, ivar, mask, z, margin)
-    continuum = _continuum(recipe, flux, ivar, margin)
-    inner = slice(margin, margin + recipe.n_pixels)
-    return divide(recipe, flux[:, inner], ivar[:, inner], continuum[:, inner], flags)
+    return flux, ivar, mask, z
 
 
 def align(
@@ -187,13 +195,14 @@ def continuum_steps(
     steps : ndarray, shape (n_steps, n, n_pixels) [unit of the input flux]
         The plain polynomials, then each weighted fit; or the one running Gaussian. NaN where there
         is none.
+
+    Raises
+    ------
+    ValueError
+        As `normalize`.
     """
     margin = _margin(recipe)
-    aligned, weight, _ = align(
-        recipe, first_index, np.asarray(flux, dtype=np.float64),
-        np.asarray(ivar, dtype=np.float64), np.asarray(and_mask),
-        np.asarray(z, dtype=np.float64), margin,
-    )  # fmt: skip
+    aligned, weight, _ = align(recipe, first_index, *_checked(flux, ivar, and_mask, z), margin)
     last = polynomial.N_REFITS if recipe.continuum == "polynomial" else 0
     steps = [_continuum(recipe, aligned, weight, margin, refits) for refits in range(last + 1)]
     inner = slice(margin, margin + recipe.n_pixels)

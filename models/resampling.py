@@ -7,7 +7,6 @@ the same stars are hard for both. All draws are worked on at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,6 @@ OUTLIER = 3.0  # in units of sigma_mad
 SLOPE_ROUNDS = 2
 
 FloatArray = NDArray[np.float64]
-Samples = Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)

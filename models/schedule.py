@@ -36,8 +36,8 @@ class Chunk:
         The stage it belongs to.
     start, stop : int
         Its units.
-    ends_phase, ends_training : bool
-        Whether it is the last chunk of the phase, or of all.
+    ends_phase : bool
+        Whether it is the last chunk of the phase.
     """
 
     phase: str
@@ -45,7 +45,6 @@ class Chunk:
     start: int
     stop: int
     ends_phase: bool = False
-    ends_training: bool = False
 
     @property
     def key(self) -> str:
@@ -97,7 +96,7 @@ def cut_phase(phase: str, stages: tuple[Stage, ...]) -> tuple[Chunk, ...]:
         for start in range(0, stage.total, stage.step):
             stop = min(start + stage.step, stage.total)
             ends = stop == stage.total and stage is stages[-1]
-            chunks.append(Chunk(phase, stage, start, stop, ends, ends and phase == "final"))
+            chunks.append(Chunk(phase, stage, start, stop, ends))
     return tuple(chunks)
 
 

@@ -32,16 +32,10 @@ def caution(conn: sa.Connection, subject: Subject) -> str:
     return f" Simulated data: {words}." if words else ""
 
 
-def score_of(
-    scores: Sequence[Score], label: str, test_set: str, bin_by: str = "all", bin: int = 0
-) -> Score:
-    """The score of a label set in a bin, all stars together."""
-    return next(
-        s
-        for s in scores
-        if (s.label, s.test_set, s.bin_by, s.bin) == (label, test_set, bin_by, bin)
-        and s.population == "all"
-    )
+def score_of(scores: Sequence[Score], label: str, test_set: str) -> Score:
+    """The score of a label set, of all its spectra together."""
+    wanted = (label, test_set, "all", "all")
+    return next(s for s in scores if (s.label, s.test_set, s.bin_by, s.population) == wanted)
 
 
 def label_panels(
