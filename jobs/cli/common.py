@@ -112,7 +112,7 @@ def run_and_report(
     return summary
 
 
-def _count(n: int, what: str) -> str:
+def count(n: int, what: str) -> str:
     """Such as ``1 chunk`` and ``2 chunks``."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
@@ -132,7 +132,7 @@ def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
         if state == "planned" and not summary.chunks_left:
             state = "idle"
         rows = (
-            _count(summary.chunks_left, "chunk") + " to do"
+            count(summary.chunks_left, "chunk") + " to do"
             if state == "planned"
             else f"{summary.rows_written:,} rows written"
         )

@@ -12,6 +12,7 @@ from jobs.cli.common import (
     Json,
     MaxBad,
     Quiet,
+    count,
     database,
     run_and_report,
     say,
@@ -65,7 +66,7 @@ def _list(out: Path, places: list[str], archive: str, rsync: bool, quiet: bool) 
     from jobs.fetch_lists import write_list
 
     command = write_list(out, places, archive, rsync=rsync)
-    found = f"{len(places):,} file{'' if len(places) == 1 else 's'}; fetch with\n{command}"
+    found = f"{count(len(places), 'file')}; fetch with\n{command}"
     say(f"{out}: {found if places else 'no file is lacking'}", quiet=quiet)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.common import Json, Quiet, database, say, say_json
+from jobs.cli.common import Json, Quiet, count, database, say, say_json
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -133,7 +133,7 @@ def models_remove(
 
     with database() as db:
         gone, n_sets = remove_model(db, name, with_labels=with_labels)
-    made = f", and {n_sets} editions of label sets" if n_sets else ""
+    made = f", and {count(n_sets, 'edition')} of label sets" if n_sets else ""
     say(f"removed {', '.join(gone)}{made}", quiet=quiet)
 
 

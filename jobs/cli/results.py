@@ -10,6 +10,7 @@ import typer
 from jobs.cli.common import (
     Json,
     Quiet,
+    count,
     database,
     progress_bar,
     run_and_report,
@@ -170,7 +171,7 @@ def export(
         else:
             raise UsageError("one of WHAT and --sql says what to export", "Give one, and not both")
         summary = export_to(conn, selection, to, recipe=recipe, safe_cells=safe_cells)
-    say(f"{summary.n_rows:,} rows of {what or summary.what} in {to}", quiet=quiet)
+    say(f"{count(summary.n_rows, 'row')} of {what or summary.what} in {to}", quiet=quiet)
 
 
 def _export_spectra(folder: Path, sample: str | None, recipe: str | None, quiet: bool) -> None:
