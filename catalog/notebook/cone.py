@@ -69,7 +69,7 @@ def radius_of(radius: Any, radius_arcsec: float | None) -> float:
     except (TypeError, ValueError) as exc:
         raise UsageError(f"the radius {radius} is no angle: {exc}", "Such as 5*u.arcmin") from exc
     if not 0 <= arcsec <= 180 * 3600:
-        raise UsageError(f"the radius {arcsec} arcsec is no angle from 0 to 180 degrees")
+        raise UsageError(f"the radius {arcsec:g} arcsec is no angle", "From 0 to 180 degrees")
     return arcsec
 
 

@@ -154,7 +154,8 @@ def _usable(row: Any) -> Any:
         )
     if row.spectrum_state != "ok":
         raise UsageError(
-            f"the spectrum {row.survey_key} has no usable pixels ({row.spectrum_state})"
+            f"the spectrum {row.survey_key} has no usable pixels ({row.spectrum_state})",
+            "There is nothing to see in it; samples leave it out",
         )
     return row
 
