@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ _OTHER_NAMES = {
     "t_eff": "teff", "log_g": "logg", "feh": "fe_h", "[fe/h]": "fe_h", "mh": "m_h", "[m/h]": "m_h",
 }  # fmt: skip
 _ERROR_FORMS = ("{}_err", "e_{}", "{}_error", "{}_unc")
+_FLOAT = re.compile(rb"[+-]?[0-9]+(?:\.[0-9]*(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)")
 _NULL_WORDS = ("", "nan", "null", "none", "na", "n/a", "-")
 
 
@@ -213,13 +215,14 @@ def _find_labels(names: Mapping[str, str]) -> dict[str, str]:
 def _key_cells(path: Path, table: Table, name: str) -> np.ndarray:
     """The keys as byte strings, empty where there is none."""
     column = table[name]
-    if column.dtype.kind == "f":
+    masked = np.ma.getmaskarray(np.ma.asarray(column))
+    texts = [b"" if m else str(v).strip().encode() for v, m in zip(column, masked, strict=True)]
+    as_text = [text for text in texts if text]  # CSV has texts only
+    if column.dtype.kind == "f" or (as_text and all(map(_FLOAT.fullmatch, as_text))):
         raise BadInputError(
             "BAD_DTYPE", f"the key column {name} of {path} holds floating-point numbers, in which "
             "ids lose digits", "Write it as text or integers",
         )  # fmt: skip
-    masked = np.ma.getmaskarray(np.ma.asarray(column))
-    texts = [b"" if m else str(v).strip().encode() for v, m in zip(column, masked, strict=True)]
     return np.array(texts or [b""], "S")[: len(texts)]
 
 

@@ -196,8 +196,12 @@ def test_numbers_of_any_width_are_taken(tmp_path):
 
 def test_a_key_in_floating_point_is_refused(tmp_path):
     Table({"survey_key": [1e18], "teff": [5000.0]}).write(tmp_path / "x.fits")
-    with pytest.raises(BadInputError, match=r"BAD_DTYPE.*ids lose digits"):
-        read_label_table(tmp_path / "x.fits", KEYS)
+    for path in (
+        tmp_path / "x.fits",
+        csv_file(tmp_path, "survey_key,teff\n1.0081429095691952e+19,5000\n,5000\n101001.0,1\n"),
+    ):
+        with pytest.raises(BadInputError, match=r"BAD_DTYPE.*ids lose digits"):
+            read_label_table(path, KEYS)
 
 
 def test_names_and_surveys_are_checked(db, survey, tmp_path):
