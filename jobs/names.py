@@ -38,7 +38,7 @@ def check_release(release: str) -> None:
     UsageError
     """
     check_name(release, "release")
-    if "/" in release:
+    if "/" in release or release[0].isdigit():  # 14 is dr14 misspelt: its labels would stay
         raise UsageError(f"{release!r} cannot be the name of a release", "Such as: dr14")
 
 
