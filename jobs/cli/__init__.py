@@ -6,6 +6,7 @@ ingestion and ``status`` start fast and without JAX.
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ from jobs.cli import (
     selections,  # noqa: F401 - adds its commands to those of the others
     sync,
 )
-from jobs.cli.common import complain, remember
+from jobs.cli.common import complain, remember, without_output
 
 # The order of the work, in which help lists the commands.
 ORDER = (
@@ -91,11 +92,16 @@ def _options(
 
 def main() -> None:
     """Entry point of the command ``crosslabel``."""
+    # libraries' remarks, such as on folders for their caches, would become cron's mail
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         _check_encoding(sys.argv[1:])
         app()
     except CrosslabelError as exc:
-        complain(exc)
+        try:
+            complain(exc)
+        except OSError as broken:
+            without_output(broken)
         sys.exit(int(exc.exit_code))
 
 

@@ -89,6 +89,23 @@ def complain(exc: CrosslabelError, where: str = "") -> None:
         typer.echo(f"  what to do: {exc.todo}", err=True)
 
 
+def without_output(exc: OSError) -> CrosslabelError:
+    """Send what cannot be written nowhere, so that work can go on; the error to end with."""
+    from catalog.errors import SourceUnavailableError
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    return SourceUnavailableError(
+        f"the output of this command cannot be written: {exc.strerror}",
+        "Make space where it goes; what was done is in the catalog: crosslabel status",
+    )
+
+
 def say_json(**values: Any) -> None:
     """Print one JSON object on one line; times and ids as strings."""
     typer.echo(json.dumps(values, default=str))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.common import DryRun, Json, Quiet, given_options, progress_bar, say, say_json
+from jobs.cli.common import (
+    DryRun,
+    Json,
+    Quiet,
+    given_options,
+    progress_bar,
+    say,
+    say_json,
+    without_output,
+)
 
 if TYPE_CHECKING:
     from catalog.config import Settings
+    from catalog.errors import CrosslabelError
     from jobs.sync.config import Config
     from jobs.sync.result import StepResult, SyncResult
 
@@ -46,19 +57,29 @@ def sync(
 
     wanted = read_config(config)
     seconds = wanted.time_budget_s if time_budget is None else budget_s(time_budget)
-    result = _run(wanted, seconds, full, quiet, as_json, dry_run)
-    if as_json:
-        from jobs.sync.result import summary_json
+    unsaid: list[CrosslabelError] = []
 
-        say_json(event="sync", **summary_json(result))
-    else:
-        _say_end(result, quiet)
+    def show(result: StepResult | SyncResult) -> None:
+        try:
+            _show(result, quiet, as_json)
+        except OSError as exc:  # such as a full disk: the work goes on
+            unsaid.append(without_output(exc))
+
+    result = _run(wanted, seconds, full, quiet or as_json, dry_run, show)
+    show(result)
+    if unsaid and not result.exit_code:
+        raise unsaid[0]
     if result.exit_code:
         raise typer.Exit(int(result.exit_code))
 
 
 def _run(
-    config: Config, seconds: float | None, full: bool, quiet: bool, as_json: bool, dry_run: bool
+    config: Config,
+    seconds: float | None,
+    full: bool,
+    quiet: bool,
+    dry_run: bool,
+    show: Callable[[StepResult], None],
 ) -> SyncResult:
     """Open log and catalog, and do all steps."""
     from catalog.errors import CrosslabelError
@@ -69,13 +90,10 @@ def _run(
     from jobs.sync.step import Work
     from jobs.sync.steps import make_steps
 
-    def show(result: StepResult) -> None:
-        _show(result, quiet, as_json)
-
     settings = _settings(config)
     log = SyncLog(None if dry_run else config.log)
     try:
-        with translated_errors(), progress_bar(quiet or as_json) as progress:
+        with translated_errors(), progress_bar(quiet) as progress:
             db = connect(settings)
             try:
                 require_schema_at_head(db)
@@ -102,13 +120,24 @@ def _settings(config: Config) -> Settings:
     return make_settings(told, home=home, database_url=database_url)
 
 
-def _show(result: StepResult, quiet: bool, as_json: bool) -> None:
-    """Show how a step ended; what is wrong goes to standard error, also when quiet."""
+def _show(result: StepResult | SyncResult, quiet: bool, as_json: bool) -> None:
+    """Show how a step, or the whole, ended."""
+    from jobs.sync.result import StepResult, summary_json
     from jobs.sync.result import as_json as json_of
 
-    if as_json:
-        say_json(event="step", **json_of(result))
-        return
+    if isinstance(result, StepResult):
+        if as_json:
+            say_json(event="step", **json_of(result))
+        else:
+            _say_step(result, quiet)
+    elif as_json:
+        say_json(event="sync", **summary_json(result))
+    else:
+        _say_end(result, quiet)
+
+
+def _say_step(result: StepResult, quiet: bool) -> None:
+    """The line of a step; what is wrong goes to standard error, also when quiet."""
     line = f"{result.step}: {_WORDS[result.state]}"
     if result.rows_written or (result.state == "done" and not result.files):
         line += f", {result.rows_written:,} rows written"

@@ -173,11 +173,10 @@ def _do(step: Step, before: Sequence[StepResult], work: Work, stop: StopFlag) ->
 
 
 def _failure(step: Step, exc: CrosslabelError) -> StepResult:
-    """What an error says, as the result of a step."""
+    """What an error says, in one line, as the result of a step."""
     code = f"[{exc.reason_code}] " if isinstance(exc, BadInputError) else ""
-    return StepResult(
-        step.name, "failed", exit_code=exc.exit_code, error=code + exc.reason, todo=exc.todo
-    )
+    said = " ".join(f"{code}{exc.reason}".split())
+    return StepResult(step.name, "failed", exit_code=exc.exit_code, error=said, todo=exc.todo)
 
 
 def _result(step: Step, summary: RunSummary) -> StepResult:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -128,6 +129,24 @@ def test_a_full_disk_leaves_the_log_whole_and_the_work_goes_on(case: Case) -> No
     assert 0 < len(case.log()) < 8  # every line is JSON
     assert value(case.db, "SELECT count(*) FROM sample_member") > 0
     assert case.run()[0] == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_output_that_cannot_be_written_does_not_stop_the_work(
+    case: Case, options: list[str]
+) -> None:
+    words = ["--database-url", libpq_url(case.db.engine.url), "sync", "--config", str(case.config)]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from jobs.cli import main; main()", *words, *options],
+            env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=full, stderr=subprocess.PIPE,
+            text=True, timeout=90, check=False,
+        )  # fmt: skip
+    assert ended.returncode == ExitCode.UNAVAILABLE
+    assert ended.stderr.startswith("error: the output of this command cannot be written: No space")
+    assert len(ended.stderr.splitlines()) == 2
+    assert case.log()[-1]["state"] == "done"
 
 
 def test_a_log_that_cannot_be_written_is_said_before_anything_is_done(case: Case) -> None:
