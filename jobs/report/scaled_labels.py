@@ -121,6 +121,7 @@ def draw_scaling(names: Sequence[str], labels: np.ndarray, scaler: LabelScaler) 
                 panel.axvline(end, color=BLACK, linewidth=1.2, linestyle="--")
             panel.grid(visible=False, axis="x")
             panel.locator_params(axis="x", nbins=4)
+            panel.locator_params(axis="y", integer=True)
         pair[0].set(xlabel=axis_label(name))
         pair[1].set(xlabel=f"scaled {symbol(name)}")
         if place % PER_ROW == 0:

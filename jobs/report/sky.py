@@ -95,8 +95,9 @@ def draw_sky(sky: Sky) -> Figure:
     figure = style.new_figure(5.0)
     axes = figure.add_subplot(projection="mollweide")
     x, y, density = _density(sky)
+    most = max(2.0, float(np.nanmax(density, initial=1.0)))
     mesh = axes.pcolormesh(
-        x, y, density, norm=LogNorm(0.5, max(2.0, float(np.nanmax(density, initial=1.0)))),
+        x, y, density, norm=LogNorm(0.5, most),
         cmap=style.SEQUENTIAL, rasterized=True,
     )  # fmt: skip
     plane = SkyCoord(np.linspace(0, 360, 721) * u.deg, np.zeros(721) * u.deg, frame="galactic").icrs
@@ -117,7 +118,16 @@ def draw_sky(sky: Sky) -> Figure:
     axes.set_ylabel(style.axis_label("dec", "Declination"))
     bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.6, pad=0.06)
     bar.set_label(f"{sky.catalog} entries per cell")
+    whole = _whole_numbers(most)
+    bar.set_ticks(whole, labels=[f"{n:,}" for n in whole])
+    bar.minorticks_off()
     return figure
+
+
+def _whole_numbers(most: float) -> list[int]:
+    """What to write on a logarithmic scale of counts."""
+    steps = (1, 2, 3, 4, 5) if most < 6.0 else (1, 2, 5) if most < 200.0 else (1,)
+    return [n for d in range(9) for k in steps if (n := k * 10**d) <= most]
 
 
 def project(ra: Any, dec: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
