@@ -24,7 +24,7 @@ from jobs.cli import (
     models,
     report,
     results,
-    selections,  # noqa: F401 - adds its commands to those of the others
+    selections,
     sync,
 )
 from jobs.cli.common import complain, remember, without_output
@@ -56,10 +56,10 @@ app = typer.Typer(
 app.add_typer(database.app, name="db")
 app.add_typer(fetch.app, name="fetch")
 app.add_typer(ingest.app, name="ingest")
-app.add_typer(ingest.sample_app, name="sample")
+app.add_typer(selections.sample_app, name="sample")
 app.add_typer(results.labels_app, name="labels")
 app.add_typer(models.app, name="models")
-for module in (ingest, learn, results, models, ledger, sync, report):
+for module in (ingest, selections, learn, results, models, ledger, sync, report):
     module.register(app)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,6 +109,13 @@ def without_output(exc: OSError) -> CrosslabelError:
 def say_json(**values: Any) -> None:
     """Print one JSON object on one line; times and ids as strings."""
     typer.echo(json.dumps(values, default=str))
+
+
+def words_of(text: str | None, spell: Callable[[str], str] = str.upper) -> tuple[str, ...] | None:
+    """Words separated by commas, in capitals or otherwise; None if nothing was said."""
+    if text is None:
+        return None
+    return tuple(spell(word.strip()) for word in text.split(",") if word.strip())
 
 
 def run_and_report(

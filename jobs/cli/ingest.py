@@ -1,8 +1,7 @@
-"""Commands that bring data in and select it: ingest, crossmatch, sample, simulate."""
+"""Commands that bring data in: ingest, simulate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +18,10 @@ from jobs.cli.common import (
     run_and_report,
     say,
     say_json,
+    words_of,
 )
 
 app = typer.Typer(help="Read survey files into the catalog.", no_args_is_help=True)
-sample_app = typer.Typer(help="Select matches.", no_args_is_help=True)
 
 Files = Annotated[list[Path], typer.Argument(help="FITS files, gzip-compressed or not.")]
 Note = Annotated[
@@ -98,7 +97,7 @@ def specobj(
     with database() as db:
         with progress_bar(quiet or as_json) as progress:
             summary, left_out = ingest_specobj(
-                db, files, release, classes=_words(classes) or (), max_bad=max_bad,
+                db, files, release, classes=words_of(classes) or (), max_bad=max_bad,
                 dry_run=dry_run, progress=progress,
             )  # fmt: skip
         with db.reader() as conn:
@@ -154,73 +153,9 @@ def labels(
         report(summary, quiet=quiet, as_json=as_json)
 
 
-@sample_app.command("create")
-def sample_create(
-    name: Annotated[str, typer.Argument(help="Name of the sample.")],
-    preset: Annotated[str, typer.Option(help="clean, or seed-2018 as in the notebook.")] = "clean",
-    left: Annotated[str, typer.Option(help="Left catalog of the crossmatch.")] = "apogee/dr14",
-    right: Annotated[str, typer.Option(help="Right catalog of the crossmatch.")] = "sdss",
-    radius: Annotated[float, typer.Option(help="Radius of the crossmatch, in arcsec.")] = 2.0,
-    reference: Annotated[str, typer.Option("--label-set", "--reference", help="Label set of the stars, or of their spectra, which trainings on the sample learn; aspcap/RELEASE if not given.")] = "",
-    compared: Annotated[str, typer.Option(help="Label set of the spectra, to compare with.")] = "sspp/dr12",
-    needs: Annotated[str | None, typer.Option(help="clean: which of teff, logg, fe_h a star must have, separated by commas; all if not given.")] = None,
-    instruments: Annotated[str | None, typer.Option(help="Only spectra of these: SDSS, BOSS, LAMOST, separated by commas. Naming several allows a training to mix them.")] = None,
-    min_sn: Annotated[float | None, typer.Option(help="clean: smallest median S/N per pixel; 10 if not given.")] = None,
-    max_bad_fraction: Annotated[float | None, typer.Option(min=0, max=1, help="clean: largest fraction of bad pixels; 0.2 if not given.")] = None,
-    max_rv_difference: Annotated[float | None, typer.Option(min=0, help="clean: largest difference of the radial velocities, in km/s; 60 if not given.")] = None,
-    min_teff: Annotated[float | None, typer.Option(help="clean: lowest effective temperature, in K.")] = None,
-    max_teff: Annotated[float | None, typer.Option(help="clean: highest effective temperature, in K.")] = None,
-    aspcap_bad: Annotated[str | None, typer.Option(help="clean: bits of ASPCAPFLAG that reject a star, separated by commas.")] = None,
-    max_distance: Annotated[float | None, typer.Option(help="seed-2018: the label distance must be below this; 4.5 if not given.")] = None,
-    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Select matches; every rejected pair keeps its reason."""
-    from jobs.sample_options import make_rules
-    from jobs.select_sample import SampleParams, sample_job, sample_report
-
-    rules = make_rules(
-        preset,
-        {
-            "needs": _words(needs, str.lower), "instruments": _words(instruments), "min_sn": min_sn,
-            "max_bad_fraction": max_bad_fraction, "max_rv_difference": max_rv_difference,
-            "min_teff": min_teff, "max_teff": max_teff, "aspcap_bad": _words(aspcap_bad),
-            "max_distance": max_distance,
-        },
-    )  # fmt: skip
-    with database() as db:
-        params = SampleParams(name, preset, left, right, radius, reference, compared, rules)
-        run_and_report(sample_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
-        if not quiet and not dry_run:
-            with db.reader() as conn:
-                counts, text = sample_report(conn, name)
-            say_json(sample=name, counts=counts) if as_json else say(text)
-
-
-def _words(text: str | None, spell: Callable[[str], str] = str.upper) -> tuple[str, ...] | None:
-    """Words separated by commas, in capitals or otherwise; None if nothing was said."""
-    if text is None:
-        return None
-    return tuple(spell(word.strip()) for word in text.split(",") if word.strip())
-
-
 def register(root: typer.Typer) -> None:
-    """Add the commands that have no group."""
-    root.command("crossmatch")(crossmatch)
+    """Add the command that has no group."""
     root.command("simulate")(simulate)
-
-
-def crossmatch(
-    left: Annotated[str, typer.Option(help="survey or survey/release")] = "apogee/dr14",
-    right: Annotated[str, typer.Option(help="survey or survey/release")] = "sdss",
-    radius: Annotated[float, typer.Option(help="Largest separation, inclusive, in arcsec.")] = 2.0,
-    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Find all pairs within a radius; run again after an ingest to bring it up to date."""
-    from jobs.match_sources import CrossmatchParams, crossmatch_job
-
-    with database() as db:
-        job = crossmatch_job(CrossmatchParams(left, right, radius), db)
-        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
 
 
 def simulate(

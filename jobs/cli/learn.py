@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.common import DryRun, Json, Quiet, database, run_and_report, say
+from jobs.cli.common import DryRun, Json, Quiet, database, run_and_report, say, words_of
 
 Sample = Annotated[str | None, typer.Option(help="Only the accepted pairs of this sample.")]
 
@@ -56,7 +56,7 @@ def train(
     from jobs.train_network import TrainParams, train_job
     from jobs.train_params import with_settings
 
-    names = tuple(label.strip() for label in labels.split(",") if label.strip())
+    names = words_of(labels, str) or ()
     params = TrainParams(
         name=name, preset=preset, sample=sample, target=target, recipe=recipe, labels=names,
         folds=folds, epochs=epochs, reverse_epochs=reverse_epochs, rounds=rounds,
@@ -89,7 +89,7 @@ def scan(
     from jobs.scan_settings import ScanParams, scan_job
     from jobs.scan_space import read_space
 
-    names = tuple(label.strip() for label in labels.split(",") if label.strip())
+    names = words_of(labels, str) or ()
     params = ScanParams(
         name, preset, sample, dataclasses.asdict(read_space(space, preset)), trials, target=target,
         recipe=recipe, labels=names, folds=folds, seed=seed,
