@@ -26,8 +26,8 @@ def report(
 ) -> None:  # fmt: skip
     """Write a page with the figures, counts, comparison and provenance of a sample.
 
-    The page holds everything it needs and can be sent as one file. An older report in the same
-    folder is replaced when the new one is whole.
+    The page holds everything it needs and can be sent as one file. An older
+    report in the same folder is replaced when the new one is whole.
     """
     from jobs.report.build import check_folder, write_report
     from jobs.report.subject import find_subject

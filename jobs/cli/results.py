@@ -98,9 +98,9 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Score models bin by bin with errors, coverage and repeats, and keep the scores.
 
-    Out-of-fold labels are scored against what the models learned, beside other label sets, all on
-    the same spectra. The tables evaluation, evaluation_score, evaluation_repeat and learning_curve
-    keep what was found.
+    Out-of-fold labels are scored against what the models learned, beside other
+    label sets, all on the same spectra. The tables evaluation, evaluation_score,
+    evaluation_repeat and learning_curve keep what was found.
     """
     from catalog.files.export import replace_files
     from jobs import evaluate_models, evaluate_text

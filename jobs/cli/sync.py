@@ -43,10 +43,11 @@ def sync(
     example: Annotated[bool, typer.Option("--example", help="Print a configuration in which every key is explained, and do nothing.")] = False,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
-    """Bring the catalog up to date: read what is new, match, select, fetch, normalize, predict, export.
+    """Bring the catalog up to date: read, match, select, fetch, normalize, predict, export, report.
 
-    Made for cron. What is there already is not done again, and what an interrupted sync left is
-    gone on with. A step that fails stops only the steps that build on it.
+    Made for cron. What is there already is not done again, and what an
+    interrupted sync left is gone on with. A step that fails stops only those
+    that build on it.
     """
     from jobs.sync.example import example_text
 
