@@ -5,7 +5,11 @@ Exit codes follow the contract of docs/operations.md (sysexits.h where it has a 
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
+
+#: What the system says where a disk is full, or a file would grow beyond what it allows.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ExitCode(IntEnum):
@@ -92,3 +96,19 @@ class ConfigurationError(CrosslabelError):
 
 class ChunkFailed(CrosslabelError):  # noqa: N818 - the ledger's own word for a mark
     """One chunk of a job cannot be done; the run goes on with the others."""
+
+
+def cannot_write(what: str, exc: OSError) -> CrosslabelError:
+    """The error where the system does not let something be written: no room, or a wrong place.
+
+    Parameters
+    ----------
+    what : str
+        Such as the path.
+    exc : OSError
+        What the system said.
+    """
+    said = f"{what} cannot be written: {exc.strerror or exc}"
+    if exc.errno in (None, *NO_ROOM):  # None: NumPy says only that less was written than asked
+        return SourceUnavailableError(said, "Make space, then run the command again")
+    return UsageError(said, "Is the folder there, and writable?")

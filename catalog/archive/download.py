@@ -7,7 +7,6 @@ until the new one has been found good.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -21,11 +20,10 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from catalog.archive.session import PoliteSession, UnreachableError
-from catalog.errors import BadInputError, CrosslabelError
+from catalog.errors import NO_ROOM, BadInputError, CrosslabelError
 
 BLOCK_BYTES = 1 << 18
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskFullError(CrosslabelError):
@@ -114,7 +112,7 @@ def download(
                 idle = 0 if part.size(url) > before else idle + 1
                 time.sleep(min(session.manners.backoff_s, 1.0) * (1 + idle))
                 continue
-            if exc.errno in _NO_ROOM:
+            if exc.errno in NO_ROOM:
                 raise _disk_full(path, str(exc.strerror)) from exc
             raise CrosslabelError(
                 f"{path} cannot be written: {exc.strerror}", "Check the folder's permissions"

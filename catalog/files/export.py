@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from catalog.errors import LockedError, UsageError
+from catalog.errors import LockedError, UsageError, cannot_write
 from catalog.store.columns import VOCABULARY, Meaning
 
 
@@ -187,6 +187,8 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
     ------
     UsageError
         If the folder does not exist, a file cannot be written, or a device or folder has the name.
+    SourceUnavailableError
+        If the disk is full.
     LockedError
         If another process is writing one of them.
     """
@@ -207,10 +209,7 @@ def replace_files(*paths: Path) -> Iterator[tuple[BinaryIO, ...]]:
                     part.replace(path)
             _sync_folder(paths[0].parent)
     except OSError as exc:
-        raise UsageError(
-            f"{paths[0]} cannot be written: {exc.strerror or exc}",
-            "Is the folder there, writable, and is there space?",
-        ) from exc
+        raise cannot_write(str(paths[0]), exc) from exc
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from catalog.errors import UsageError
+from catalog.errors import UsageError, cannot_write
 from catalog.version import code_version
 from jobs.engine.job import Progress, silent
 from jobs.report.drawing import Drawing, Missing, Section, Subject
@@ -71,6 +71,8 @@ def write_report(
     ------
     UsageError
         If the folder holds anything else, or cannot be written.
+    SourceUnavailableError
+        If the disk is full.
     """
     out = out.resolve()
     check_folder(out)
@@ -83,10 +85,7 @@ def write_report(
             if is_new:
                 _swap(new, out, Path(scratch) / "old")
     except OSError as exc:
-        raise UsageError(
-            f"the report cannot be written to {out}: {exc.strerror or exc}",
-            "Is the folder above it there, writable, and is there space?",
-        ) from exc
+        raise cannot_write(f"the report {out}", exc) from exc
     return ReportSummary(out / PAGE, *summary, is_new)
 
 

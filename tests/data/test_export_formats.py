@@ -20,7 +20,7 @@ from astropy.io import fits, votable
 from astropy.table import Table
 from export_survey import BIG, N, as_python, make_survey, written
 
-from catalog.errors import UsageError
+from catalog.errors import SourceUnavailableError, UsageError
 from catalog.files.comparison import comparison_selection
 from catalog.files.export import NO_UNIT, described, replace_files
 from catalog.files.query import query_selection
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_what_was_there(db, survey, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         for path in paths:
-            with pytest.raises(UsageError, match=r"cannot be written: .* is there space\?"):
+            with pytest.raises(SourceUnavailableError, match=r"written: .* Make space"):
                 written(db, "source", path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -15,7 +15,7 @@ import pytest
 from learning import rows
 from typer.testing import CliRunner
 
-from catalog.errors import UsageError
+from catalog.errors import SourceUnavailableError, UsageError
 from catalog.store.db import Database
 from jobs.cli import app
 from jobs.compare_labels import compare
@@ -278,7 +278,7 @@ def test_a_disk_without_room_leaves_the_old_report(written, tmp_path):
     with written.db.reader() as conn:
         write_report(conn, written.subject, out, parts=())
         before = digests(out)
-        with full_disk(50_000), pytest.raises(UsageError, match="cannot be written"):
+        with full_disk(50_000), pytest.raises(SourceUnavailableError, match="be written"):
             write_report(conn, written.subject, out, parts=PARTS[:1])
     assert digests(out) == before
     assert os.listdir(tmp_path) == ["out"]  # noqa: PTH208 - hidden ones too

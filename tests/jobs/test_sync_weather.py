@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_the_old_export(case: Case) -> None:
     (case.out / "aspcap.fits").write_bytes(b"what was there")
     with full_disk(10_000):
         code, _, err = case.run("--quiet")
-    assert code == ExitCode.USAGE
+    assert code == ExitCode.UNAVAILABLE
     assert "export aspcap.fits: failed" in err
     assert f"{case.out}/aspcap.fits cannot be written: " in err
     assert (case.out / "aspcap.fits").read_bytes() == b"what was there"
