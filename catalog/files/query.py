@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -69,7 +70,7 @@ def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEO
     UsageError
         If there is no query, it could take other rights, or the time is none.
     """
-    text = re.sub(r"[\s;]+\Z", "", query)
+    text = query.rstrip(string.whitespace + ";")
     refuse_escapes(text)
     if not text:
         raise UsageError("the query is empty", "Such as: SELECT survey_key, ra, dec FROM source")
@@ -127,7 +128,7 @@ def query_errors() -> Iterator[None]:
     except psycopg.errors.QueryCanceled as exc:
         raise UsageError(
             "the query took too long, and was stopped",
-            "Ask for less, or give it more time (--timeout)",
+            "Ask for less, or give it more time (--timeout; timeout_s in Python)",
         ) from exc
     except psycopg.errors.ReadOnlySqlTransaction as exc:
         raise _refused(exc, "Queries read only") from exc
