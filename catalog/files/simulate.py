@@ -61,7 +61,7 @@ def write_survey(
     n_own, n_star = n_matched + N_UNLABELLED, n_apogee - n_duplicate
     n_file = n_own + n_repeat + N_CHANCE
     if n_matched < 5 or n_sspp < n_file or n_star < n_own:
-        need = f"n_sspp >= {n_file} and n_apogee >= {n_own + n_duplicate}"
+        need = f"at least {n_file} rows of ssppOut and {n_own + n_duplicate} of allStar"
         raise ValueError(f"{n_matched} matched stars (at least 5) need {need}.")
     if release not in NAMES:
         raise ValueError(f"Release {release!r} cannot be simulated: choose {' or '.join(NAMES)}.")

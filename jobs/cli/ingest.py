@@ -159,7 +159,7 @@ def register(root: typer.Typer) -> None:
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write to, a new one: spectra that are there stay.")],
     matched: Annotated[int, typer.Option(help="Stars with both labels and spectra.")] = 150,
     apogee: Annotated[int, typer.Option(help="Rows of allStar.")] = 600,
     sspp: Annotated[int, typer.Option(help="Rows of ssppOut.")] = 500,
