@@ -13,6 +13,7 @@ from jobs.cli.common import (
     DryRun,
     Json,
     Quiet,
+    count,
     given_options,
     progress_bar,
     say,
@@ -163,14 +164,14 @@ def _say_end(result: SyncResult, quiet: bool) -> None:
     word = "time is up" if result.state == "paused" else _WORDS[result.state]
     parts = [word, f"{result.rows_written:,} rows written"]
     if result.files:
-        parts.append(f"{len(result.files)} {'file' if len(result.files) == 1 else 'files'} new")
+        parts.append(f"{count(len(result.files), 'file')} new")
     for state, words in (
         ("failed", "failed"),
         ("skipped", "skipped"),
         ("left", "left for the next sync"),
     ):
         if n := states.count(state):
-            parts.append(f"{n} {'step' if n == 1 else 'steps'} {words}")
+            parts.append(f"{count(n, 'step')} {words}")
     line = f"sync: {', '.join(parts)} ({result.elapsed_s:.1f} s)"
     bad = bool(result.exit_code)
     if bad or not quiet:
