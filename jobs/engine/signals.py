@@ -73,6 +73,12 @@ def stop_on_signals() -> Iterator[StopFlag]:
         flag.give_back(HEARD)
 
 
+def stopped_by() -> int | None:
+    """The signal that asked the work under way to stop, for work without chunks."""
+    flag = _outer()
+    return None if flag is None else flag.signal
+
+
 def _outer() -> StopFlag | None:
     """The flag that signals go to now."""
     owner = getattr(signal.getsignal(signal.SIGALRM), "__self__", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,6 +18,7 @@ from jobs.report.facts import count_tables
 from jobs.report.origin import citations, simulated_words
 from jobs.report.page import GENERATOR, Content, Part, make_item, render_figure, render_page
 from jobs.report.result import read_result
+from jobs.report.scratch import scratch_folder
 from jobs.report.sources import source_tables
 
 #: The parts of the page: anchor, heading, and the modules that draw its figures, in order.
@@ -77,13 +77,13 @@ def write_report(
     out = out.resolve()
     check_folder(out)
     try:
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.part-") as scratch:
-            new = Path(scratch) / "report"
+        with scratch_folder(out) as scratch:
+            new = scratch / "report"
             (new / FIGURES).mkdir(parents=True)
             summary = _write(conn, subject, new, progress, parts)
             is_new = not _same_files(new, out)
             if is_new:
-                _swap(new, out, Path(scratch) / "old")
+                _swap(new, out, scratch / "old")
     except OSError as exc:
         raise cannot_write(f"the report {out}", exc) from exc
     return ReportSummary(out / PAGE, *summary, is_new)

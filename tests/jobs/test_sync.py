@@ -24,7 +24,7 @@ from catalog.files.fits import file_identity
 from catalog.files.simulate import write_survey
 from catalog.store.db import Database, advisory_lock
 from catalog.store.stamps import stamp_of, write_stamps
-from jobs.engine.job import RunSummary
+from jobs.engine.job import Progress, RunSummary
 from jobs.report import build
 from jobs.report.build import write_report
 from jobs.report.drawing import Subject
@@ -96,10 +96,13 @@ def test_a_report_is_drawn_where_the_catalog_changed(
 ) -> None:
     drawn: list[Path] = []
 
-    def write_sky(conn: sa.Connection, subject: Subject, out: Path) -> build.ReportSummary:
+    def write_sky(
+        conn: sa.Connection, subject: Subject, out: Path, progress: Progress
+    ) -> build.ReportSummary:
         """The report with its first figures, which are quick."""
         drawn.append(out)
-        return write_report(conn, subject, out, parts=[("sample", "The sample", ("sky",))])
+        parts = [("sample", "The sample", ("sky",))]
+        return write_report(conn, subject, out, progress, parts)
 
     monkeypatch.setattr(build, "write_report", write_sky)
     case.change(("# [[reports]]\n# folder", "[[reports]]\nfolder"))
@@ -124,6 +127,26 @@ def test_a_report_is_drawn_where_the_catalog_changed(
     assert code == ExitCode.USAGE
     assert "report report: failed: " in err
     assert "holds other things than a report" in err
+
+
+def test_a_sync_that_is_stopped_gives_its_report_up(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.change(("# [[reports]]\n# folder", "[[reports]]\nfolder"))
+
+    def stopped(
+        conn: sa.Connection, subject: Subject, out: Path, progress: Progress
+    ) -> build.ReportSummary:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return write_report(conn, subject, out, progress)
+
+    (case.out / ".report.part-old" / "report").mkdir(parents=True)
+    monkeypatch.setattr(build, "write_report", stopped)
+    code, out, _ = case.run()
+    assert code == ExitCode.SIGTERM
+    assert "report report: paused, the next sync goes on" in out
+    assert not (case.out / "report").exists()
+    assert not list(case.out.glob(".report*")), "what an earlier one left is gone too"
 
 
 def test_predictions_follow_spectra_and_model(case: Case, tmp_path: Path) -> None:
