@@ -22,7 +22,7 @@ from models.uncertainty import Evidence, calibrate
 
 __all__ = ["FLAG_BITS", "Model", "load", "mark_trained_on", "median_snr"]
 
-MAX_ROWS = 4096  # spectra that one core works on at a time
+MAX_ROWS = 8192  # spectra that one core works on at a time
 
 
 @dataclass(frozen=True, eq=False)
