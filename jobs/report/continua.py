@@ -108,7 +108,6 @@ def draw_continua(fits: Sequence[ContinuumFits]) -> Figure:
         )  # fmt: skip
         axes.set_title(fit.name, loc="left", fontsize=12)
         axes.set_ylim(*_flux_limits(fit))
-        axes.set_ylabel("flux")
     keys = [
         Line2D([], [], color=style.PALE, label="spectrum"),
         Line2D([], [], color=shades[0], label="first fit"),
@@ -116,7 +115,8 @@ def draw_continua(fits: Sequence[ContinuumFits]) -> Figure:
         Line2D([], [], linestyle=_DASHED, color=style.VERMILION, label="running Gaussian"),
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=4, columnspacing=1.2)
-    panels[-1].set_xlabel("wavelength [Angstrom]")
+    figure.supylabel(style.FLUX_AXIS)
+    panels[-1].set_xlabel(style.WAVELENGTH_AXIS)
     panels[-1].set_xlim(fits[0].wavelength[0], fits[0].wavelength[-1])
     return figure
 

@@ -23,6 +23,7 @@ from jobs.report.style import (
     PALE,
     SKY,
     VERMILION,
+    WAVELENGTH_AXIS,
     new_figure,
     style,
     symbol,
@@ -71,7 +72,7 @@ def draw_reverse(
         label=f"{int(pixels.sum())} continuum pixels",
     )  # fmt: skip
     panel.set(
-        xlabel="vacuum wavelength [Å]", ylabel="range over labels [continuum]",
+        xlabel=WAVELENGTH_AXIS, ylabel="range over labels [continuum]",
         xlim=(wavelength[0], wavelength[-1]), ylim=(0.0, None),
     )  # fmt: skip
     _mark_windows(panel)
@@ -106,7 +107,7 @@ def draw_jacobian(wavelength: np.ndarray, names: Sequence[str], slopes: np.ndarr
         panel.locator_params(axis="y", nbins=5)
         _mark_windows(panel)
     _name_lines(panels[0], wavelength)
-    panels[-1].set_xlabel("vacuum wavelength [Å]")
+    panels[-1].set_xlabel(WAVELENGTH_AXIS)
     return figure
 
 

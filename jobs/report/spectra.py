@@ -86,7 +86,7 @@ def draw_lines(spectra: Normalized, recipe: Recipe = RECIPE) -> Figure:
         axes.set(xlim=(low, high), ylim=(0.2, 1.7 + _STEP * len(flux)))
         axes.set_ylabel("flux / continuum")
         _name_lines(axes, low, high)
-    panels[-1].set_xlabel("wavelength [Angstrom, vacuum]")
+    panels[-1].set_xlabel(style.WAVELENGTH_AXIS)
     return figure
 
 
@@ -134,9 +134,9 @@ def draw_grid(chosen: ChosenSpectra, spectra: Normalized, recipe: Recipe = RECIP
         after.set_ylim(*style.limits(flux, 0.003))
         before.set_title(chosen.keys[i], loc="left", fontsize=11)
         after.set_title(chosen.labels[i], loc="left", fontsize=11)
-        before.set_ylabel("flux")
         after.set_ylabel("flux / cont.")
+    figure.supylabel(style.FLUX_AXIS)
     for axes in panels[-1]:
-        axes.set_xlabel("wavelength [Angstrom]")
+        axes.set_xlabel(style.WAVELENGTH_AXIS)
         axes.set_xlim(wavelength[0], wavelength[-1])
     return figure

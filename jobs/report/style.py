@@ -108,6 +108,11 @@ def unit_of(name: str) -> str:
     return VOCABULARY[name].unit if name in VOCABULARY else ""
 
 
+#: Of the axes of spectra.
+WAVELENGTH_AXIS = "vacuum wavelength [Å]"
+FLUX_AXIS = r"flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ Å$^{-1}$]"
+
+
 def axis_label(name: str, text: str | None = None) -> str:
     """Write what an axis shows, with the unit of a label or column of the catalog.
 
