@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.files.block import Block, RowAudit
+from catalog.files.catalogtable import CatalogTable
 from catalog.files.cells import (
     FAINTEST_MAGNITUDE,
     FASTEST_KMS,
@@ -69,7 +70,7 @@ PROPER_MOTIONS = (
 
 
 @dataclass(frozen=True)
-class AllStar:
+class AllStar(CatalogTable):
     """An open allStar catalog; made by `open_allstar`.
 
     Parameters
@@ -82,19 +83,8 @@ class AllStar:
         Rows of the file that share an APSTAR_ID.
     """
 
-    table: Table
     release: str
     duplicates: Duplicates
-
-    @property
-    def n_rows(self) -> int:
-        """Rows in the file, good and bad."""
-        return self.table.n_rows
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the file says that nobody observed this."""
-        return self.table.file.simulated
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.files.block import Block, RowAudit
+from catalog.files.catalogtable import CatalogTable
 from catalog.files.cells import flag_cells, integer_cells, text_cells
 from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import Duplicates, find_duplicates
 from catalog.files.fits import open_fits
-from catalog.files.fitstable import Column, Table, open_table
+from catalog.files.fitstable import Column, open_table
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
 REQUIRED: Names = {
@@ -44,7 +45,7 @@ NO_OBJECT, NO_CLASS = "no object", "no class"
 
 
 @dataclass(frozen=True)
-class SpecObj:
+class SpecObj(CatalogTable):
     """An open specObj catalog; made by `open_specobj`.
 
     Parameters
@@ -61,21 +62,10 @@ class SpecObj:
         Rows that are not read, by their class, `NO_CLASS` or `NO_OBJECT`.
     """
 
-    table: Table
     columns: dict[str, Column]
     classes: tuple[str, ...]
     duplicates: Duplicates
     left_out: Mapping[str, int]
-
-    @property
-    def n_rows(self) -> int:
-        """Rows in the file: good, bad and left out."""
-        return self.table.n_rows
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the file says that nobody observed this."""
-        return self.table.file.simulated
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).

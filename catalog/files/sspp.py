@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.files.block import Block, RowAudit
+from catalog.files.catalogtable import CatalogTable
 from catalog.files.cells import (
     FAINTEST_MAGNITUDE,
     FASTEST_KMS,
@@ -27,7 +28,7 @@ from catalog.files.cells import (
 from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import Duplicates, find_duplicates
 from catalog.files.fits import open_fits
-from catalog.files.fitstable import Column, Table, open_table
+from catalog.files.fitstable import Column, open_table
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
 REQUIRED: Names = {
@@ -65,7 +66,7 @@ KEY = ("plate", "mjd", "fiberid", "run2d")
 
 
 @dataclass(frozen=True)
-class Sspp:
+class Sspp(CatalogTable):
     """An open ssppOut catalog; made by `open_sspp`.
 
     Parameters
@@ -80,20 +81,9 @@ class Sspp:
         Rows of the file that share a plate, MJD, fibre and reduction.
     """
 
-    table: Table
     columns: dict[str, Column]
     release: str
     duplicates: Duplicates
-
-    @property
-    def n_rows(self) -> int:
-        """Rows in the file, good and bad."""
-        return self.table.n_rows
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the file says that nobody observed this."""
-        return self.table.file.simulated
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from catalog.config import Settings, make_settings
@@ -45,11 +46,10 @@ def open_catalog(url: str | None = None, home: str | Path | None = None) -> Cata
     _require_home(settings)
     with translated_errors():
         db = connect(settings)
-        try:
+        with ExitStack() as unless_opened:
+            unless_opened.callback(db.engine.dispose)
             require_schema_at_head(db)
-        except BaseException:
-            db.engine.dispose()
-            raise
+            unless_opened.pop_all()
     if settings.database_url is None:
         return Catalog(db, str(settings.home))
     return Catalog(db, settings.database_url.set(drivername="postgresql").render_as_string())

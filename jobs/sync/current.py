@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from catalog.version import code_version
 from jobs.engine.params import digest, params_hash
 from jobs.select_sample import SampleParams
+from jobs.sync.rows import Values
 
 _STATE = sa.text(
     """
@@ -46,9 +47,13 @@ SELECT EXISTS (SELECT FROM made)
 )
 
 
-def catalog_state(conn: sa.Connection) -> str:
-    """A digest that changes whenever rows of the catalog do; the ledger itself is left out."""
-    return digest([code_version(), list(conn.scalar(_STATE) or ())])
+def made_from_digest(conn: sa.Connection, row: Values) -> str:
+    """A digest of what an export or report is made from: its configuration and the catalog.
+
+    It changes whenever rows of the catalog do; the ledger itself is left out.
+    """
+    state = digest([code_version(), list(conn.scalar(_STATE) or ())])
+    return digest([{name: str(value) for name, value in row.items()}, state])
 
 
 def sample_is_current(conn: sa.Connection, params: SampleParams) -> bool:

@@ -13,10 +13,9 @@ from catalog.files.export import Selection
 from catalog.files.query import query_selection
 from catalog.store.db import Database
 from jobs.engine.job import RunSummary
-from jobs.engine.params import digest
 from jobs.export_catalog import export
 from jobs.export_spectra import INDEX, export_spectra
-from jobs.sync.current import catalog_state
+from jobs.sync.current import made_from_digest
 from jobs.sync.files import SeenFiles
 from jobs.sync.rows import SPECTRA, Values
 
@@ -42,7 +41,7 @@ def refresh_export(
     is_folder = row["content"] == SPECTRA
     main = path / INDEX if is_folder else path
     with db.reader() as conn:
-        made_from = digest([{k: str(v) for k, v in row.items()}, catalog_state(conn)])
+        made_from = made_from_digest(conn, row)
         follows_ledger = any(t in (row["sql"] or row["content"]) for t in _LEDGER)
         if not follows_ledger and seen.are_current(main, made_from):
             return RunSummary(KIND, path.name, None, "idle")

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from catalog.store.db import Database
 from jobs.engine.job import RunSummary
-from jobs.engine.params import digest
 from jobs.engine.signals import stopped_by
-from jobs.sync.current import catalog_state
+from jobs.sync.current import made_from_digest
 from jobs.sync.files import SeenFiles
 from jobs.sync.rows import Values
 
@@ -35,7 +34,7 @@ def refresh_report(
     """
     folder: Path = row["folder"]
     with db.reader() as conn:
-        made_from = digest([{k: str(v) for k, v in row.items()}, catalog_state(conn)])
+        made_from = made_from_digest(conn, row)
         page = folder.resolve() / "index.html"
         if seen.are_current(page, made_from):
             return RunSummary(KIND, folder.name, None, "idle")
