@@ -54,10 +54,25 @@ def server_url() -> Iterator[URL]:
     home = Path(tempfile.mkdtemp(prefix="crosslabel-test-"))
     home.chmod(0o755)
     try:
-        yield parse_url(embedded.start(home).url)
+        url = parse_url(embedded.start(home).url)
+        _do_without_durability(url)
+        yield url
     finally:
         embedded.stop(home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _do_without_durability(url: URL) -> None:
+    """Let the server of the tests never wait for the disk.
+
+    Dropping a database makes a checkpoint, which took seconds of most tests. Clients are killed in
+    tests, this server is not: what it has committed, it knows without a disk.
+    """
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with engine.connect() as conn:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            conn.execute(sa.text(f"ALTER SYSTEM SET {setting} = off"))
+        conn.execute(sa.text("SELECT pg_reload_conf()"))
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +133,7 @@ def cloned(server_url: URL, admin: sa.Engine, template: str) -> Iterator[Databas
     """A copy of a database, dropped at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with admin.connect() as conn:
-        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'))
     db = open_database(server_url.set(database=name))
     try:
         yield db
