@@ -37,7 +37,7 @@ from jobs.catalog_rows import (
     staged_sources,
     write_sources,
 )
-from jobs.engine.job import Job, Progress, RunSummary, silent
+from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
@@ -104,21 +104,29 @@ def ingest_catalog(
     """
     release = release.lower()
     check_release(release)
-    found = {i.sha256: i for i in (identify(path.absolute()) for path in paths)}
-    identities = list(found.values())  # a file named twice is read once
-    params = CatalogParams(
-        kind, release, tuple(i.sha256 for i in identities),
-        tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
-    )  # fmt: skip
-    return run_job(
-        ingest_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run, progress=progress
-    )
+
+    def resolve() -> Job:
+        found = {i.sha256: i for i in (identify(path.absolute()) for path in paths)}
+        identities = list(found.values())  # a file named twice is read once
+        params = CatalogParams(
+            kind, release, tuple(i.sha256 for i in identities),
+            tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
+        )  # fmt: skip
+        return ingest_job(params, db)
+
+    job = Unresolved(f"ingest {kind}", _target(kind, release), resolve)
+    return run_job(job, db, retry_failed=retry_failed, dry_run=dry_run, progress=progress)
+
+
+def _target(kind: str, release: str) -> str:
+    """Return the name of the label set that an ingest publishes."""
+    return f"{FORMATS[kind].label_set}/{release}"
 
 
 def ingest_job(params: CatalogParams, db: Database) -> Job:
     """The ingest of one release as a job (``db``: see `jobs.registry`)."""
     fmt = FORMATS[params.format]
-    name = f"{fmt.label_set}/{params.release}"
+    name = _target(params.format, params.release)
     inputs = digest([params.format, params.release, sorted(params.digests)])
     files = OpenFiles(fmt, params.release, params.paths, params.digests)
 

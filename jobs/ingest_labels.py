@@ -30,7 +30,7 @@ from catalog.store.labels import (
     published_inputs,
 )
 from catalog.store.schema import stellar_label
-from jobs.engine.job import Job, RunSummary
+from jobs.engine.job import Job, RunSummary, Unresolved
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
@@ -115,9 +115,14 @@ def ingest_labels(
         )
     if not path.is_file():
         raise UsageError(f"there is no file {path}", "Check the path")
-    identity = identify(path.absolute())
-    params = LabelsParams(name, survey, identity.sha256, str(identity.path), key, max_bad, note)
-    return run_job(ingest_labels_job(params, db), db, retry_failed=retry_failed, dry_run=dry_run)
+
+    def resolve() -> Job:
+        identity = identify(path.absolute())
+        params = LabelsParams(name, survey, identity.sha256, str(identity.path), key, max_bad, note)
+        return ingest_labels_job(params, db)
+
+    job = Unresolved("ingest labels", name, resolve)
+    return run_job(job, db, retry_failed=retry_failed, dry_run=dry_run)
 
 
 def ingest_labels_job(params: LabelsParams, db: Database) -> Job:

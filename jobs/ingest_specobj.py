@@ -27,7 +27,7 @@ from jobs.catalog_rows import (
     row_chunks,
     write_sources,
 )
-from jobs.engine.job import Job, Progress, RunSummary, silent
+from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, params_hash
 from jobs.engine.runner import run_job
@@ -114,20 +114,24 @@ def ingest_specobj(
         )
     if "ALL" in classes:
         classes = ()
-    found = {i.sha256: i for i in (identify(path.absolute()) for path in paths)}
-    params = SpecObjParams(
-        release, tuple(sorted(found)), tuple(str(found[digest].path) for digest in sorted(found)),
-        classes, max_bad, rows_per_chunk,
-    )  # fmt: skip
     left_out: dict[str, int] = {}
-    summary = run_job(
-        ingest_specobj_job(params, db, left_out),
-        db,
-        retry_failed=retry_failed,
-        dry_run=dry_run,
-        progress=progress,
-    )
+
+    def resolve() -> Job:
+        found = {i.sha256: i for i in (identify(path.absolute()) for path in paths)}
+        files = tuple(str(found[digest].path) for digest in sorted(found))
+        params = SpecObjParams(
+            release, tuple(sorted(found)), files, classes, max_bad, rows_per_chunk
+        )
+        return ingest_specobj_job(params, db, left_out)
+
+    job = Unresolved(KIND, _target(release), resolve)
+    summary = run_job(job, db, retry_failed=retry_failed, dry_run=dry_run, progress=progress)
     return summary, left_out
+
+
+def _target(release: str) -> str:
+    """Return what an ingest of a release writes, as its lock and the ledger name it."""
+    return f"specobj/{release}"
 
 
 def ingest_specobj_job(
@@ -142,7 +146,7 @@ def ingest_specobj_job(
     """
     fmt = specobj_format(params.classes)
     files = OpenFiles(fmt, params.release, params.paths, params.digests)
-    target = f"specobj/{params.release}"
+    target = _target(params.release)
 
     def count_left_out() -> dict[str, int]:
         total: dict[str, int] = {}

@@ -71,6 +71,26 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Unresolved:
+    """A job of which only the lock is known; the rest is found out by whoever holds it.
+
+    Inputs are opened and hashed in ``resolve``, so that of several starts at once only the one
+    that gets the lock reads anything.
+
+    Attributes
+    ----------
+    kind, target : str
+        As in the `Job` that it resolves to.
+    resolve : callable
+        ``resolve() -> Job``: opens inputs and looks up what the job is made from; writes nothing.
+    """
+
+    kind: str
+    target: str
+    resolve: Callable[[], Job]
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """How a run ended."""
 

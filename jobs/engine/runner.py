@@ -5,15 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from catalog.errors import BadInputError, ChunkFailed, SourceUnavailableError
-from catalog.store.db import Database, advisory_lock, require_schema_at_head
+from catalog.store.db import Database, Lock, advisory_lock, require_schema_at_head
 from jobs.engine import ledger
-from jobs.engine.job import Job, Progress, RunSummary, silent
+from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
 from jobs.engine.ledger import Chunk, Run
 from jobs.engine.params import params_hash, to_dict
 from jobs.engine.signals import StopFlag, stop_on_signals
@@ -28,7 +29,7 @@ def lock_name(kind: str, target: str) -> str:
 
 
 def run_job(
-    job: Job,
+    job: Job | Unresolved,
     db: Database,
     *,
     retry_failed: bool = False,
@@ -37,7 +38,8 @@ def run_job(
 ) -> RunSummary:
     """Do, or go on with, a job; see the module's head and docs/operations.md.
 
-    An open run with the same parameters is resumed, one with others is abandoned. After a resumed
+    The lock on the target is taken first: no input is opened without it, except in a dry run. An
+    open run with the same parameters is resumed, one with others is abandoned. After a resumed
     run the plan is made again, for work that came meanwhile.
 
     Raises
@@ -49,20 +51,35 @@ def run_job(
     SourceUnavailableError
         If the server goes away; nothing of the open chunk is written.
     """
+    kind, target = job.kind, job.target
     try:
-        require_schema_at_head(db)
-        if dry_run:
-            with db.reader() as conn:
-                keys = job.plan(conn)
-            return RunSummary(job.kind, job.target, None, "planned", chunks_left=len(keys))
-        return _run_locked(job, db, retry_failed, progress)
+        with ExitStack() as held:
+            if isinstance(job, Job):
+                held.callback(job.close)
+            require_schema_at_head(db)
+            if dry_run:
+                job = _resolved(job, held)
+                with db.reader() as conn:
+                    keys = job.plan(conn)
+                return RunSummary(kind, target, None, "planned", chunks_left=len(keys))
+            stop = held.enter_context(stop_on_signals())
+            lock = held.enter_context(advisory_lock(db, lock_name(kind, target)))
+            job = _resolved(job, held)
+            return _run_locked(job, db, lock, stop, retry_failed, progress)
     except OperationalError as exc:
         raise SourceUnavailableError(
-            f"the database gave up on {job.kind} {job.target}: {str(exc.orig).strip()}",
+            f"the database gave up on {kind} {target}: {str(exc.orig).strip()}",
             "Nothing of the open chunk was written; run: crosslabel resume",
         ) from exc
-    finally:
-        job.close()
+
+
+def _resolved(job: Job | Unresolved, held: ExitStack) -> Job:
+    """Return the job with all that it is made from; it is closed with ``held``."""
+    if isinstance(job, Job):
+        return job
+    known = job.resolve()
+    held.callback(known.close)
+    return known
 
 
 def abandon_run(job: Job, db: Database, run: Run) -> None:
@@ -83,19 +100,20 @@ def abandon_run(job: Job, db: Database, run: Run) -> None:
         ledger.close(conn, run, "abandoned", "given up by command")
 
 
-def _run_locked(job: Job, db: Database, retry_failed: bool, progress: Progress) -> RunSummary:
+def _run_locked(
+    job: Job, db: Database, lock: Lock, stop: StopFlag, retry_failed: bool, progress: Progress
+) -> RunSummary:
     """Run a job while nobody else can write its target."""
-    with advisory_lock(db, lock_name(job.kind, job.target)) as lock, stop_on_signals() as stop:
-        summary = _run_once(job, db, lock.check, stop, retry_failed, progress)
-        if summary.state == "succeeded" and summary.notes.get("resumed"):
-            again = _run_once(job, db, lock.check, stop, retry_failed, progress)
-            if again.state != "idle":
-                return replace(
-                    again,
-                    rows_written=summary.rows_written + again.rows_written,
-                    elapsed_s=summary.elapsed_s + again.elapsed_s,
-                )
-        return summary
+    summary = _run_once(job, db, lock.check, stop, retry_failed, progress)
+    if summary.state == "succeeded" and summary.notes.get("resumed"):
+        again = _run_once(job, db, lock.check, stop, retry_failed, progress)
+        if again.state != "idle":
+            return replace(
+                again,
+                rows_written=summary.rows_written + again.rows_written,
+                elapsed_s=summary.elapsed_s + again.elapsed_s,
+            )
+    return summary
 
 
 def _run_once(

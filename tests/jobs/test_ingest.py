@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,15 @@ import pytest
 import sqlalchemy as sa
 from astropy.io import fits
 
-from catalog.files.fits import file_identity
+from catalog.errors import BadInputError, LockedError
+from catalog.files.fits import FileIdentity, file_identity
 from catalog.files.simulate import write_survey
-from catalog.store.db import Database, advisory_lock
+from catalog.store.db import Database, advisory_lock, is_locked
 from jobs.engine import ledger
 from jobs.engine.params import params_hash, to_dict
 from jobs.ingest_catalog import CatalogParams, ingest_catalog, ingest_job
+from jobs.ingest_labels import ingest_labels
+from jobs.ingest_specobj import ingest_specobj
 from tests.conftest import Cli
 
 
@@ -68,6 +73,40 @@ def test_simulated_survey_and_second_run(
         assert code == 0
         assert "nothing to do, 0 rows written" in out
     assert before == {t: count(db, t) for t in before}
+
+
+def test_no_input_is_opened_without_the_lock(
+    db: Database, survey: tuple[Path, dict[str, int]]
+) -> None:
+    """Eight starts at once: seven hear that they are late before they read anything."""
+
+    def touched(path: Path) -> FileIdentity:
+        raise AssertionError(f"{path} was opened")
+
+    def under_the_lock(path: Path) -> FileIdentity:
+        with db.reader() as conn:
+            held.extend(n for n in locks if is_locked(conn, n))
+        return file_identity(path)
+
+    folder, held = survey[0], list[str]()
+    locks = ("ingest apogee aspcap/dr14", "ingest specobj specobj/dr17", "ingest labels mine")
+    (folder / "mine.csv").write_text("apogee_id,teff\n2M0,5000\n")
+
+    def starts(identify: Callable[[Path], FileIdentity]) -> list[Callable[[], object]]:
+        allstar = folder / "allStar-l31c.2.fits"
+        return [
+            lambda: ingest_catalog(db, "apogee", [allstar], "dr14", identify=identify),
+            lambda: ingest_specobj(db, [allstar], "dr17", identify=identify),
+            lambda: ingest_labels(db, folder / "mine.csv", "apogee", "mine", identify=identify),
+        ]
+
+    for lock, start in zip(locks, starts(touched), strict=True):
+        with advisory_lock(db, lock), pytest.raises(LockedError):
+            start()
+    for start in starts(under_the_lock):
+        with suppress(BadInputError):
+            start()
+    assert held == list(locks)
 
 
 def test_changed_file_publishes_an_edition(
