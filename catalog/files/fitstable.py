@@ -47,6 +47,8 @@ class Column:
         TNULL: the integer that stands for no value.
     scale, zero : float
         TSCAL and TZERO: value = zero + scale * stored.
+    unit : str
+        TUNIT as written in the file, empty where there is none; `catalog.files.units` reads it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Column:
     null: int | None = None
     scale: float = 1.0
     zero: float = 0.0
+    unit: str = ""
 
     @property
     def n_bytes(self) -> int:
@@ -295,4 +298,5 @@ def _column(hdu: Hdu, i: int, offset: int) -> Column:
         null=None if null is None else int(null),
         scale=float(header.get(f"TSCAL{i}", 1.0)),
         zero=float(header.get(f"TZERO{i}", 0.0)),
+        unit=str(header.get(f"TUNIT{i}", "")).strip(),
     )
