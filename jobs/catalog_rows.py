@@ -15,7 +15,7 @@ from catalog.files.fits import FileIdentity
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import quarantine_items, register_file, release_rows
-from catalog.store.schema import source, star
+from catalog.store.schema import source, star, stellar_label
 from jobs.catalog_formats import Format
 from jobs.open_files import OpenFiles
 
@@ -78,7 +78,8 @@ def write_sources(
     release_rows(conn, file_id, batch.rows, batch.block.bad)
     if len(columns["survey_key"]) == 0:
         return rows
-    stage(conn, "stage_rows", {**columns, "healpix29": healpix29(columns["ra"], columns["dec"])})
+    placed = {**columns, "healpix29": healpix29(columns["ra"], columns["dec"])}
+    stage(conn, "stage_rows", placed, source, fmt.detail, stellar_label)
     values = {"survey": f"'{fmt.survey}'"}
     values |= {c: f"s.{c}" for c in ("survey_key", "ra", "dec", "healpix29", "epoch")}
     from_rows = "stage_rows s"

@@ -23,7 +23,7 @@ from catalog.files.specobjid import pack_specobjid
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
-from catalog.store.schema import sdss_spectrum
+from catalog.store.schema import sdss_spectrum, source
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
@@ -197,7 +197,7 @@ def _write_sources(conn: sa.Connection, found: Found) -> int:
         "run2d": _text(k.run2d for k in keys),
         "specobjid": _text("" if i is None else str(i) for i in ids),
     }
-    stage(conn, "stage_found", columns)
+    stage(conn, "stage_found", columns, source, sdss_spectrum)
     # A position that a catalog gave stays: the catalog is what people cite.
     rows = conn.execute(
         sa.text(

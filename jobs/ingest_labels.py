@@ -190,7 +190,7 @@ def _write(conn: sa.Connection, edition: int, found: LabelTable, params: LabelsP
     rows = quarantine_items(conn, file_id, block.bad)
     n_found = 0
     if block.n_good:
-        stage(conn, "stage_labels", block.columns)
+        stage(conn, "stage_labels", block.columns, stellar_label)
         query = (
             "SELECT k.key, s.source_id FROM stage_labels k JOIN source s "
             f"ON s.survey = '{params.survey}' AND s.survey_key = k.key"

@@ -182,7 +182,7 @@ def _write(conn: sa.Connection, batch: list[_Read]) -> int:
     if not spectra:
         return rows
     file_ids, found = zip(*spectra.values(), strict=True)
-    stage(conn, "stage_spectra", _columns(file_ids, found))
+    stage(conn, "stage_spectra", _columns(file_ids, found), spectrum_blob, source, sdss_spectrum)
     # A position that a catalog gave stays: the catalog, not the file, is what people cite.
     rows += conn.execute(
         sa.text(
@@ -220,7 +220,7 @@ def _columns(file_ids: Sequence[int], spectra: Sequence[SpectrumFile]) -> dict[s
         "dec": dec,
         "healpix29": healpix29(ra, dec),
         "epoch": np.array([_epoch(s.mjd) for s in spectra]),
-        "specobjid": _objects([None if s.specobjid is None else str(s.specobjid) for s in spectra]),
+        "specobjid": _objects([s.specobjid for s in spectra]),
         "run2d": _objects([s.run2d for s in spectra]),
         "instrument": _objects([s.instrument for s in spectra]),
         "class": _objects([s.class_ or None for s in spectra]),

@@ -46,7 +46,7 @@ def write_predictions(
         columns[error_of(label)] = predictions.sigma[:, j].astype(np.float32)
         for detail in _DETAILS:
             columns[f"{detail}_{j}"] = getattr(predictions, detail)[:, j].astype(np.float32)
-    stage(conn, "stage_predictions", columns)
+    stage(conn, "stage_predictions", columns, stellar_label, prediction_detail)
     params = {"label_set_id": label_set_id}
     head = {"label_set_id": ":label_set_id", "source_id": "s.source_id"}
     own = [name for label in labels for name in (label, error_of(label))]

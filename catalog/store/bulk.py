@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
@@ -19,15 +20,30 @@ _TYPES = {
     "f4": "real", "f8": "double precision", "i2": "smallint", "i4": "integer", "i8": "bigint",
     "b1": "boolean",
 }  # fmt: skip
+_DIALECT = postgresql.dialect()
 
 
-def staging_type(values: np.ndarray) -> str:
-    """The PostgreSQL type in which an array is staged."""
+def staging_type(values: np.ndarray, column: sa.Column[Any] | None = None) -> str:
+    """Return the PostgreSQL type in which an array is staged.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        The array. Its dtype has one type; an array of Python objects has none.
+    column : sqlalchemy.Column, optional
+        Where the values go: gives the type of an array of Python objects, whatever is in it.
+
+    Raises
+    ------
+    TypeError
+        If the dtype has no type here, or objects go to no column.
+    """
     if values.dtype.kind == "S":
         return "text"
     if values.dtype.kind == "O":
-        first = next((v for v in values if v is not None), b"")
-        return "text" if isinstance(first, str) else "bytea"
+        if column is None:
+            raise TypeError("an array of objects has no type: name the table that it goes to")
+        return column.type.compile(dialect=_DIALECT)
     try:
         return _TYPES[values.dtype.str[1:]]
     except KeyError:
@@ -82,10 +98,14 @@ def pack_copy(columns: Mapping[str, np.ndarray]) -> bytes:
 def copy_in(conn: sa.Connection, table: str, columns: Mapping[str, np.ndarray]) -> None:
     """COPY arrays into the columns of that name of a table, whose types must be theirs."""
     names = ", ".join(f'"{c}"' for c in columns)
-    cursor = conn.connection.cursor()
+    cursor: Any = conn.connection.cursor()
+    objects = any(v.dtype.kind == "O" for v in columns.values())
+    if objects:
+        cursor.execute(f'SELECT {names} FROM "{table}" LIMIT 0')
+        types = [column.type_code for column in cursor.description]
     with cursor.copy(f'COPY "{table}" ({names}) FROM STDIN (FORMAT binary)') as copy:
-        if any(v.dtype.kind == "O" for v in columns.values()):
-            copy.set_types([staging_type(v) for v in columns.values()])
+        if objects:
+            copy.set_types(types)
             lists = [_python_values(v) for v in columns.values()]
             for row in zip(*lists, strict=True):
                 copy.write_row(row)
@@ -103,9 +123,21 @@ def _python_values(values: np.ndarray) -> list[Any]:
     return out
 
 
-def stage(conn: sa.Connection, name: str, columns: Mapping[str, np.ndarray]) -> None:
-    """Make the temporary table ``name`` of these columns; it goes with the transaction."""
-    spec = ", ".join(f'"{c}" {staging_type(v)}' for c, v in columns.items())
+def stage(
+    conn: sa.Connection, name: str, columns: Mapping[str, np.ndarray], *tables: sa.Table
+) -> None:
+    """Make the temporary table ``name`` of these columns; it goes with the transaction.
+
+    Parameters
+    ----------
+    columns : mapping
+        Equal-length arrays.
+    *tables : sqlalchemy.Table
+        Where they go: an array of Python objects has the type of the first column of its name.
+        (A type guessed from the values would be wrong for a column that has none.)
+    """
+    target = {c.name: c for table in reversed(tables) for c in table.columns}
+    spec = ", ".join(f'"{c}" {staging_type(v, target.get(c))}' for c, v in columns.items())
     conn.execute(sa.text(f'DROP TABLE IF EXISTS pg_temp."{name}"'))
     conn.execute(sa.text(f'CREATE TEMPORARY TABLE "{name}" ({spec}) ON COMMIT DROP'))
     copy_in(conn, name, columns)
@@ -170,7 +202,7 @@ def upsert_arrays(
     """Upsert arrays named like the columns of ``table``; see `upsert`."""
     if len(next(iter(columns.values()))) == 0:
         return 0
-    stage(conn, "stage_arrays", columns)
+    stage(conn, "stage_arrays", columns, table)
     return upsert(conn, table, {c: f's."{c}"' for c in columns}, "stage_arrays s", key=key)
 
 

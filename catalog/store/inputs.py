@@ -61,7 +61,7 @@ def quarantine_items(conn: sa.Connection, input_file_id: int, items: Iterable[Ba
         "reason_code": [i.reason_code for i in keyed.values()],
         "detail": [i.detail for i in keyed.values()],
     }
-    stage(conn, "stage_bad", {k: np.array(v, dtype=object) for k, v in text.items()})
+    stage(conn, "stage_bad", {k: np.array(v, dtype=object) for k, v in text.items()}, quarantine)
     params = {"file": input_file_id}
     conn.execute(
         sa.text(

@@ -79,6 +79,6 @@ def write_stamps(conn: sa.Connection, stamps: Mapping[Path, Stamp]) -> None:
         "ctime_ns": np.array(ctimes, np.int64),
         "content_digest": np.array(digests, dtype=object),
     }
-    stage(conn, "stage_stamps", columns)
+    stage(conn, "stage_stamps", columns, file_stamp)
     values = {name: f"s.{name}" for name in columns} | {"stamped_at": "now()"}
     upsert(conn, file_stamp, values, "stage_stamps s")

@@ -14,6 +14,7 @@ from catalog.errors import BadInputError, UsageError
 from catalog.files.archive import LocalArchive, list_spectra
 from catalog.files.lamost import read_lamost, sniff
 from catalog.files.specfile import read_spectrum
+from tests.spectrum_files import write_lamost
 
 # From the kit's description of the genuine files: S/N, pixels, spectrograph, start of the class.
 GENUINE = {
@@ -226,18 +227,7 @@ def test_signal_to_noise_ignores_bad_pixels(original: Path, tmp_path: Path) -> N
 
 
 def test_lamost_table_layout(tmp_path: Path) -> None:
-    wave = 10 ** (3.5682 + 1e-4 * np.arange(3000))
-    names = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
-    values = (np.full(3000, 8.0), np.full(3000, 4.0), wave, np.zeros(3000), np.ones(3000))
-    columns = [
-        fits.Column(name, "3000E", array=value[None].astype("f4"))
-        for name, value in zip(names, values, strict=True)
-    ]
-    primary = fits.PrimaryHDU()
-    header = {"TELESCOP": "LAMOST", "OBSID": 353301015, "RA": 10.5, "DEC": 41.2, "Z": -9999.0}
-    primary.header.update(header)
-    path = tmp_path / "spec-56919-EG012606S021203F_sp01-015.fits"
-    fits.HDUList([primary, fits.BinTableHDU.from_columns(columns, name="COADD")]).writeto(path)
+    path = write_lamost(tmp_path / "spec-56919-EG012606S021203F_sp01-015.fits")
     spectrum = read_lamost(path)
     assert (spectrum.survey_key, spectrum.first_index, spectrum.sn_median) == ("353301015", 682, 16)
     assert np.isnan(spectrum.z)

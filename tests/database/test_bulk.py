@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sqlalchemy.exc import DBAPIError
 
+from catalog.store import schema
 from catalog.store.bulk import fetch_arrays, pack_copy, stage, upsert, upsert_arrays
 from catalog.store.db import Database, open_database
 from catalog.store.schema import apogee_star, sdss_spectrum, source
@@ -83,6 +84,12 @@ MANY = settings(
 )  # fmt: skip
 
 
+def target(columns: dict[str, Any]) -> sa.Table:
+    """A table with a column for each array of objects: blobs for ``bytes``, text for the others."""
+    kinds = {name: sa.LargeBinary if name.startswith("bytes") else sa.Text for name in columns}
+    return sa.Table("t", sa.MetaData(), *(sa.Column(name, kind) for name, kind in kinds.items()))
+
+
 @MANY
 @given(columns=tables(["f4", "f8", "i2", "i4", "i8", "?", "S"]))
 def test_arrays_come_back_from_a_table(conn: sa.Connection, columns: dict[str, Any]) -> None:
@@ -96,7 +103,7 @@ def test_arrays_come_back_from_a_table(conn: sa.Connection, columns: dict[str, A
 def test_arrays_of_python_objects_come_back(conn: sa.Connection, columns: dict[str, Any]) -> None:
     n = len(columns["row_number"])
     columns["object"] = np.array([*[f"{i} é" for i in range(n)], None], "O")[:-1]
-    stage(conn, "round trip", columns)
+    stage(conn, "round trip", columns, target(columns))
     for name, values in columns.items():
         assert stored(conn, "round trip", name, values.dtype) == expected(values), name
 
@@ -126,9 +133,37 @@ def test_big_endian_and_strided_arrays(conn: sa.Connection, kind: str) -> None:
 )
 def test_nulls_and_extremes(conn: sa.Connection, values: np.ndarray, answer: list[Any]) -> None:
     for extra in ({}, {"text": np.array([*["x"] * len(values), None], "O")[:-1]}):
-        stage(conn, "nulls", {"row_number": np.arange(len(values)), "value": values} | extra)
+        columns = {"row_number": np.arange(len(values)), "value": values} | extra
+        stage(conn, "nulls", columns, target(columns))
         found = conn.execute(sa.text("SELECT value FROM nulls ORDER BY row_number")).scalars()
         assert found.all() == answer
+
+
+@pytest.mark.parametrize("n", [0, 3])
+@pytest.mark.parametrize("table", schema.metadata.sorted_tables, ids=str)
+def test_columns_without_any_value_have_the_type_of_the_table(
+    conn: sa.Connection, table: sa.Table, n: int
+) -> None:
+    """A type guessed from the values was ``bytea``, and broke each chunk without an SDSS id."""
+    columns = {c.name: np.full(n, None) for c in table.columns if "[]" not in str(c.type)}
+    stage(conn, "empty", columns, table)
+    for name in columns:
+        query = f'SELECT pg_typeof("{name}")::text, "{name}" FROM empty'
+        kind = table.c[name].type.compile(dialect=conn.dialect).partition("(")[0].lower()
+        kind = kind.replace("float", "double precision")
+        assert conn.execute(sa.text(query)).all() == [(kind, None)] * n
+
+
+def test_objects_that_go_to_no_table_are_refused(conn: sa.Connection) -> None:
+    with pytest.raises(TypeError, match=r"name the table"):
+        stage(conn, "no", {"value": np.array([None, b"x"])}, source)
+
+
+def test_integers_of_any_size_go_into_their_columns(conn: sa.Connection) -> None:
+    ids = [2**64 - 1, None, 5]
+    stage(conn, "ids", {"specobjid": np.array(ids, "O")}, sdss_spectrum)
+    found = conn.execute(sa.text("SELECT specobjid FROM ids")).scalars()
+    assert [None if v is None else int(v) for v in found] == ids
 
 
 def test_columns_of_different_lengths_are_refused() -> None:

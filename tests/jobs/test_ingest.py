@@ -26,6 +26,7 @@ from jobs.ingest_catalog import CatalogParams, ingest_catalog, ingest_job
 from jobs.ingest_labels import ingest_labels
 from jobs.ingest_specobj import ingest_specobj
 from tests.conftest import Cli
+from tests.spectrum_files import write_lamost
 
 
 def count(db: Database, table: str, where: str = "true") -> int:
@@ -391,3 +392,24 @@ def test_an_unreadable_file_does_not_hold_up_the_others(
     assert code == 0
     assert "UNREADABLE" not in err
     assert count(db, "spectrum_blob") == 13
+
+
+@pytest.mark.parametrize("kind", ["lamost", "sdss"])
+def test_a_folder_of_one_survey_alone(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], lamost_file: Path, kind: str
+) -> None:
+    """No column of a chunk may depend on what its other spectra have: ids, plates, classes."""
+    file = lamost_file
+    if kind == "sdss":
+        file = next((survey[0] / "spectra").rglob("spec-*.fits"))
+    code, out, err = cli("ingest", "spectra", file, "--max-bad", 1)
+    assert (code, "Traceback" in out + err) == (0, False)
+    assert count(db, "source", f"survey = '{kind}'") == count(db, "spectrum_blob") == 1
+    assert count(db, "sdss_spectrum") == (kind == "sdss")
+    assert "nothing to do" in cli("ingest", "spectra", file, "--max-bad", 1)[1]
+
+
+@pytest.fixture
+def lamost_file(tmp_path: Path) -> Path:
+    """A LAMOST spectrum of the layout of DR8 and later."""
+    return write_lamost(tmp_path / "spec-56919-EG012606S021203F_sp01-015.fits")
