@@ -221,7 +221,7 @@ def _use(full_name: str, model: Model) -> str:
     name = full_name.partition("@")[0]
     return (
         "```sh\n"
-        f"crosslabel models import FILE            # where the catalog does not have it yet\n"
+        f"crosslabel model import FILE            # where the catalog does not have it yet\n"
         f"crosslabel normalize --recipe {model.spec.recipe}\n"
         f"crosslabel predict {full_name} --name {name}/all\n"
         "```"

@@ -126,7 +126,7 @@ def _open(path: Path, data: bytes) -> Model:
     except ValueError as exc:
         raise BadInputError(
             "BAD_MODEL", f"{path}: {str(exc).rstrip('.')}",
-            "Export the model again: crosslabel models export",
+            "Export the model again: crosslabel model export",
         ) from exc  # fmt: skip
     except (AttributeError, LookupError, TypeError) as exc:  # whole, but of another shape
         what = f"lacks {exc}" if isinstance(exc, KeyError) else f"is of another shape ({exc})"

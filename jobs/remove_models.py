@@ -86,7 +86,7 @@ def remove_sample(db: Database, name: str) -> None:
         if models:
             raise UsageError(
                 f"models were trained on the sample {name}: {', '.join(models)}",
-                "Remove them first: crosslabel models remove",
+                "Remove them first: crosslabel model remove",
             )
         conn.execute(sample.delete().where(sample.c.sample_id == sample_id))
 
@@ -105,7 +105,7 @@ def remove_prediction(db: Database, name: str) -> str:
         if found.kind != "prediction":
             raise UsageError(
                 f"{found.full_name} is of the kind {found.kind}: others rest on it",
-                "Out-of-fold labels go with their model: crosslabel models remove",
+                "Out-of-fold labels go with their model: crosslabel model remove",
             )
         conn.execute(label_set.delete().where(label_set.c.label_set_id == found.label_set_id))
     return found.full_name

@@ -68,7 +68,7 @@ def find_target(conn: sa.Connection, sample_name: str, target: str) -> LabelSet:
     if found.kind != "survey":
         raise UsageError(
             f"{found.full_name} was made by a model: what it was trained on is in it",
-            "Learn from a survey's label set; crosslabel labels list shows them",
+            "Learn from a survey's label set; crosslabel label list shows them",
         )
     return found
 

@@ -23,6 +23,7 @@ from catalog.store import functions, guards, schema, views
 from catalog.store.columns import LABELS, VOCABULARY, error_of
 from catalog.store.db import connect, require_schema_at_head
 from jobs.cli import app
+from jobs.cli.help import EXAMPLES
 from models.continuum import NORMALIZE_FLAGS
 from models.predict import FLAG_BITS
 
@@ -158,6 +159,7 @@ def cli_page() -> str:
         ]
         usage = " ".join(["crosslabel", path, *words, *required, "[OPTIONS]"])
         parts += [f"```\n{usage}\n```\n", _options(command)]
+        parts += [f"```sh\n{line}\n```\n" for line in ("\n".join(EXAMPLES[path]),)]
     return "\n".join(parts)
 
 
@@ -177,12 +179,12 @@ def _is_option(param: Any) -> bool:
 
 def _argument(param: Any) -> str:
     """An argument as in a usage line."""
-    return param.name.upper() + ("..." if param.nargs == -1 else "")
+    return param.metavar + ("..." if param.nargs == -1 else "")
 
 
 def _value(param: Any) -> str:
     """The placeholder of an option's value."""
-    return param.name.upper().replace("_", "-")
+    return param.metavar or ""
 
 
 def _options(command: Any) -> str:
@@ -191,7 +193,8 @@ def _options(command: Any) -> str:
     for p in command.params:
         if p.name in ("help", "install_completion", "show_completion"):
             continue
-        word = " ".join(f"`{o}`" for o in p.opts) if _is_option(p) else f"`{_argument(p)}`"
+        value = f" {_value(p)}" if _value(p) else ""
+        word = " ".join(f"`{o}{value}`" for o in p.opts) if _is_option(p) else f"`{_argument(p)}`"
         if p.required:
             default = "required"
         else:

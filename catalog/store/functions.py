@@ -35,7 +35,7 @@ BEGIN
     ORDER BY edition DESC LIMIT 1;
     IF found IS NULL THEN
         RAISE EXCEPTION 'no complete label set %', label_set_name
-            USING HINT = 'crosslabel labels list shows those that exist';
+            USING HINT = 'crosslabel label list shows those that exist';
     END IF;
     RETURN found;
 END $$

@@ -88,7 +88,7 @@ BEGIN
     WHERE m.status = 'complete' AND m.model_id IN (SELECT c.model_id FROM changed c) LIMIT 1;
     IF touched IS NOT NULL THEN
         RAISE EXCEPTION 'model % is complete: what it was trained on is not forgotten', touched
-            USING HINT = 'remove the model whole: crosslabel models remove';
+            USING HINT = 'remove the model whole: crosslabel model remove';
     END IF;
     RETURN NULL;
 END $$

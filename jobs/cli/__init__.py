@@ -28,19 +28,35 @@ from jobs.cli import (
     sync,
 )
 from jobs.cli.common import complain, remember, without_output
+from jobs.cli.help import complete_help
 
 # The order of the work, in which help lists the commands.
 ORDER = (
-    "simulate", "fetch", "ingest", "crossmatch", "sample", "normalize", "train", "predict", "labels",
-    "compare", "evaluate", "explain", "scan", "models", "export", "report", "sync", "status", "resume", "retry", "abandon", "db",
+    "simulate", "fetch", "ingest", "crossmatch", "sample", "normalize", "train", "predict", "label",
+    "compare", "evaluate", "explain", "scan", "model", "export", "report", "sync", "status", "resume", "retry", "abandon", "db",
 )  # fmt: skip
 
 
-class InOrder(TyperGroup):
+class Group(TyperGroup):
+    """Commands that show their help, and exit with 0, where no word follows."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return what follows the options; without any word print the help and end."""
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+class InOrder(Group):
     """The commands in the order of the work."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        complete_help(self)
+
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names of the commands, those without a place at the end."""
+        """Return the names of the commands, those without a place at the end."""
         place = {name: i for i, name in enumerate(ORDER)}
         return sorted(super().list_commands(ctx), key=lambda name: place.get(name, len(ORDER)))
 
@@ -49,16 +65,16 @@ app = typer.Typer(
     name="crosslabel",
     cls=InOrder,
     help="Put two surveys' opinions of the same stars side by side and learn one from the other.",
-    no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-app.add_typer(database.app, name="db")
-app.add_typer(fetch.app, name="fetch")
-app.add_typer(ingest.app, name="ingest")
-app.add_typer(selections.sample_app, name="sample")
-app.add_typer(results.labels_app, name="labels")
-app.add_typer(models.app, name="models")
+app.add_typer(database.app, name="db", cls=Group)
+app.add_typer(fetch.app, name="fetch", cls=Group)
+app.add_typer(ingest.app, name="ingest", cls=Group)
+app.add_typer(selections.sample_app, name="sample", cls=Group)
+app.add_typer(results.labels_app, name="label", cls=Group)
+app.add_typer(models.app, name="model", cls=Group)
 for module in (ingest, selections, learn, results, models, ledger, sync, report):
     module.register(app)
 
@@ -76,11 +92,13 @@ def _show_version(asked: bool) -> None:
 def _options(
     home: Annotated[
         Path | None,
-        typer.Option(help="Folder of the embedded server [CROSSLABEL_HOME]."),
+        typer.Option(metavar="FOLDER", help="Folder of the embedded server [CROSSLABEL_HOME]."),
     ] = None,
     database_url: Annotated[
         str | None,
-        typer.Option(help="A PostgreSQL >= 15 server of your own [CROSSLABEL_DATABASE_URL]."),
+        typer.Option(
+            metavar="URL", help="A PostgreSQL >= 15 server of your own [CROSSLABEL_DATABASE_URL]."
+        ),
     ] = None,
     version: Annotated[
         bool,

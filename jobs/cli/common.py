@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,6 +24,10 @@ Quiet = Annotated[
     typer.Option("--quiet", "-q", help="Print nothing on success, so that cron sends no mail."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+Format = Annotated[
+    Literal["table", "csv", "json"],
+    typer.Option("--format", help="How to print it; --json is short for --format json."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Write nothing; print the plan.")]
 MaxBad = Annotated[
     float, typer.Option(help="Fraction of bad rows or files above which the command fails.", min=0, max=1)

@@ -11,7 +11,7 @@ import typer
 from catalog.errors import ConfigurationError, UsageError
 from jobs.cli.common import Json, Quiet, database, say, say_json, settings
 
-app = typer.Typer(help="The database: embedded server and schema.", no_args_is_help=True)
+app = typer.Typer(help="The database: embedded server and schema.")
 
 
 @app.command()

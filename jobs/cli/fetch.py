@@ -20,11 +20,9 @@ from jobs.cli.common import (
     settings,
 )
 
-app = typer.Typer(
-    help="Download files of SDSS DR12 to DR17 from the archive.", no_args_is_help=True
-)
+app = typer.Typer(help="Download files of SDSS DR12 to DR17 from the archive.")
 
-Release = Annotated[str, typer.Option(help="Data release: dr12 to dr17.")]
+Release = Annotated[str, typer.Option(metavar="dr12|...|dr17", help="Data release.")]
 Folder = Annotated[
     Path, typer.Option("--to", help="Folder for the files, in the archive's own layout.")
 ]
@@ -149,7 +147,7 @@ def spectra(
 def positions(
     left: Annotated[str, typer.Option(help="Catalog of the stars: survey or survey/release.")] = "apogee/dr14",
     release: Release = "dr17",
-    radius: Annotated[float, typer.Option(help="Search radius, up to 180 arcsec.")] = 2.0,
+    radius: Annotated[float, typer.Option(metavar="ARCSEC", help="Search radius, up to 180 arcsec.")] = 2.0,
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ask SkyServer for spectra at the stars' positions, where no catalog file is wanted."""

@@ -21,7 +21,7 @@ from jobs.cli.common import (
     words_of,
 )
 
-app = typer.Typer(help="Read survey files into the catalog.", no_args_is_help=True)
+app = typer.Typer(help="Read survey files into the catalog.")
 
 Files = Annotated[list[Path], typer.Argument(help="FITS files, gzip-compressed or not.")]
 Note = Annotated[
@@ -86,7 +86,7 @@ def sspp(
 @app.command()
 def specobj(
     files: Files, release: Release,
-    classes: Annotated[str, typer.Option(help="Rows of these classes: STAR, GALAXY, QSO, separated by commas; or all.")] = "STAR",
+    classes: Annotated[str, typer.Option(metavar="STAR,GALAXY,QSO|all", help="Rows of these classes, separated by commas.")] = "STAR",
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest SDSS's specObj: which spectra there are, BOSS's among them, and where they point."""
@@ -131,7 +131,7 @@ def spectra(
 @app.command()
 def labels(
     file: Annotated[Path, typer.Argument(help="A table: .csv, .ecsv, .fits, .vot, .parquet.")],
-    survey: Annotated[str, typer.Option(help="Whose sources the rows are: apogee, sdss or lamost.")],
+    survey: Annotated[str, typer.Option(metavar="apogee|sdss|lamost", help="Survey whose sources the rows are.")],
     name: Annotated[str, typer.Option(help="Name of the label set.")],
     key: Annotated[str, typer.Option(help="Column that names the source; survey_key, apogee_id or specobjid if not given.")] = "",
     max_bad: MaxBad = 0.1, note: Note = "", quiet: Quiet = False, as_json: Json = False,
@@ -159,7 +159,7 @@ def register(root: typer.Typer) -> None:
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to write to, a new one: spectra that are there stay.")],
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to, a new one: spectra that are there stay.")],
     matched: Annotated[int, typer.Option(help="Stars with both labels and spectra.")] = 150,
     apogee: Annotated[int, typer.Option(help="Rows of allStar.")] = 600,
     sspp: Annotated[int, typer.Option(help="Rows of ssppOut.")] = 500,
@@ -173,16 +173,16 @@ def simulate(
 
     try:
         counts = write_survey(
-            out, n_matched=matched, n_apogee=apogee, n_sspp=sspp, seed=seed, release=release
+            to, n_matched=matched, n_apogee=apogee, n_sspp=sspp, seed=seed, release=release
         )
     except ValueError as exc:
         raise UsageError(str(exc).rstrip("."), "See: crosslabel simulate --help") from exc
     except OSError as exc:
         raise UsageError(
-            f"{exc.filename or out} cannot be written: {exc.strerror}", "Name another folder"
+            f"{exc.filename or to} cannot be written: {exc.strerror}", "Name another folder"
         ) from exc
     if as_json:
         say_json(**counts)
     else:
         words = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counts.items())
-        say(f"simulated survey in {out}: {words}", quiet=quiet)
+        say(f"simulated survey in {to}: {words}", quiet=quiet)

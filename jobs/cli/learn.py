@@ -21,7 +21,7 @@ def register(root: typer.Typer) -> None:
 
 
 def normalize(
-    recipe: Annotated[str, typer.Option(help="default; masked, without what is not of the star; or seed-2018 as in the notebook.")] = "default",
+    recipe: Annotated[str, typer.Option(metavar="default|masked|seed-2018", help="Recipe: masked leaves out telluric bands, interstellar features and sky lines; seed-2018 is the notebook's.")] = "default",
     sample: Sample = None,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
@@ -37,12 +37,12 @@ def normalize(
 
 
 def train(
-    preset: Annotated[str, typer.Option(help="default; seed-2018, the notebook's networks; or the baselines ridge and cannon.")],
+    preset: Annotated[str, typer.Option(metavar="default|ridge|cannon|seed-2018", help="Kind of model: ridge and cannon are baselines, seed-2018 the notebook's networks.")],
     sample: Annotated[str, typer.Option(help="Sample to train on.")],
     name: Annotated[str, typer.Option(help="Name of the model; its scores go to NAME/oof.")],
-    target: Annotated[str, typer.Option(help="Label set to learn; the one by which the sample was selected, if not given.")] = "",
-    recipe: Annotated[str | None, typer.Option(help="Normalization; the preset's by default.")] = None,
-    labels: Annotated[str, typer.Option(help="Labels, separated by commas.")] = "teff,logg,fe_h",
+    reference: Annotated[str, typer.Option(metavar="LABEL-SET", help="Label set to learn; the one by which the sample was selected, if not given.")] = "",
+    recipe: Annotated[str | None, typer.Option(metavar="default|masked|seed-2018", help="Normalization; the preset's by default.")] = None,
+    labels: Annotated[str, typer.Option(metavar="LABEL,...", help="Labels, separated by commas.")] = "teff,logg,fe_h",
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 10,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the preset's by default.")] = None,
     reverse_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the reverse network.")] = None,
@@ -58,7 +58,7 @@ def train(
 
     names = words_of(labels, str) or ()
     params = TrainParams(
-        name=name, preset=preset, sample=sample, target=target, recipe=recipe, labels=names,
+        name=name, preset=preset, sample=sample, target=reference, recipe=recipe, labels=names,
         folds=folds, epochs=epochs, reverse_epochs=reverse_epochs, rounds=rounds,
         validation=validation, seed=seed,
     )  # fmt: skip
@@ -68,17 +68,17 @@ def train(
 
 
 def scan(
-    preset: Annotated[str, typer.Option(help="Whose settings are searched.")],
+    preset: Annotated[str, typer.Option(metavar="default|ridge|cannon|seed-2018", help="Kind of model whose settings are searched.")],
     sample: Annotated[str, typer.Option(help="Sample to train on.")],
     name: Annotated[str, typer.Option(help="Name of the scan.")],
-    space: Annotated[str, typer.Option(help="TOML file of settings; or notebook or networks, which come with crosslabel.")],
+    space: Annotated[str, typer.Option(metavar="FILE.toml|notebook|networks", help="Settings to search: a TOML file, or one of two that come with crosslabel.")],
     trials: Annotated[int | None, typer.Option(min=1, help="Settings to try; all of a grid if not given. A scan goes on if there are more.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Outer folds: each chooses its own best, and its held-out stars judge.")] = 5,
-    target: Annotated[str, typer.Option(help="Label set to learn; the one by which the sample was selected, if not given.")] = "",
-    recipe: Annotated[str | None, typer.Option(help="Normalization; the preset's by default.")] = None,
-    labels: Annotated[str, typer.Option(help="Labels, separated by commas.")] = "teff,logg,fe_h",
+    reference: Annotated[str, typer.Option(metavar="LABEL-SET", help="Label set to learn; the one by which the sample was selected, if not given.")] = "",
+    recipe: Annotated[str | None, typer.Option(metavar="default|masked|seed-2018", help="Normalization; the preset's by default.")] = None,
+    labels: Annotated[str, typer.Option(metavar="LABEL,...", help="Labels, separated by commas.")] = "teff,logg,fe_h",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
-    csv: Annotated[Path | None, typer.Option(help="Write all trials to this file, by validation loss.")] = None,
+    to: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write all trials to this file, by validation loss.")] = None,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Search the best settings of a preset; no star judges what it helped to choose."""
@@ -91,7 +91,7 @@ def scan(
 
     names = words_of(labels, str) or ()
     params = ScanParams(
-        name, preset, sample, dataclasses.asdict(read_space(space, preset)), trials, target=target,
+        name, preset, sample, dataclasses.asdict(read_space(space, preset)), trials, target=reference,
         recipe=recipe, labels=names, folds=folds, seed=seed,
     )  # fmt: skip
     with database() as db:
@@ -100,8 +100,8 @@ def scan(
             say(f"{params.search.n_trials(trials)} trials in {folds} folds", quiet=quiet or as_json)
             return
         with db.reader() as conn:
-            if csv is not None:
-                with replace_files(csv) as (stream,):
+            if to is not None:
+                with replace_files(to) as (stream,):
                     stream.write(scan_csv(conn, name).encode())
             if not (quiet or as_json):
                 say(scan_report(conn, name))

@@ -1,4 +1,4 @@
-"""``crosslabel models`` and ``explain``: what models there are, and what they look at."""
+"""``crosslabel model`` and ``explain``: what models there are, and what they look at."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jobs.model_rows import TrainedModel
     from models.predict import Model
 
-app = typer.Typer(help="Trained models.", no_args_is_help=True)
+app = typer.Typer(help="Trained models.")
 
 Name = Annotated[str, typer.Argument(help="NAME or NAME@EDITION")]
 
@@ -71,7 +71,9 @@ def models_show(name: Name, as_json: Json = False) -> None:
 @app.command("card")
 def models_card(
     name: Name,
-    out: Annotated[Path | None, typer.Option(help="FILE.md; printed if not given.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="File to write; printed if not given.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a page in plain words on a model: what it can do, and what it cannot."""
@@ -81,18 +83,18 @@ def models_card(
     with database() as db, db.reader() as conn:
         trained, model = _load(conn, name)
     card = model_card(model, trained.full_name, trained.sha256)
-    if out is None:
+    if to is None:
         say(card.rstrip("\n"))
         return
-    with replace_files(out) as (stream,):
+    with replace_files(to) as (stream,):
         stream.write(card.encode())
-    say(f"card of {trained.full_name} in {out}", quiet=quiet)
+    say(f"card of {trained.full_name} in {to}", quiet=quiet)
 
 
 @app.command("export")
 def models_export(
     name: Name,
-    to: Annotated[Path, typer.Option(help="File to write, such as FILE.npz.")],
+    to: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
     quiet: Quiet = False,
 ) -> None:
     """Write a model to a file that another catalog can import."""
@@ -105,7 +107,7 @@ def models_export(
 
 @app.command("import")
 def models_import(
-    file: Annotated[Path, typer.Argument(help="File that models export wrote.")],
+    file: Annotated[Path, typer.Argument(help="File that model export wrote.")],
     name: Annotated[str | None, typer.Option(help="Name of the model here; its own by default.")] = None,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
@@ -142,7 +144,7 @@ def explain(
     sample: Annotated[str | None, typer.Option(help="Take the spectra of this sample; the training spectra by default.")] = None,
     spectra: Annotated[int, typer.Option(min=1, help="Number of spectra to look at.")] = 12,
     as_json: Json = False,
-    table: Annotated[Path | None, typer.Option("--csv", help="Write the share of each pixel to FILE.csv.")] = None,
+    to: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the share of each pixel to this file.")] = None,
 ) -> None:  # fmt: skip
     """Show which lines the labels of a model hang on, and whether they lean on what is not the star."""
     from catalog.files.export import replace_files
@@ -151,8 +153,8 @@ def explain(
 
     with database() as db, db.reader() as conn:
         found = explain_model(conn, model, sample, spectra)
-    if table is not None:
-        with replace_files(table) as (stream,):
+    if to is not None:
+        with replace_files(to) as (stream,):
             stream.write(as_csv(found).encode())
     say_json(**as_dict(found)) if as_json else say(as_text(found))
 

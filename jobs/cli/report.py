@@ -16,9 +16,9 @@ def register(root: typer.Typer) -> None:
 
 
 def report(
-    out: Annotated[Path, typer.Option(help="Folder of the report: index.html, and figures as PNG and PDF.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the report: index.html, and figures as PNG and PDF.")],
     sample: Annotated[str | None, typer.Option(help="Sample to report on; the newest that a model was trained on, if not given.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Label set to compare with; that of the sample, if not given.")] = None,
+    reference: Annotated[str | None, typer.Option(metavar="LABEL-SET", help="Label set to compare with; that of the sample, if not given.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Model trained on the sample; repeatable. All of them, if not given.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of points and of the bootstrap.")] = 0,
     quiet: Quiet = False,
@@ -32,10 +32,10 @@ def report(
     from jobs.report.build import check_folder, write_report
     from jobs.report.subject import find_subject
 
-    check_folder(out.resolve())
+    check_folder(to.resolve())
     with database() as db, db.reader() as conn, progress_bar(quiet or as_json) as progress:
         subject = find_subject(conn, sample, reference, model or (), seed)
-        made = write_report(conn, subject, out, progress)
+        made = write_report(conn, subject, to, progress)
     if as_json:
         say_json(page=made.page, figures=made.figures, missing=made.missing)
         return

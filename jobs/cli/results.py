@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import (
+    Format,
     Json,
     Quiet,
     count,
@@ -18,7 +19,7 @@ from jobs.cli.common import (
     say_json,
 )
 
-labels_app = typer.Typer(help="Label sets.", no_args_is_help=True)
+labels_app = typer.Typer(help="Label sets.")
 
 
 def register(root: typer.Typer) -> None:
@@ -65,35 +66,37 @@ def labels_show(
 
 
 def compare(
-    ref: Annotated[str, typer.Argument(help="Reference label set.")],
+    reference: Annotated[str, typer.Argument(help="Reference label set.")],
     tests: Annotated[list[str], typer.Argument(help="Label sets to compare with it.")],
     sample: Annotated[str | None, typer.Option(help="Only the accepted pairs of this sample.")] = None,
-    form: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
+    form: Format = "table",
+    as_json: Json = False,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the errors.")] = 200,
 ) -> None:  # fmt: skip
     """Compare label sets on the stars that all of them label."""
-    from catalog.errors import UsageError
+    from jobs import comparison_text
     from jobs.compare_labels import compare as compare_sets
-    from jobs.comparison_text import as_csv, as_json, as_table
 
-    renderers = {"table": as_table, "csv": as_csv, "json": as_json}
-    if form not in renderers:
-        raise UsageError(f"there is no format {form}", f"One of: {', '.join(renderers)}")
     with database() as db, db.reader() as conn:
-        result = compare_sets(conn, ref, tests, sample, bootstrap=bootstrap)
-    typer.echo(renderers[form](result).rstrip("\n"))
+        result = compare_sets(conn, reference, tests, sample, bootstrap=bootstrap)
+    writers = {
+        "table": comparison_text.as_table, "csv": comparison_text.as_csv,
+        "json": comparison_text.as_json,
+    }  # fmt: skip
+    typer.echo(writers["json" if as_json else form](result).rstrip("\n"))
 
 
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Models, whose out-of-fold labels are scored, or label sets.")],
-    against: Annotated[list[str] | None, typer.Option(help="Label set to score beside them; repeatable. The survey's that the sample names, if not given; none: nothing.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Label set to score against; what the models learned, if not given.")] = None,
+    against: Annotated[list[str] | None, typer.Option(metavar="LABEL-SET", help="Label set to score beside them; repeatable. The survey's that the sample names, if not given; none: nothing.")] = None,
+    reference: Annotated[str | None, typer.Option(metavar="LABEL-SET", help="Label set to score against; what the models learned, if not given.")] = None,
     sample: Annotated[str | None, typer.Option(help="Only the accepted pairs of this sample; that of the first model, if not given.")] = None,
     bins: Annotated[list[str] | None, typer.Option(help="Edges between bins, such as snr=20,40,80; repeatable, for snr, teff, logg, fe_h.")] = None,
     learning_curve: Annotated[str | None, typer.Option(help="Also train on fewer stars, such as 100,200,400,all, without publishing labels.")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the errors.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with everything.")] = False,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the scores to FILE.csv.")] = None,
+    form: Format = "table",
+    as_json: Json = False,
+    to: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the scores to this file too.")] = None,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Score models bin by bin with errors, coverage and repeats, and keep the scores.
@@ -124,26 +127,28 @@ def evaluate(
             with db.begin() as conn:
                 rows = write_evaluation(conn, found)
         for job in jobs:
-            run_and_report(job, db, quiet=quiet or as_json)
+            run_and_report(job, db, quiet=quiet or as_json or form != "table")
         with db.reader() as conn:
             curves = [point for job in jobs for point in read_curve(conn, job.params.model)]
-    if csv is not None:
-        with replace_files(csv) as (stream,):
+    if to is not None:
+        with replace_files(to) as (stream,):
             stream.write(evaluate_text.as_csv(found).encode())
-    if as_json:
+    if as_json or form == "json":
         typer.echo(evaluate_text.as_json(found, curves))
+    elif form == "csv":
+        typer.echo(evaluate_text.as_csv(found).rstrip("\n"))
     elif not quiet:
         typer.echo(evaluate_text.as_table(found, curves))
         typer.echo(f"\n{rows:,} rows written" + ("" if rows else ": nothing has changed"))
 
 
 def export(
-    to: Annotated[Path, typer.Option(help="FILE.csv, .fits, .ecsv, .vot, .parquet, or .npz of a sample; for spectra a folder.")],
+    to: Annotated[Path, typer.Option(metavar="FILE|FOLDER", help="FILE.csv, .fits, .ecsv, .vot, .parquet, or .npz of a sample; for spectra a folder.")],
     what: Annotated[str | None, typer.Argument(help="A view, table, label set or sample; or spectra.")] = None,
-    against: Annotated[list[str] | None, typer.Option(help="Write WHAT, a label set, beside this one, spectrum by spectrum; repeatable.")] = None,
+    against: Annotated[list[str] | None, typer.Option(metavar="LABEL-SET", help="Write WHAT, a label set, beside this one, spectrum by spectrum; repeatable.")] = None,
     sample: Annotated[str | None, typer.Option(help="Of spectra, or with --against: only the accepted pairs of this sample.")] = None,
-    sql: Annotated[str | None, typer.Option(help="Write the rows of this SELECT instead of WHAT, sorted by its columns from the left.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, max=1e6, help="Seconds that the SELECT may take.")] = 600,
+    sql: Annotated[str | None, typer.Option(metavar="SELECT", help="Write the rows of this SELECT instead of WHAT, sorted by its columns from the left.")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, max=1e6, help="Seconds that the SELECT may take.")] = 600,
     recipe: Annotated[str | None, typer.Option(help="Normalization of the spectra, or of those in FILE.npz.")] = None,
     safe_cells: Annotated[bool, typer.Option(help="In CSV, quote text that a spreadsheet would run as a formula.")] = False,
     quiet: Quiet = False,

@@ -18,7 +18,7 @@ from jobs.cli.common import (
 )
 from jobs.cli.results import labels_app
 
-sample_app = typer.Typer(help="Select matches.", no_args_is_help=True)
+sample_app = typer.Typer(help="Select matches.")
 
 
 def register(root: typer.Typer) -> None:
@@ -27,9 +27,9 @@ def register(root: typer.Typer) -> None:
 
 
 def crossmatch(
-    left: Annotated[str, typer.Option(help="survey or survey/release")] = "apogee/dr14",
-    right: Annotated[str, typer.Option(help="survey or survey/release")] = "sdss",
-    radius: Annotated[float, typer.Option(help="Largest separation, inclusive, in arcsec.")] = 2.0,
+    left: Annotated[str, typer.Option(metavar="SURVEY[/RELEASE]", help="Catalog of the reference stars.")] = "apogee/dr14",
+    right: Annotated[str, typer.Option(metavar="SURVEY[/RELEASE]", help="Catalog of the spectra.")] = "sdss",
+    radius: Annotated[float, typer.Option(metavar="ARCSEC", help="Largest separation, inclusive, in arcsec.")] = 2.0,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Find all pairs within a radius; run again after an ingest to bring it up to date."""
@@ -43,20 +43,20 @@ def crossmatch(
 @sample_app.command("create")
 def sample_create(
     name: Annotated[str, typer.Argument(help="Name of the sample.")],
-    preset: Annotated[str, typer.Option(help="clean, or seed-2018 as in the notebook.")] = "clean",
-    left: Annotated[str, typer.Option(help="Left catalog of the crossmatch.")] = "apogee/dr14",
-    right: Annotated[str, typer.Option(help="Right catalog of the crossmatch.")] = "sdss",
-    radius: Annotated[float, typer.Option(help="Radius of the crossmatch, in arcsec.")] = 2.0,
-    reference: Annotated[str, typer.Option("--label-set", "--reference", help="Label set of the stars, or of their spectra, which trainings on the sample learn; aspcap/RELEASE if not given.")] = "",
-    compared: Annotated[str, typer.Option(help="Label set of the spectra, to compare with.")] = "sspp/dr12",
-    needs: Annotated[str | None, typer.Option(help="clean: which of teff, logg, fe_h a star must have, separated by commas; all if not given.")] = None,
-    instruments: Annotated[str | None, typer.Option(help="Only spectra of these: SDSS, BOSS, LAMOST, separated by commas. Naming several allows a training to mix them.")] = None,
+    preset: Annotated[str, typer.Option(metavar="clean|seed-2018", help="Rules of the selection; seed-2018 is the notebook's.")] = "clean",
+    left: Annotated[str, typer.Option(metavar="SURVEY[/RELEASE]", help="Left catalog of the crossmatch.")] = "apogee/dr14",
+    right: Annotated[str, typer.Option(metavar="SURVEY[/RELEASE]", help="Right catalog of the crossmatch.")] = "sdss",
+    radius: Annotated[float, typer.Option(metavar="ARCSEC", help="Radius of the crossmatch, in arcsec.")] = 2.0,
+    reference: Annotated[str, typer.Option(metavar="LABEL-SET", help="Label set of the stars, or of their spectra, which trainings on the sample learn; aspcap/RELEASE if not given.")] = "",
+    against: Annotated[str, typer.Option(metavar="LABEL-SET", help="Label set of the spectra, to compare with.")] = "sspp/dr12",
+    needs: Annotated[str | None, typer.Option(metavar="LABEL,...", help="clean: which of teff, logg, fe_h a star must have, separated by commas; all if not given.")] = None,
+    instruments: Annotated[str | None, typer.Option(metavar="SDSS,BOSS,LAMOST", help="Only spectra of these instruments, separated by commas. Naming several allows a training to mix them.")] = None,
     min_sn: Annotated[float | None, typer.Option(help="clean: smallest median S/N per pixel; 10 if not given.")] = None,
     max_bad_fraction: Annotated[float | None, typer.Option(min=0, max=1, help="clean: largest fraction of bad pixels; 0.2 if not given.")] = None,
     max_rv_difference: Annotated[float | None, typer.Option(min=0, help="clean: largest difference of the radial velocities, in km/s; 60 if not given.")] = None,
     min_teff: Annotated[float | None, typer.Option(help="clean: lowest effective temperature, in K.")] = None,
     max_teff: Annotated[float | None, typer.Option(help="clean: highest effective temperature, in K.")] = None,
-    aspcap_bad: Annotated[str | None, typer.Option(help="clean: bits of ASPCAPFLAG that reject a star, separated by commas.")] = None,
+    aspcap_bad: Annotated[str | None, typer.Option(metavar="BIT,...", help="clean: bits of ASPCAPFLAG that reject a star, separated by commas.")] = None,
     max_distance: Annotated[float | None, typer.Option(help="seed-2018: the label distance must be below this; 4.5 if not given.")] = None,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
@@ -74,7 +74,7 @@ def sample_create(
         },
     )  # fmt: skip
     with database() as db:
-        params = SampleParams(name, preset, left, right, radius, reference, compared, rules)
+        params = SampleParams(name, preset, left, right, radius, reference, against, rules)
         run_and_report(sample_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if not quiet and not dry_run:
             with db.reader() as conn:
@@ -99,6 +99,18 @@ def sample_list(as_json: Json = False) -> None:
         say(f"{s['name']:{width}}  {s['preset']:9}  {s['accepted']:>7,} accepted{models}")
     if not found:
         say("no samples yet: crosslabel sample create makes the first")
+
+
+@sample_app.command("show")
+def sample_show(
+    name: Annotated[str, typer.Argument(help="Name of the sample.")], as_json: Json = False
+) -> None:
+    """Show what a sample was selected from, and how many pairs each rule rejected."""
+    from jobs.select_sample import sample_report
+
+    with database() as db, db.reader() as conn:
+        counts, text = sample_report(conn, name)
+    say_json(sample=name, counts=counts) if as_json else say(text)
 
 
 @sample_app.command("remove")

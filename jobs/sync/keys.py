@@ -56,7 +56,7 @@ RULE_KEYS = (
 )  # fmt: skip
 SAMPLE_KEYS = (
     NAME_KEY, Key("crossmatch", line), Key("preset", line, "clean"), Key("reference", line, ""),
-    Key("compared", line, "sspp/dr12"), *RULE_KEYS, Key("fetch_spectra", line, ""), _MAX_BAD,
+    Key("against", line, "sspp/dr12"), *RULE_KEYS, Key("fetch_spectra", line, ""), _MAX_BAD,
 )  # fmt: skip
 NORMALIZATION_KEYS = (Key("recipe", line), Key("sample", line, None))
 PREDICTION_KEYS = (Key("model", line), Key("label_set", line), Key("sample", line, None))

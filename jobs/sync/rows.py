@@ -60,7 +60,7 @@ def read_sample(row: dict[str, Any], place: Place, crossmatches: Mapping[str, Va
             row["fetch_spectra"] = check_archive_release(row["fetch_spectra"])
         params = SampleParams(
             row["name"], row["preset"], match["left"], match["right"], match["radius"],
-            row["reference"], row["compared"], make_rules(row["preset"], rules),
+            row["reference"], row["against"], make_rules(row["preset"], rules),
         )  # fmt: skip
     except CrosslabelError as exc:
         raise place.translate("", exc) from None

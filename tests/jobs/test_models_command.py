@@ -146,7 +146,7 @@ def test_models_of_another_version_are_named_and_hold_nothing_up(trained, monkey
     assert rows(trained, "SELECT 1 FROM job_run WHERE kind = 'predict'") == []
     result = CliRunner().invoke(
         app,
-        ["--database-url", trained.engine.url.render_as_string(False), "models", "card", "small"],
+        ["--database-url", trained.engine.url.render_as_string(False), "model", "card", "small"],
     )
     assert isinstance(result.exception, UsageError)
 
@@ -364,18 +364,18 @@ def test_commands_print_and_write(trained, tmp_path):
         assert done.exit_code == 0, done.output + str(done.exception)
         return done.stdout
 
-    listed = run("models", "list")
+    listed = run("model", "list")
     assert "small@1" in listed
     assert "SIMULATED" in listed
-    assert json.loads(run("models", "list", "--json").splitlines()[0])["name"] == "seed"
-    assert json.loads(run("models", "show", "small"))["sample"]["name"] == "clean"
-    assert "card of small@1" in run("models", "card", "small", "--out", str(tmp_path / "c.md"))
+    assert json.loads(run("model", "list", "--json").splitlines()[0])["name"] == "seed"
+    assert json.loads(run("model", "show", "small"))["sample"]["name"] == "clean"
+    assert "card of small@1" in run("model", "card", "small", "--to", str(tmp_path / "c.md"))
     assert (tmp_path / "c.md").read_text().startswith("# Model small@1\n")
     file = str(tmp_path / "m.npz")
-    assert "model small in" in run("models", "export", "small", "--to", file)
-    assert "model copy@1 imported" in run("models", "import", file, "--name", "copy")
-    assert "model copy@1 is here already" in run("models", "import", file, "--name", "copy")
-    assert "removed copy@1" in run("models", "remove", "copy")
+    assert "model small in" in run("model", "export", "small", "--to", file)
+    assert "model copy@1 imported" in run("model", "import", file, "--name", "copy")
+    assert "model copy@1 is here already" in run("model", "import", file, "--name", "copy")
+    assert "removed copy@1" in run("model", "remove", "copy")
     assert "models: small" in run("sample", "list")
-    assert "Mg b" in run("explain", "small", "--spectra", "1", "--csv", str(tmp_path / "e.csv"))
+    assert "Mg b" in run("explain", "small", "--spectra", "1", "--to", str(tmp_path / "e.csv"))
     assert (tmp_path / "e.csv").exists()

@@ -36,7 +36,7 @@ def test_what_is_trained_on_a_sample_of_a_label_set_learns_it(
     table["teff"] += SHIFT
     table.write(tmp_path / "mine.ecsv")
     crosslabel("ingest", "labels", tmp_path / "mine.ecsv", "--survey", "apogee", "--name", "mine")
-    crosslabel("sample", "create", "own", "--label-set", "mine", "--quiet")
+    crosslabel("sample", "create", "own", "--reference", "mine", "--quiet")
     params = value(survey, "SELECT params FROM sample WHERE name = 'own'")
     assert params["reference_labels"] == "mine"
     crosslabel("train", "--preset", "ridge", "--sample", "own", "--name", "learned", "--folds", 4)

@@ -219,7 +219,7 @@ def test_the_same_catalog_gives_the_same_bytes(written, tmp_path):
 
 def test_the_command_tells_what_is_missing_and_replaces_its_own(survey, tmp_path):
     out = tmp_path / "out"
-    done = invoke(survey, "--out", str(out), "--sample", "clean")
+    done = invoke(survey, "--to", str(out), "--sample", "clean")
     assert done.exit_code == 0, done.output
     assert re.match(
         r"8 figures, \d+ missing \(.*residuals.*learning-curve.*\) in /.*html", done.output
@@ -254,7 +254,7 @@ def test_a_report_is_on_what_was_trained(trained_once):
     ],
 )
 def test_unknown_names_are_refused(trained_once, tmp_path, options, message):
-    done = invoke(trained_once, "--out", str(tmp_path / "out"), *options)
+    done = invoke(trained_once, "--to", str(tmp_path / "out"), *options)
     assert done.exit_code != 0
     assert message in str(done.exception)
     assert done.exception.exit_code == 2

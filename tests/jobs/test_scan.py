@@ -282,7 +282,7 @@ def test_the_command_prints_plans_and_writes_csv(survey, tmp_path):
     assert "2 trials in 2 folds" in planned.output
     assert value(survey, "SELECT count(*) FROM scan") == 0
     found = tmp_path / "trials.csv"
-    done = crosslabel("--csv", str(found))
+    done = crosslabel("--to", str(found))
     assert done.exit_code == 0, done.output
     assert "Recommended: crosslabel train --preset ridge --set components=" in done.output
     losses = [float(line.split(",")[2]) for line in found.read_text().splitlines()[1:]]
@@ -291,7 +291,7 @@ def test_the_command_prints_plans_and_writes_csv(survey, tmp_path):
     assert crosslabel("--quiet").output == ""
     again = crosslabel("--json")
     assert json.loads(again.output)["state"] == "idle"
-    nowhere = crosslabel("--csv", str(tmp_path / "none" / "x.csv"))
+    nowhere = crosslabel("--to", str(tmp_path / "none" / "x.csv"))
     assert isinstance(nowhere.exception, UsageError)
     endless = crosslabel("--space", "nothing.toml")
     assert "no file nothing.toml" in str(endless.exception)
