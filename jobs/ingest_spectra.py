@@ -20,6 +20,7 @@ from catalog.errors import BadInputError, SourceUnavailableError
 from catalog.files.archive import list_spectra
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
+from catalog.files.guard import guarded
 from catalog.files.lamost import read_lamost, sniff
 from catalog.files.specfile import read_spectrum
 from catalog.files.spectrum import SpectrumFile, bad_fraction
@@ -158,7 +159,8 @@ def _read(identity: FileIdentity) -> _Read:
         detail = f"{identity.path} cannot be read: look at its permissions and its disk"
         return _Read(identity, None, BadItem("", None, "UNREADABLE", detail))
     try:
-        spectrum = read_any(identity.path)
+        with guarded(f"the spectrum in {identity.path}"):
+            spectrum = read_any(identity.path)
     except BadInputError as exc:
         return _Read(identity, None, BadItem("", None, exc.reason_code, exc.reason))
     bad = None

@@ -9,13 +9,18 @@ import numpy as np
 from astropy.io import fits
 
 
-def write_lamost(path: Path, cards: dict[str, Any] | None = None, n: int = 3000) -> Path:
+def write_lamost(
+    path: Path,
+    cards: dict[str, Any] | None = None,
+    units: dict[str, str] | None = None,
+    n: int = 3000,
+) -> Path:
     """Write a LAMOST spectrum of S/N 16 in the table layout of DR8 and later."""
     wave = 10 ** (3.5682 + 1e-4 * np.arange(n))
     names = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")
     values = (np.full(n, 8.0), np.full(n, 4.0), wave, np.zeros(n), np.ones(n))
     columns = [
-        fits.Column(name, f"{n}E", array=value[None].astype("f4"))
+        fits.Column(name, f"{n}E", array=value[None].astype("f4"), unit=(units or {}).get(name))
         for name, value in zip(names, values, strict=True)
     ]
     primary = fits.PrimaryHDU()

@@ -14,13 +14,13 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import BadInputError, SourceUnavailableError, UsageError
-from catalog.files.cards import CARD, CardValue, parse_cards
+from catalog.files.cards import CARD, CardValue, forbidden_in, parse_cards
 
 BLOCK = 2880
 STREAM_BYTES = 1 << 23
@@ -63,12 +63,15 @@ class Hdu:
         Keyword to value of its readable cards.
     header_offset, data_offset, data_bytes : int
         Place of the header and of the data in the file, and size of the data without padding.
+    odd_cards : dict of str to str
+        Cards with bytes that FITS forbids, with the first such byte.
     """
 
     header: dict[str, CardValue]
     header_offset: int
     data_offset: int
     data_bytes: int
+    odd_cards: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_table(self) -> bool:
@@ -103,6 +106,16 @@ class FitsFile:
     def simulated(self) -> bool:
         """Whether the primary header says that nobody observed this."""
         return any(self.hdus[0].header.get(card) is True for card in SIMULATION_CARDS)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is against the standard in this file and does not touch its data."""
+        return tuple(
+            f"HDU {i} has bytes that FITS forbids: "
+            + ", ".join(f"{byte} in {card}" for card, byte in hdu.odd_cards.items())
+            for i, hdu in enumerate(self.hdus)
+            if hdu.odd_cards
+        )
 
 
 def padded(n_bytes: int) -> int:
@@ -228,9 +241,10 @@ def _read_hdus(path: Path, stream: BinaryIO) -> tuple[Hdu, ...]:
         # What follows the last unit and is no extension is allowed by the standard (3.5).
         if hdus and stream.read(8) != b"XTENSION":
             break
-        header, data_offset = _read_header(path, stream, at)
+        text, data_offset = _read_header(path, stream, at)
+        header = parse_cards(text)
         data_bytes = _data_bytes(path, header, len(hdus))
-        hdus.append(Hdu(header, at, data_offset, data_bytes))
+        hdus.append(Hdu(header, at, data_offset, data_bytes, forbidden_in(text)))
         at = data_offset + padded(data_bytes)
         if at > size:
             raise BadInputError(
@@ -247,8 +261,8 @@ def _read_hdus(path: Path, stream: BinaryIO) -> tuple[Hdu, ...]:
     return tuple(hdus)
 
 
-def _read_header(path: Path, stream: BinaryIO, at: int) -> tuple[dict[str, CardValue], int]:
-    """One header and the offset behind it."""
+def _read_header(path: Path, stream: BinaryIO, at: int) -> tuple[str, int]:
+    """Return the text of one header, decoded byte by byte, and the offset behind it."""
     stream.seek(at)
     text = bytearray()
     while len(text) < MAX_HEADER_BYTES:
@@ -258,11 +272,7 @@ def _read_header(path: Path, stream: BinaryIO, at: int) -> tuple[dict[str, CardV
         text += block
         cards = (block[i : i + CARD] for i in range(0, BLOCK, CARD))
         if any(card.rstrip() == b"END" for card in cards):
-            if max(text) > 126 or min(text) < 32:
-                raise BadInputError(
-                    "NOT_FITS", f"a header of {path} has characters that FITS forbids", ""
-                )
-            return parse_cards(text.decode("ascii")), at + len(text)
+            return text.decode("latin-1"), at + len(text)
     raise BadInputError(
         "NOT_FITS", f"a header of {path} has no END within {MAX_HEADER_BYTES} bytes", ""
     )

@@ -29,6 +29,7 @@ ALLOWED: dict[Kind, str] = {
 # FITS standard 4.0, table 18; codes that no catalog here uses are carried as opaque bytes.
 NUMPY_CODES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 OPAQUE_BYTES = {"C": 8, "M": 16, "P": 8, "Q": 16}
+UNSIGNED_ZERO = 2.0**63  # TZERO of unsigned 64-bit integers
 
 
 @dataclass(frozen=True)
@@ -244,8 +245,13 @@ def table_of(file: FitsFile, hdu: Hdu) -> Table:
         n_rows, row_bytes = int(header["NAXIS2"]), int(header["NAXIS1"])
     except (KeyError, TypeError, ValueError) as exc:
         raise BadInputError(
-            "BAD_DTYPE", f"the columns of {file.path} are not described well ({exc})", ""
-        ) from exc
+            "BAD_DTYPE", f"the columns of {file.path} are not described well ({exc})",
+            "Use the file as published, or write it again.",
+        ) from exc  # fmt: skip
+    if n_rows and not row_bytes:
+        raise BadInputError(
+            "BAD_DTYPE", f"{file.path} has {n_rows} rows of no bytes", "Use the file as published."
+        )
     if offset != row_bytes:
         raise BadInputError(
             "BAD_DTYPE", f"the columns of {file.path} fill {offset} bytes of {row_bytes}", ""
@@ -276,7 +282,7 @@ def native(rows: np.ndarray, column: Column) -> np.ndarray:
         return values * column.scale + column.zero if scaled else values
     if column.scale != 1.0 or column.zero % 1:
         return stored * column.scale + column.zero
-    if column.code == "K" and column.zero == 2.0**63:
+    if column.code == "K" and column.zero == UNSIGNED_ZERO:
         return stored.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)
     mask = np.zeros(stored.shape, bool) if column.null is None else stored == column.null
     return np.ma.MaskedArray(stored.astype(np.int64) + int(column.zero), mask)
@@ -290,13 +296,17 @@ def _column(hdu: Hdu, i: int, offset: int) -> Column:
     if not found:
         raise ValueError(f"TFORM{i} is {form!r}")
     null = header.get(f"TNULL{i}")
+    scale, zero = float(header.get(f"TSCAL{i}", 1.0)), float(header.get(f"TZERO{i}", 0.0))
+    unsigned = found[2] == "K" and zero == UNSIGNED_ZERO
+    if found[2] in "BIJK" and not unsigned and abs(zero) >= UNSIGNED_ZERO:
+        raise ValueError(f"TZERO{i} is {zero}")
     return Column(
         name=str(header.get(f"TTYPE{i}", f"col{i}")).strip(),
         code=found[2],
         repeat=int(found[1] or 1),
         offset=offset,
         null=None if null is None else int(null),
-        scale=float(header.get(f"TSCAL{i}", 1.0)),
-        zero=float(header.get(f"TZERO{i}", 0.0)),
+        scale=scale,
+        zero=zero,
         unit=str(header.get(f"TUNIT{i}", "")).strip(),
     )

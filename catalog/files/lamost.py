@@ -8,6 +8,7 @@ Wavelengths are in vacuum and heliocentric, on a grid 0.02 pixel off that of SDS
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -24,10 +25,16 @@ from catalog.files.fitstable import native, open_table
 from catalog.files.spectrum import (
     SpectrumFile,
     bad_fraction,
+    check_key,
     check_pixels,
     check_position,
     check_vacuum,
+    convert_fluxes,
+    plain_text,
+    real_number,
+    whole_number,
 )
+from catalog.files.units import scale_to
 
 FILE_NAME = re.compile(r"spec-(\d+)-(.+)_sp(\d+)-(\d+)\.fits(\.gz)?")
 TABLE_COLUMNS = ("flux", "ivar", "wavelength", "andmask", "ormask")
@@ -84,6 +91,7 @@ def read_lamost(path: str | os.PathLike[str]) -> SpectrumFile:
         header = file.hdus[0].header
         check_vacuum(path, header)
         arrays = _read_image(file) if header.get("NAXIS") == 2 else _read_table(file)
+        simulated, notes = file.simulated, file.notes
     key, fiberid = _identity(path, header)
     loglam = _loglam(header, arrays["wavelength"])
     pixels = check_pixels(
@@ -91,6 +99,8 @@ def read_lamost(path: str | os.PathLike[str]) -> SpectrumFile:
     )
     ra, dec = check_position(path, _number(header, "RA"), _number(header, "DEC"))
     mjd = header.get("MJD")
+    if isinstance(mjd, int):
+        whole_number(path, "MJD", mjd)
     return SpectrumFile(
         **vars(pixels),
         path=path,
@@ -103,21 +113,24 @@ def read_lamost(path: str | os.PathLike[str]) -> SpectrumFile:
         fiberid=fiberid,
         run2d=None,
         specobjid=None,
-        class_=str(header.get("CLASS", "")).strip(),
-        subclass=str(header.get("SUBCLASS", "")).strip(),
+        class_=plain_text(header.get("CLASS")),
+        subclass=plain_text(header.get("SUBCLASS")),
         z=_number(header, "Z"),
         z_err=_number(header, "Z_ERR"),
         zwarning=None,
         instrument="LAMOST",
         fbadpix=bad_fraction(pixels.ivar),
+        simulated=simulated,
+        pipeline=plain_text(header.get("VERSPIPE")),
+        notes=notes,
     )
 
 
 def _read_image(file: FitsFile) -> dict[str, np.ndarray]:
-    """Give the rows of the primary image, by the names of the table layout."""
+    """Return the rows of the primary image, by the names of the table layout."""
     hdu = file.hdus[0]
     header = hdu.header
-    if header["BITPIX"] != -32 or header["NAXIS2"] != N_IMAGE_ROWS:
+    if header["BITPIX"] != -32 or header["NAXIS2"] != N_IMAGE_ROWS or header.get("GROUPS") is True:
         raise BadInputError(
             "BAD_DTYPE",
             f"the image of {file.path} has not {N_IMAGE_ROWS} rows of 32-bit numbers",
@@ -126,11 +139,12 @@ def _read_image(file: FitsFile) -> dict[str, np.ndarray]:
     verify_checksums(file, hdu)
     file.stream.seek(hdu.data_offset)
     image = np.fromfile(file.stream, ">f4", N_IMAGE_ROWS * int(header["NAXIS1"]))
-    return dict(zip(TABLE_COLUMNS, image.reshape(N_IMAGE_ROWS, -1).astype("f4"), strict=True))
+    arrays = dict(zip(TABLE_COLUMNS, image.reshape(N_IMAGE_ROWS, -1).astype("f4"), strict=True))
+    return _converted(file.path, arrays, {"flux": str(header.get("BUNIT", ""))})
 
 
 def _read_table(file: FitsFile) -> dict[str, np.ndarray]:
-    """Give the arrays in the only row of the table."""
+    """Return the arrays in the only row of the table."""
     table = open_table(file, "COADD")
     verify_checksums(file, table.hdu)
     columns = {name: table.require(name, "float", array=True) for name in TABLE_COLUMNS[:3]}
@@ -142,21 +156,35 @@ def _read_table(file: FitsFile) -> dict[str, np.ndarray]:
     arrays = {name: np.asarray(native(rows, c)).reshape(-1) for name, c in columns.items()}
     if len({len(values) for values in arrays.values()}) > 1:
         raise BadInputError("BAD_DTYPE", f"the arrays of {file.path} differ in length", "")
-    return arrays
+    return _converted(file.path, arrays, {name: c.unit for name, c in columns.items()})
+
+
+def _converted(
+    path: Path, arrays: dict[str, np.ndarray], units: dict[str, str]
+) -> dict[str, np.ndarray]:
+    """Return the arrays in the catalog's units, by the units that the file names, if any."""
+    flux, ivar = convert_fluxes(
+        path, arrays["flux"], arrays["ivar"],
+        {"flux": units.get("flux", ""), "ivar": units.get("ivar", "")}, relative=True,
+    )  # fmt: skip
+    scale = scale_to(units.get("wavelength"), "Angstrom", f"wavelength of {path}")
+    return arrays | {"flux": flux, "ivar": ivar, "wavelength": scale.value(arrays["wavelength"])}
 
 
 def _loglam(header: dict[str, CardValue], wavelength: np.ndarray) -> np.ndarray:
-    """log10 of the vacuum wavelength: stored where there is a row for it, else from the header."""
-    if len(wavelength) and np.nanmin(wavelength) > MIN_WAVELENGTH:
+    """Return log10 of the vacuum wavelength: stored where there is a row for it, else by header."""
+    if len(wavelength) and np.min(wavelength) > MIN_WAVELENGTH:
         return np.log10(wavelength.astype("f8"))
     start, step = _number(header, "COEFF0"), _number(header, "COEFF1")
     return start + step * np.arange(len(wavelength))
 
 
 def _identity(path: Path, header: dict[str, CardValue]) -> tuple[str, int | None]:
-    """Give the key of the observation and its fibre, checked against the file name."""
+    """Return the key of the observation and its fibre, checked against the file name."""
     cards = [header.get(card) for card in ("LMJD", "PLANID", "SPID", "FIBERID")]
     said = None if None in cards else tuple(str(card).strip() for card in cards)
+    if said and not said[3].isdecimal():
+        raise BadInputError("BAD_ID", f"FIBERID of {path} is {said[3]!r}, not a number", "")
     found = FILE_NAME.fullmatch(path.name)
     if found and said:
         lmjd, plan, spectrograph, fiber = found.groups()[:4]
@@ -172,12 +200,11 @@ def _identity(path: Path, header: dict[str, CardValue]) -> tuple[str, int | None
         raise BadInputError(
             "WRONG_CONTENT", f"{path} has neither OBSID nor LMJD, PLANID, SPID and FIBERID", ""
         )
-    return obsid or "-".join(said or ()), int(said[3]) if said else None
+    fiberid = whole_number(path, "FIBERID", int(said[3])) if said else None
+    return check_key(path, obsid or "-".join(said or ())), fiberid
 
 
 def _number(header: dict[str, CardValue], card: str) -> float:
-    """Get a real number from a header; NaN where there is none or a sentinel."""
-    value = header.get(card)
-    if isinstance(value, int | float) and value > MISSING_BELOW:
-        return float(value)
-    return float("nan")
+    """Return a real number from a header; NaN where there is none or a sentinel."""
+    value = real_number(header.get(card))
+    return value if value > MISSING_BELOW else math.nan

@@ -21,10 +21,16 @@ from catalog.files.specobjid import pack_specobjid, parse_ids
 from catalog.files.spectrum import (
     SpectrumFile,
     bad_fraction,
+    check_key,
     check_pixels,
     check_position,
     check_vacuum,
+    convert_fluxes,
+    plain_text,
+    real_number,
+    whole_number,
 )
+from catalog.files.units import scale_to
 
 FILE_NAME = re.compile(r"spec-(\d+)-(\d+)-(\d+)\.fits(\.gz)?")
 PIXELS: dict[str, Kind] = {"loglam": "float", "flux": "float", "ivar": "float"}
@@ -73,8 +79,9 @@ def read_spectrum(path: str | os.PathLike[str]) -> SpectrumFile:
         coadd = open_table(file, "COADD")
         verify_checksums(file, coadd.hdu)
         check_vacuum(path, file.hdus[0].header)
-        arrays = _read_pixels(coadd)
+        arrays = _read_pixels(coadd, str(file.hdus[0].header.get("BUNIT", "")))
         header, row = _header_values(file), _object_row(file, coadd)
+        simulated, notes = file.simulated, file.notes
     plate, mjd, fiberid = _identity(path, header, row)
     about = header | row
     run2d = str(about.get("run2d", ""))
@@ -87,7 +94,7 @@ def read_spectrum(path: str | os.PathLike[str]) -> SpectrumFile:
         **vars(pixels),
         path=path,
         survey="sdss",
-        survey_key=f"{plate}-{mjd}-{fiberid}-{run2d}",
+        survey_key=check_key(path, f"{plate}-{mjd}-{fiberid}-{run2d}"),
         ra=ra,
         dec=dec,
         plate=plate,
@@ -99,23 +106,38 @@ def read_spectrum(path: str | os.PathLike[str]) -> SpectrumFile:
         subclass=str(about.get("subclass", "")),
         z=_number(about, "z"),
         z_err=_number(about, "z_err"),
-        zwarning=zwarning if isinstance(zwarning := about.get("zwarning"), int) else None,
+        zwarning=_bits(about.get("zwarning")),
         instrument=str(about.get("instrument") or ("BOSS" if run2d[0] == "v" else "SDSS")),
         fbadpix=fbadpix if np.isfinite(fbadpix) else bad_fraction(pixels.ivar),
+        simulated=simulated,
+        notes=notes,
     )
 
 
-def _read_pixels(coadd: Table) -> dict[str, np.ndarray]:
-    """Read the arrays that `check_pixels` takes; a mask that the file lacks is empty."""
+def _read_pixels(coadd: Table, bunit: str) -> dict[str, np.ndarray]:
+    """Return the arrays that `check_pixels` takes, converted to the catalog's units.
+
+    A mask that the file lacks is empty. ``bunit`` is the unit of flux that the primary header
+    names; a column that names its own wins.
+    """
     columns: dict[str, Column | None] = {
         name: coadd.require(name, kind) for name, kind in PIXELS.items()
     }
     columns |= {name: coadd.find(name, "int") for name in MASKS}
     rows = coadd.read(0, coadd.n_rows, [c for c in columns.values() if c is not None])
-    return {
+    arrays = {
         name: np.zeros(len(rows), "i4") if column is None else np.asarray(native(rows, column))
         for name, column in columns.items()
     }
+    path = coadd.file.path
+    said = {name: column.unit for name, column in columns.items() if column is not None}
+    scale = scale_to(said["loglam"], "dex(Angstrom)", f"loglam of {path}")
+    arrays["loglam"] = scale.value(arrays["loglam"])
+    units = {"flux": said["flux"] or bunit, "ivar": said["ivar"]}
+    arrays["flux"], arrays["ivar"] = convert_fluxes(
+        path, arrays["flux"], arrays["ivar"], units, relative=False
+    )
+    return arrays
 
 
 def _header_values(file: FitsFile) -> dict[str, Any]:
@@ -146,15 +168,13 @@ def _object_row(file: FitsFile, coadd: Table) -> dict[str, Any]:
 
 
 def _stated(values: dict[str, Any]) -> dict[str, Any]:
-    """Plain Python values without those that say nothing: blank, masked, undefined."""
+    """Return plain Python values without those that say nothing: blank, masked, undefined."""
     plain: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, bytes):
-            value = value.decode("ascii", "replace")
-        if isinstance(value, str):
-            value = value.strip(" \0")
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic) and not isinstance(value, bytes):
             value = value.item()
+        if isinstance(value, str | bytes):
+            value = plain_text(value)
         if isinstance(value, str | int | float) and value != "":
             plain[name] = value
     return plain
@@ -188,13 +208,17 @@ def _integer(path: Path, values: dict[str, Any], name: str) -> int:
     text = str(values[name])
     if not text.isdecimal():
         raise BadInputError("BAD_ID", f"{name} of {path} is {text!r}, not a number", "")
-    return int(text)
+    return whole_number(path, name, int(text))
 
 
 def _number(values: dict[str, Any], name: str) -> float:
-    """Get a real number; NaN where there is none."""
-    value = values.get(name)
-    return float(value) if isinstance(value, int | float) else float("nan")
+    """Return a real number; NaN where there is none."""
+    return real_number(values.get(name))
+
+
+def _bits(value: object) -> int | None:
+    """Return warning bits; None where there are none, or more than an integer holds."""
+    return value if isinstance(value, int) and abs(value) < 1 << 63 else None
 
 
 def _specobjid(path: Path, about: dict[str, Any], expected: int | None) -> int | None:

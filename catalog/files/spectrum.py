@@ -6,6 +6,8 @@ the signal-to-noise ratio of a spectrum is the median of flux * sqrt(ivar) over 
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,20 @@ import numpy as np
 
 from catalog.errors import BadInputError
 from catalog.files.cards import CardValue
+from catalog.files.units import scale_to
 
 GRID_START = 3.5
 GRID_STEP = 1e-4
 # LAMOST's grid lies 0.02 pixel off; float32 rounds log10(wavelength) to 0.0024 pixel.
 GRID_TOLERANCE = 0.1
 MIN_PIXELS = 100
+LARGEST_INT32 = 2**31 - 1
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+FLUX_UNIT = "1e-17 erg/s/cm2/Angstrom"
+IVAR_UNIT = "1e34 s2 cm4 Angstrom2 / erg2"
+# What units of relative flux are called; without the slash of "1/flux^2", that of its ivar.
+RELATIVE = ("relative", "relative flux", "arbitrary", "arbitrary units", "counts", "adu", "flux")
+INVERSE_FLUX = re.compile(r"(1/)?\(?flux\)?(\^|\*\*)?-?2", re.I)
 
 State = Literal["ok", "ZERO_SPECTRUM", "NO_GOOD_PIXELS"]
 
@@ -89,6 +99,12 @@ class SpectrumFile(Pixels):
         ``SDSS``, ``BOSS`` or ``LAMOST``.
     fbadpix : float
         Fraction of bad pixels as the file says; the fraction with ivar = 0 where it says nothing.
+    simulated : bool
+        Whether the file says that nobody observed this.
+    pipeline : str
+        Version of the reduction, where it is not part of the key (LAMOST's VERSPIPE); else empty.
+    notes : tuple of str
+        What is odd about the file and does not touch the spectrum.
     """
 
     path: Path
@@ -108,6 +124,9 @@ class SpectrumFile(Pixels):
     zwarning: int | None
     instrument: str
     fbadpix: float
+    simulated: bool = False
+    pipeline: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def check_pixels(
@@ -141,7 +160,8 @@ def check_pixels(
         BAD_GRID, BAD_IVAR or BAD_FLUX.
     """
     loglam0, first_index = _place_on_grid(path, np.asarray(loglam, "f8"))
-    flux, ivar = np.array(flux, "f4"), np.array(ivar, "f4")
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused
+        flux, ivar = np.array(flux, "f4"), np.array(ivar, "f4")
     odd = ~np.isfinite(ivar) | (ivar < 0)
     if odd.any():
         raise BadInputError(
@@ -189,7 +209,81 @@ def signal_to_noise(flux: np.ndarray, ivar: np.ndarray) -> float:
         NaN if no pixel is good.
     """
     good = ivar > 0
-    return float(np.median(flux[good] * np.sqrt(ivar[good]))) if good.any() else float("nan")
+    if not good.any():
+        return float("nan")
+    return float(np.median(flux[good].astype("f8") * np.sqrt(ivar[good].astype("f8"))))
+
+
+def convert_fluxes(
+    path: Path, flux: np.ndarray, ivar: np.ndarray, units: Mapping[str, str], *, relative: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return flux and inverse variance in the catalog's unit.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        For messages.
+    flux, ivar : numpy.ndarray
+        As the file has them, shape (n_pixels,).
+    units : mapping of str to str
+        Units that the file names, of ``flux`` and ``ivar``; empty where it names none. Flux is
+        then taken as it is, and ivar for that of the flux.
+    relative : bool
+        Whether the survey's fluxes are relative: words for that are then no unit.
+
+    Returns
+    -------
+    flux, ivar : numpy.ndarray
+        In 1e-17 erg s-1 cm-2 A-1 and its inverse square.
+
+    Raises
+    ------
+    BadInputError
+        BAD_UNIT.
+    """
+    said = {name: unit.strip() for name, unit in units.items()}
+    if relative and said["flux"].lower() in RELATIVE:
+        said["flux"] = ""
+    if INVERSE_FLUX.fullmatch(said["ivar"].replace(" ", "")):
+        said["ivar"] = ""
+    scale = scale_to(said["flux"], FLUX_UNIT, f"flux of {path}")
+    weight = scale_to(said["ivar"], IVAR_UNIT, f"ivar of {path}")
+    factor = scale.factor**-2 if weight.assumed else weight.factor
+    flux, ivar = np.asarray(flux, "f8"), np.asarray(ivar, "f8")
+    return scale.value(flux), ivar if factor == 1.0 else ivar * factor
+
+
+def plain_text(value: object) -> str:
+    """Return text of a header or a cell; empty where it is none, or not printable ASCII."""
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if not isinstance(value, str):
+        return ""
+    text = value.strip(" \0")
+    return text if text.isascii() and text.isprintable() else ""
+
+
+def real_number(value: object) -> float:
+    """Return a number that float32 can hold; NaN where there is none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float):
+        return math.nan
+    return float(value) if abs(value) <= LARGEST_FLOAT32 else math.nan
+
+
+def check_key(path: Path, key: str) -> str:
+    """Return the key of a spectrum; BAD_ID if it is not printable ASCII without blanks."""
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise BadInputError(
+            "BAD_ID", f"{key!r} in {path} cannot be the key of a spectrum", "Download it again."
+        )
+    return key
+
+
+def whole_number(path: Path, name: str, value: int) -> int:
+    """Return a plate, MJD or fibre; BAD_ID if it is beyond what a survey counts to."""
+    if not 0 <= value <= LARGEST_INT32:
+        raise BadInputError("BAD_ID", f"{name} of {path} is {value}", "Download it again.")
+    return value
 
 
 def check_position(path: Path, ra: float, dec: float) -> tuple[float, float]:

@@ -94,6 +94,12 @@ def test_damaged_lamost_files(kit: Path, tmp_path: Path, damage: list[tuple[int,
         ("WORDS   = many words", None),
         ("COMMENT = 'text'", "text"),
         ("HISTORY   12", None),
+        ("HUGE    =               1E400", None),
+        ("HUGE    =              -1D999", None),
+        ("SMALL   =              1E-400", 0.0),
+        ("LATIN   = 'M\xfcller' / \xf1", None),
+        ("NUL     = 'a\0b'", None),
+        ("COUNT   =          5 / a\tb\xf1", 5),
     ],
 )
 def test_values_of_cards(card: str, value: object) -> None:

@@ -198,6 +198,7 @@ def set_row(name: str, value: object) -> Change:
         (set_row("SPECOBJID", "1.2e18"), "BAD_ID"),
         (set_row("PLUG_DEC", 91.0), "BAD_COORD"),
         (set_row("PLUG_RA", np.nan), "BAD_COORD"),
+        (lambda hdus: hdus[0].header.set("BUNIT", "Jy"), "BAD_UNIT"),
     ],
 )
 def test_contradictions_are_refused(
@@ -205,6 +206,125 @@ def test_contradictions_are_refused(
 ) -> None:
     with pytest.raises(BadInputError, match=code):
         read_spectrum(changed(original, tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    ("card", "code"),
+    [("NAXIS1", "NOT_FITS"), ("NAXIS2", "NOT_FITS"), ("NAXIS", "NOT_FITS"),
+     ("TFIELDS", "BAD_DTYPE"), ("TFORM2", "BAD_DTYPE")],
+)  # fmt: skip
+def test_numbers_beyond_all_bounds_in_the_headers(
+    original: Path, tmp_path: Path, card: str, code: str
+) -> None:
+    """``1E400`` became infinite, ended in an OverflowError and stopped the folder for good."""
+    path = with_card(original, tmp_path, card, "1E400")
+    with pytest.raises(BadInputError, match=code):
+        read_spectrum(path)
+
+
+@pytest.mark.parametrize("card", ["TNULL4", "TSCAL1", "TZERO1", "Z", "FBADPIX"])
+def test_a_card_that_is_no_number_is_as_if_it_were_not_there(
+    original: Path, tmp_path: Path, card: str
+) -> None:
+    expected = read_spectrum(original)
+    path = with_card(original, tmp_path, card, "1E400", like="WRITTEN" if card == "Z" else "")
+    np.testing.assert_array_equal(read_spectrum(path).flux, expected.flux)
+
+
+@pytest.mark.parametrize("zero", ["1E300", "-9.3E18", "9223372036854775808"])
+def test_zero_points_that_no_integer_holds(original: Path, tmp_path: Path, zero: str) -> None:
+    path = with_card(original, tmp_path, "TZERO4", zero)
+    with pytest.raises(BadInputError, match="BAD_DTYPE"):
+        read_spectrum(path)
+
+
+def with_card(original: Path, folder: Path, card: str, value: str, like: str = "") -> Path:
+    """A copy of a spectrum in which the first such card, or a new one of HDU1, has this value."""
+    data = original.read_bytes()
+    new = f"{card:8}= {value:>20}".ljust(80).encode("latin-1")
+    at = data.find(f"{card:8}= ".encode())
+    if at < 0:  # the header of HDU1 has room behind its END
+        at = data.index(b"END".ljust(80), data.index(b"XTENSION"))
+        assert data[at + 80 : at + 160].strip() == b""
+        data = data[:at] + new + data[at : at + 80] + data[at + 160 :]
+    else:
+        data = data[:at] + new + data[at + 80 :]
+    path = folder / original.name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [(b"COMMENT Observer: M. Mu\xf1oz", "0xf1 in COMMENT"), (b"HISTORY a\tb", "0x09 in HISTORY")],
+)
+def test_bytes_that_fits_forbids_in_a_comment_are_noted(
+    original: Path, tmp_path: Path, odd: bytes, said: str
+) -> None:
+    data = original.read_bytes()
+    end = data.index(b"END".ljust(80))
+    assert data[end + 80 : end + 160].strip() == b""
+    path = tmp_path / original.name
+    path.write_bytes(data[:end] + odd.ljust(80) + data[end : end + 80] + data[end + 160 :])
+    found = read_spectrum(path)
+    np.testing.assert_array_equal(found.flux, read_spectrum(original).flux)
+    assert found.notes == (f"HDU 0 has bytes that FITS forbids: {said}",)
+    assert read_spectrum(original).notes == ()
+
+
+def test_a_header_padded_with_zero_bytes_is_read(original: Path, tmp_path: Path) -> None:
+    data = original.read_bytes()
+    end = data.index(b"END".ljust(80)) + 80
+    stop = -(-end // 2880) * 2880
+    path = tmp_path / original.name
+    path.write_bytes(data[:end] + bytes(stop - end) + data[stop:])
+    assert "0x00" in read_spectrum(path).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("1E-17 erg/cm^2/s/Ang", 1.0), ("erg/s/cm2/Angstrom", 1e-17), ("W/m2/nm", 1e-19), ("", 1.0)],
+)
+@pytest.mark.parametrize("with_ivar_unit", [True, False])
+def test_declared_units_of_flux_are_converted(
+    original: Path, tmp_path: Path, unit: str, factor: float, with_ivar_unit: bool
+) -> None:
+    expected = read_spectrum(original)
+
+    def change(hdus: fits.HDUList) -> None:
+        columns = []
+        for column in hdus[1].columns:
+            values = hdus[1].data[column.name].astype("f8")
+            if column.name == "flux":
+                column = fits.Column("flux", "D", array=values * factor, unit=unit)
+            elif column.name == "ivar":
+                of = "s2 cm4 Angstrom2 / erg2" if with_ivar_unit and factor == 1e-17 else None
+                column = fits.Column("ivar", "D", array=values / factor**2, unit=of)
+            columns.append(column)
+        hdus[1] = fits.BinTableHDU.from_columns(columns, name="COADD")
+
+    found = read_spectrum(changed(original, tmp_path, change))
+    np.testing.assert_allclose(found.flux, expected.flux, rtol=1e-6)
+    np.testing.assert_allclose(found.ivar, expected.ivar, rtol=1e-6)
+    assert found.sn_median == pytest.approx(expected.sn_median, rel=1e-6)
+
+
+@pytest.mark.parametrize("column", ["flux", "loglam", "ivar"])
+def test_units_of_something_else_are_refused(original: Path, tmp_path: Path, column: str) -> None:
+    def change(hdus: fits.HDUList) -> None:
+        hdus[1].columns[column].unit = "Jy"
+
+    with pytest.raises(BadInputError, match=rf"BAD_UNIT.*{column} of .* is in 'Jy'"):
+        read_spectrum(changed(original, tmp_path, change))
+
+
+@pytest.mark.parametrize(("unit", "per_angstrom"), [("nm", 10.0), ("Angstrom", 1.0)])
+def test_wavelengths_in_nanometres(tmp_path: Path, unit: str, per_angstrom: float) -> None:
+    name = "spec-56919-EG012606S021203F_sp01-015.fits"
+    path = write_lamost(tmp_path / name, units={"WAVELENGTH": unit, "FLUX": "relative flux"})
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data["WAVELENGTH"] /= per_angstrom
+    assert read_lamost(path).loglam0 == 3.5682
 
 
 def test_nan_flux_without_weight_is_no_error(original: Path, tmp_path: Path) -> None:
