@@ -12,7 +12,8 @@ from pathlib import Path
 
 from catalog.config import make_settings
 from catalog.store import embedded
-from catalog.store.db import Database, connect, upgrade_schema
+from catalog.store.db import Database, connect
+from catalog.store.upgrade import upgrade_schema
 
 KIT = Path(os.environ.get("CROSSLABEL_KIT", Path(__file__).resolve().parents[2] / "shared"))
 

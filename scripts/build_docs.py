@@ -21,7 +21,8 @@ from catalog.config import make_settings
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG
 from catalog.store import functions, guards, schema, views
 from catalog.store.columns import LABELS, VOCABULARY, error_of
-from catalog.store.db import connect, require_schema_at_head
+from catalog.store.db import connect
+from catalog.store.head import require_schema_at_head
 from jobs.cli import app
 from jobs.cli.help import EXAMPLES
 from models.continuum import NORMALIZE_FLAGS

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from sqlalchemy.engine import URL
 
 from catalog.config import parse_url
 from catalog.store import embedded
-from catalog.store.db import Database, alembic_config, open_database
+from catalog.store.db import Database, open_database
+from catalog.store.upgrade import upgrade_schema
 from jobs.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,8 +90,7 @@ def template(server_url: URL, admin: sa.Engine) -> Iterator[str]:
     with admin.connect() as conn:
         conn.execute(sa.text(f'CREATE DATABASE "{name}"'))
     db = open_database(server_url.set(database=name))
-    with db.engine.begin() as conn:
-        command.upgrade(alembic_config(conn), "head")
+    upgrade_schema(db)
     db.engine.dispose()
     yield name
     with admin.connect() as conn:

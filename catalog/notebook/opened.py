@@ -9,7 +9,8 @@ from pathlib import Path
 from catalog.config import Settings, make_settings
 from catalog.errors import ConfigurationError
 from catalog.notebook.methods import Catalog
-from catalog.store.db import connect, require_schema_at_head, translated_errors
+from catalog.store.db import connect, translated_errors
+from catalog.store.head import require_schema_at_head
 from catalog.store.place import find_place
 
 

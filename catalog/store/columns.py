@@ -131,6 +131,7 @@ fetched_at | | time.processing | When the archive was last asked (UTC)
 mtime_ns | ns | time | Modification time of the file, since 1970
 ctime_ns | ns | time | Time of the last change of the file's inode, since 1970
 content_digest | | meta.checksum | SHA-256 of an input; of an export, digest of what it was made from
+definition_sha256 | | meta.checksum | SHA-256 of the statements that make a view, function, trigger or the comments
 stamped_at | | time.processing | When this was noted (UTC)
 detail | | meta.note | The refusal in words
 attempts | | meta.number | How often it was tried

@@ -1,19 +1,13 @@
-"""The engine, transactions, locks, and the check that the schema is at head."""
+"""The engine, transactions, locks, and what errors of the server mean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from catalog.config import Settings, parse_url
@@ -26,12 +20,6 @@ from catalog.errors import (
 from catalog.store import embedded
 
 MINIMUM_SERVER = 150000  # PostgreSQL 15
-_UPGRADE = "Run: crosslabel db upgrade"
-_TAKEN = (
-    psycopg.errors.DuplicateTable,
-    psycopg.errors.DuplicateObject,
-    psycopg.errors.DuplicateFunction,
-)
 _FORBIDDEN = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 
 
@@ -103,85 +91,6 @@ def open_database(url: sa.URL) -> Database:
             f"the server is PostgreSQL {version // 10000}", "crosslabel needs PostgreSQL >= 15"
         )
     return Database(engine)
-
-
-def alembic_config(connection: sa.Connection | None = None) -> Config:
-    """The migrations of this installation, run on the connection that is handed in."""
-    import migrations
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    config.attributes["connection"] = connection
-    return config
-
-
-@cache
-def head_revision() -> str:
-    """The newest migration of this installation."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-    assert head is not None
-    return head
-
-
-def schema_revision(conn: sa.Connection) -> str | None:
-    """The migration that the database is at; None for an empty database."""
-    return MigrationContext.configure(conn).get_current_revision()
-
-
-def require_schema_at_head(db: Database) -> None:
-    """Stop unless the database has exactly the schema that this code was written for.
-
-    Raises
-    ------
-    ConfigurationError
-        With the command that mends it.
-    """
-    with db.reader() as conn:
-        found = schema_revision(conn)
-    if found is None:
-        raise ConfigurationError("the database has no crosslabel schema yet", _UPGRADE)
-    if found != head_revision():
-        _require_known(found)
-        raise _not_at_head(found, _UPGRADE)
-
-
-def _require_known(revision: str) -> None:
-    """Refuse a schema that no migration of this installation made."""
-    known = {s.revision for s in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
-    if revision not in known:
-        raise _not_at_head(revision, "Update crosslabel: the schema is newer than it")
-
-
-def _not_at_head(revision: str, todo: str) -> ConfigurationError:
-    """What is said of a schema that this code was not written for."""
-    return ConfigurationError(
-        f"the schema is at {revision}, this version needs {head_revision()}", todo
-    )
-
-
-def upgrade_schema(db: Database) -> tuple[str | None, str | None]:
-    """Bring the schema to head in one transaction; the revisions before and after.
-
-    Raises
-    ------
-    ConfigurationError
-        If the database is another program's, or of a newer crosslabel.
-    """
-    with db.begin() as conn:  # the second of two waits for the first, and finds nothing to do
-        conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('crosslabel schema'))"))
-        before = schema_revision(conn)
-        if before is not None:
-            _require_known(before)
-        try:
-            command.upgrade(alembic_config(conn), "head")
-        except ProgrammingError as exc:
-            if not isinstance(exc.orig, _TAKEN):
-                raise
-            raise ConfigurationError(
-                f"the database has tables of another program: {exc.orig.diag.message_primary}",
-                "Give crosslabel a database of its own",
-            ) from exc
-        return before, schema_revision(conn)
 
 
 @contextmanager

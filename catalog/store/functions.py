@@ -1,6 +1,7 @@
 """SQL functions: one constant each, with its comment. Those of triggers are in `guards`.
 
-Migrations hold frozen copies; a test compares them with these.
+`crosslabel db upgrade` makes them anew when they change (`catalog.store.derived`), before the
+views, with bodies that are not checked until they run: a body may use any view.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ LABEL_SET_ID_OF = Function(
     "label_set_id_of",
     "text",
     """
-CREATE FUNCTION label_set_id_of(label_set_name text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION label_set_id_of(label_set_name text) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
     found bigint;
 BEGIN
@@ -47,7 +49,8 @@ SAMPLE_ID_OF = Function(
     "sample_id_of",
     "text",
     """
-CREATE FUNCTION sample_id_of(sample_name text) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+CREATE OR REPLACE FUNCTION sample_id_of(sample_name text) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
     found bigint;
 BEGIN
@@ -66,7 +69,7 @@ COMPARISON_ROWS = Function(
     "comparison_rows",
     "text, text[], text",
     f"""
-CREATE FUNCTION comparison_rows(ref text, tests text[], sample text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION comparison_rows(ref text, tests text[], sample text DEFAULT NULL)
 RETURNS TABLE (ordinal bigint, label text, unit text, ref_set text, test_set text, star_id bigint,
                left_id bigint, right_id bigint, ref_value double precision,
                test_value double precision, delta double precision, delta_err double precision,
@@ -149,7 +152,7 @@ COMPARE_LABEL_SETS = Function(
     "compare_label_sets",
     "text, text[], text",
     """
-CREATE FUNCTION compare_label_sets(ref text, tests text[], sample text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION compare_label_sets(ref text, tests text[], sample text DEFAULT NULL)
 RETURNS TABLE (label text, unit text, ref_set text, test_set text, n bigint, n_stars bigint,
                bias double precision, sigma_mad double precision, seed_bias double precision,
                seed_scatter double precision, mae double precision, pull_sigma double precision)

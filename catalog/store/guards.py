@@ -1,6 +1,7 @@
 """Guards on what is published: triggers, and the functions that they call, with their comments.
 
-Migrations hold frozen copies; a test compares them with these.
+`crosslabel db upgrade` makes them anew when they change (`catalog.store.derived`); they are
+replaced in place, so that no other session ever sees a table without its guards.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ REFUSE_COMPLETE = Function(
     "refuse_complete_label_set",
     "",
     """
-CREATE FUNCTION refuse_complete_label_set() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_complete_label_set() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     touched text;
 BEGIN
@@ -34,7 +35,7 @@ REFUSE_TRUNCATE = Function(
     "refuse_truncate_of_complete",
     "",
     """
-CREATE FUNCTION refuse_truncate_of_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_truncate_of_complete() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     kept text;
 BEGIN
@@ -54,7 +55,7 @@ REFUSE_REOPEN = Function(
     "refuse_reopening_label_set",
     "",
     """
-CREATE FUNCTION refuse_reopening_label_set() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_reopening_label_set() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'label set %@% is complete: it keeps its name, kind and status',
         old.name, old.edition USING HINT = 'publish a new edition instead';
@@ -67,7 +68,7 @@ REFUSE_MODEL = Function(
     "refuse_changing_model",
     "",
     """
-CREATE FUNCTION refuse_changing_model() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_changing_model() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'model %@% is complete: what it records never changes', old.name, old.edition
         USING HINT = 'train again: that makes a new edition';
@@ -80,7 +81,7 @@ REFUSE_FORGETTING = Function(
     "refuse_forgetting_members",
     "",
     """
-CREATE FUNCTION refuse_forgetting_members() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION refuse_forgetting_members() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     touched text;
 BEGIN
@@ -120,7 +121,7 @@ def _guard(table: str, event: str, rows: str) -> Trigger:
     return Trigger(
         name,
         table,
-        f"CREATE TRIGGER {name} AFTER {event} ON {table} "
+        f"CREATE OR REPLACE TRIGGER {name} AFTER {event} ON {table} "
         f"REFERENCING {rows} TABLE AS changed FOR EACH STATEMENT "
         "EXECUTE FUNCTION refuse_complete_label_set()",
     )
@@ -132,7 +133,7 @@ def _keep(table: str) -> Trigger:
     return Trigger(
         name,
         table,
-        f"CREATE TRIGGER {name} BEFORE TRUNCATE ON {table} FOR EACH STATEMENT "
+        f"CREATE OR REPLACE TRIGGER {name} BEFORE TRUNCATE ON {table} FOR EACH STATEMENT "
         "EXECUTE FUNCTION refuse_truncate_of_complete()",
     )
 
@@ -152,7 +153,7 @@ TRIGGERS = (
     Trigger(
         "keep_label_set",
         "label_set",
-        "CREATE TRIGGER keep_label_set BEFORE UPDATE ON label_set FOR EACH ROW "
+        "CREATE OR REPLACE TRIGGER keep_label_set BEFORE UPDATE ON label_set FOR EACH ROW "
         "WHEN (old.status = 'complete' AND (old.status, old.name, old.edition, old.kind) "
         "IS DISTINCT FROM (new.status, new.name, new.edition, new.kind)) "
         "EXECUTE FUNCTION refuse_reopening_label_set()",
@@ -160,7 +161,7 @@ TRIGGERS = (
     Trigger(
         "keep_model",
         "model",
-        "CREATE TRIGGER keep_model BEFORE UPDATE ON model FOR EACH ROW "
+        "CREATE OR REPLACE TRIGGER keep_model BEFORE UPDATE ON model FOR EACH ROW "
         "WHEN (old.status = 'complete' AND old IS DISTINCT FROM new) "
         "EXECUTE FUNCTION refuse_changing_model()",
     ),
@@ -168,7 +169,7 @@ TRIGGERS = (
     Trigger(
         "keep_training_member",
         "training_member",
-        "CREATE TRIGGER keep_training_member AFTER DELETE ON training_member "
+        "CREATE OR REPLACE TRIGGER keep_training_member AFTER DELETE ON training_member "
         "REFERENCING OLD TABLE AS changed FOR EACH STATEMENT "
         "EXECUTE FUNCTION refuse_forgetting_members()",
     ),

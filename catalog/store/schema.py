@@ -1,7 +1,8 @@
 """The tables, as SQLAlchemy 2 metadata. Every column takes its comment from `columns.VOCABULARY`.
 
-`migrations/` makes them; a test keeps the two equal. Ids are identity columns except where a
-natural key serves; blobs are little-endian arrays (see `catalog.store.spectra`).
+`migrations/` makes them (a test keeps the two equal); comments are set by `comments`. Ids are
+identity columns except where a natural key serves; blobs are little-endian arrays (see
+`catalog.store.spectra`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from catalog.store.columns import LABELS, error_of
-from catalog.store.evaluation_tables import (  # noqa: F401 - part of the one schema
+from catalog.store.derived_table import derived_object  # noqa: F401 - part of the one schema
+from catalog.store.evaluation_tables import (  # noqa: F401 - the same
     evaluation,
     evaluation_repeat,
     evaluation_score,

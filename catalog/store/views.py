@@ -1,7 +1,8 @@
 """Views: one constant each, with its comment.
 
-Migrations hold frozen copies; a test compares them with these. Column comments come from the
-vocabulary. Nothing is stored twice: ranks and comparisons are computed when asked for.
+`crosslabel db upgrade` makes them anew when they change (`catalog.store.derived`); they may use
+tables, functions and the views above them. Column comments come from the vocabulary. Nothing is
+stored twice: ranks and comparisons are computed when asked for.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class View:
 
     @property
     def create(self) -> str:
-        """The statement that makes it."""
-        return f"CREATE VIEW {self.name} AS\n{self.query.strip()}"
+        """Return the statement that makes or replaces the view."""
+        return f"CREATE OR REPLACE VIEW {self.name} AS\n{self.query.strip()}"
 
 
 CURRENT_LABEL_SET = View(

@@ -67,7 +67,8 @@ def settings() -> Settings:
 @contextmanager
 def database(*, at_head: bool = True) -> Iterator[Database]:
     """The database, with its errors turned into messages; checks the schema."""
-    from catalog.store.db import connect, require_schema_at_head, translated_errors
+    from catalog.store.db import connect, translated_errors
+    from catalog.store.head import require_schema_at_head
 
     with translated_errors():
         db = connect(settings())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from catalog.errors import ConfigurationError, UsageError
+from catalog.errors import UsageError
 from jobs.cli.common import Json, Quiet, database, say, say_json, settings
 
 app = typer.Typer(help="The database: embedded server and schema.")
@@ -38,7 +38,7 @@ def stop(quiet: Quiet = False) -> None:
 def status(as_json: Json = False) -> None:
     """Say where the database is, whether it answers, and whether its schema is at head."""
     from catalog.store import embedded
-    from catalog.store.db import head_revision, schema_revision
+    from catalog.store.head import head_revision, require_schema_at_head, schema_revision
 
     where = settings()
     found: dict[str, object] = {"head": head_revision()}
@@ -51,25 +51,27 @@ def status(as_json: Json = False) -> None:
         found |= {"version": server.version, "pid": server.pid, "data": server.data}
     else:
         found |= {"server": where.database_url.render_as_string(hide_password=True)}
-    with database(at_head=False) as db, db.reader() as conn:
-        found["schema"] = schema_revision(conn)
-    _show(found, as_json)
-    if found["schema"] != found["head"]:
-        raise ConfigurationError(
-            f"the schema is at {found['schema']}, this version needs {found['head']}",
-            "Run: crosslabel db upgrade",
-        )
+    with database(at_head=False) as db:
+        with db.reader() as conn:
+            found["schema"] = schema_revision(conn)
+        _show(found, as_json)
+        require_schema_at_head(db)
 
 
 @app.command()
 def upgrade(quiet: Quiet = False) -> None:
     """Make or upgrade the schema."""
-    from catalog.store.db import upgrade_schema
+    from catalog.store.upgrade import upgrade_schema
 
     with database(at_head=False) as db:
-        before, after = upgrade_schema(db)
-    changed = f"from {before or 'nothing'} to {after}" if before != after else f"at {after} already"
-    say(f"schema {changed}", quiet=quiet)
+        done = upgrade_schema(db)
+    if done.before != done.after:
+        text = f"schema from {done.before or 'nothing'} to {done.after}"
+    elif done.remade:
+        text = f"schema at {done.after}, made anew: {', '.join(done.remade)}"
+    else:
+        text = f"schema at {done.after} already"
+    say(text, quiet=quiet)
 
 
 @app.command()

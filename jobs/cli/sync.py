@@ -85,7 +85,8 @@ def _run(
 ) -> SyncResult:
     """Open log and catalog, and do all steps."""
     from catalog.errors import CrosslabelError
-    from catalog.store.db import connect, require_schema_at_head, translated_errors
+    from catalog.store.db import connect, translated_errors
+    from catalog.store.head import require_schema_at_head
     from jobs.sync.files import SeenFiles
     from jobs.sync.log import SyncLog
     from jobs.sync.run import log_refusal, run_sync

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from catalog.errors import BadInputError, ChunkFailed, SourceUnavailableError
-from catalog.store.db import Database, Lock, advisory_lock, require_schema_at_head
+from catalog.store.db import Database, Lock, advisory_lock
+from catalog.store.head import require_schema_at_head
 from jobs.engine import ledger
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
 from jobs.engine.ledger import Chunk, Run

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.store.db import schema_revision
+from catalog.store.head import schema_revision
 from catalog.store.samples import find_sample
 from catalog.version import code_version
 from jobs.model_card import train_command

@@ -1,37 +1,35 @@
-"""Migrations: they make what the models say, up and down, with and without rows."""
+"""Upgrades: migrations make the tables of the models, the code makes all the rest."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import factories
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from astropy import units
 from astropy.io.votable.ucd import check_ucd
 
-from catalog.errors import ConfigurationError, ExitCode
-from catalog.store import columns, functions, guards, schema, views
-from catalog.store.bulk import upsert_arrays
-from catalog.store.db import (
-    Database,
-    alembic_config,
-    head_revision,
-    open_database,
-    require_schema_at_head,
-    schema_revision,
-    translated_errors,
-    upgrade_schema,
-)
+from catalog.errors import ConfigurationError, ExitCode, LockedError
+from catalog.store import columns, derived, functions, guards, schema, upgrade, views
+from catalog.store.db import Database, open_database, translated_errors
+from catalog.store.functions import Function
+from catalog.store.guards import Trigger
+from catalog.store.head import head_revision, require_schema_at_head, schema_revision
+from catalog.store.upgrade import Upgrade, alembic_config, upgrade_schema
+from catalog.store.views import View
+from migrations import REVISIONS
 
 EVERY_FUNCTION = (*functions.FUNCTIONS, *guards.FUNCTIONS)
+Monkey = pytest.MonkeyPatch
 
 
 @pytest.fixture
@@ -47,9 +45,40 @@ def empty(server_url: sa.URL, admin: sa.Engine) -> Iterator[Database]:
         conn.execute(sa.text("DROP DATABASE test_empty WITH (FORCE)"))
 
 
-def migrate(db: Database, to: Callable[..., None], revision: str) -> None:
-    with db.engine.begin() as conn:
-        to(alembic_config(conn), revision)
+@pytest.fixture
+def other(db: Database) -> Iterator[Database]:
+    """The same database with connections of its own, as another program has them."""
+    second = open_database(db.engine.url)
+    yield second
+    second.engine.dispose()
+
+
+@pytest.fixture
+def code(monkeypatch: Monkey) -> Iterator[Monkey]:
+    """What the code defines may be changed for a test; it is read anew."""
+    derived.derived_objects.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    derived.derived_objects.cache_clear()
+
+
+def change_views(code: Monkey, *changed: View, without: str = "") -> None:
+    """As if this version had other views: changed or new ones, and one less."""
+    new = {v.name: v for v in (*views.VIEWS, *changed)}
+    new.pop(without, None)
+    code.setattr(views, "VIEWS", tuple(new.values()))
+    derived.derived_objects.cache_clear()
+
+
+def run(db: Database, *statements: str) -> None:
+    with db.begin() as conn:
+        for statement in statements:
+            conn.exec_driver_sql(statement)
+
+
+def one(db: Database, query: str) -> object:
+    with db.reader() as conn:
+        return conn.scalar(sa.text(query))
 
 
 def things(db: Database) -> set[tuple[str, str]]:
@@ -66,41 +95,55 @@ def things(db: Database) -> set[tuple[str, str]]:
         return {tuple(row) for row in conn.execute(sa.text(query))}
 
 
-def test_there_is_one_head() -> None:
-    assert ScriptDirectory.from_config(alembic_config()).get_heads() == [head_revision()]
+# --------------------------------------------------------------------------- tables
 
 
-def test_up_from_nothing_and_down_again(empty: Database) -> None:
+def test_revisions_are_those_of_the_migrations() -> None:
+    script = ScriptDirectory.from_config(alembic_config())
+    assert [s.revision for s in script.walk_revisions()] == list(reversed(REVISIONS))
+    assert all(len(r) <= 32 for r in REVISIONS)  # the width of Alembic's column
+    assert head_revision() == script.get_current_head()
+
+
+def test_migrations_hold_tables_and_indexes_only(empty: Database) -> None:
+    with empty.begin() as conn:
+        upgrade.command.upgrade(alembic_config(conn), "head")
+    kinds = {kind for kind, _ in things(empty)}
+    assert kinds == {"r", "i", "S", "constraint"}
+    assert one(empty, "SELECT count(*) FROM pg_description WHERE objoid IN (SELECT oid FROM "
+               "pg_class WHERE relnamespace = 'public'::regnamespace)") == 0  # fmt: skip
+
+
+def test_up_from_nothing_and_again(empty: Database) -> None:
     with empty.reader() as conn:
         assert schema_revision(conn) is None
-    migrate(empty, command.upgrade, "head")
+    done = upgrade_schema(empty)
+    assert (done.before, done.after) == (None, head_revision())
     require_schema_at_head(empty)
     made = things(empty)
     assert {name for kind, name in made if kind == "r"} == set(schema.metadata.tables)
-    migrate(empty, command.upgrade, "head")  # nothing left to do
-    assert things(empty) == made
-    migrate(empty, command.downgrade, "base")
-    assert things(empty) == set()
-    migrate(empty, command.upgrade, "head")
+    assert upgrade_schema(empty) == Upgrade(head_revision(), head_revision())
     assert things(empty) == made
 
 
 def test_of_two_upgrades_at_once_one_finds_nothing_to_do(empty: Database) -> None:
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(upgrade_schema, [empty, empty])
+        both = list(pool.map(upgrade_schema, [empty, empty]))
     head = head_revision()
-    assert sorted([one, two], key=str) == [(head, head), (None, head)]
+    assert sorted((d.before or "", d.after, bool(d.remade)) for d in both) == [
+        ("", head, True), (head, head, False)
+    ]  # fmt: skip
 
 
-def test_a_failing_migration_leaves_nothing_behind(empty: Database) -> None:
-    with empty.begin() as conn:
-        conn.execute(sa.text("CREATE TABLE stellar_label (mine int)"))  # in the way
-    with pytest.raises(sa.exc.ProgrammingError, match=r"already exists"):
-        migrate(empty, command.upgrade, "head")
-    assert things(empty) == {("r", "stellar_label")}
+def test_a_failing_upgrade_leaves_nothing_behind(empty: Database, code: Monkey) -> None:
+    change_views(code, View("wrong", "SELECT 1 / nonsense AS n FROM source", "Wrong"))
+    with pytest.raises(sa.exc.ProgrammingError, match="nonsense"):
+        upgrade_schema(empty)
+    assert things(empty) == set()
 
 
 def test_models_and_migrations_make_the_same_tables(db: Database) -> None:
+    """Comments too: these are set after the migrations."""
     options = {"compare_server_default": True, "compare_type": True}
     with db.engine.connect() as conn:
         assert (
@@ -131,51 +174,239 @@ def test_check_constraints_and_conditions_of_indexes_are_the_models(db: Database
     assert found[0] == found[1]
 
 
-def test_views_and_functions_are_those_of_the_code(db: Database) -> None:
-    """Each is made anew from the code beside the migrated one, and PostgreSQL compares them."""
-    with db.engine.connect() as conn:
-
-        def definition(view: str) -> str:
-            return conn.scalar(sa.text(f"SELECT pg_get_viewdef('public.{view}'::regclass)"))
-
-        names = conn.execute(sa.text("SELECT viewname FROM pg_views WHERE schemaname = 'public'"))
-        assert set(names.scalars()) == {v.name for v in views.VIEWS}
-        migrated = {v.name: definition(v.name) for v in views.VIEWS}
-        bodies = _functions(conn)
-        assert len(bodies) == len(EVERY_FUNCTION)
-        triggers = _triggers(conn)
-        for view in views.VIEWS:
-            conn.exec_driver_sql(view.create.replace("CREATE", "CREATE OR REPLACE", 1))
-            assert definition(view.name) == migrated[view.name]
-            assert _comment(conn, f"'{view.name}'::regclass", "pg_class") == view.comment
-        for function in EVERY_FUNCTION:
-            signature = f"{function.name}({function.signature})"
-            create = function.create.replace("CREATE", "CREATE OR REPLACE", 1)
-            conn.exec_driver_sql(create.strip().replace("%", "%%"))
-            assert _comment(conn, f"'{signature}'::regprocedure", "pg_proc") == function.comment
-        assert _functions(conn) == bodies
-        for trigger in guards.TRIGGERS:
-            conn.exec_driver_sql(f"DROP TRIGGER {trigger.name} ON {trigger.table}")
-        assert _triggers(conn) == {}
-        for trigger in guards.TRIGGERS:
-            conn.exec_driver_sql(trigger.create)
-        assert _triggers(conn) == triggers
-        conn.rollback()
+# --------------------------------------------------------------------------- what is derived
 
 
-def _functions(conn: sa.Connection) -> dict[str, str]:
-    query = """SELECT oid::regprocedure::text, pg_get_functiondef(oid) FROM pg_proc
-               WHERE pronamespace = 'public'::regnamespace"""
-    return {row[0]: row[1] for row in conn.execute(sa.text(query))}
+def test_the_database_has_the_objects_of_the_code_and_no_others(db: Database) -> None:
+    found = things(db)
+    assert {n for kind, n in found if kind == "v"} == {v.name for v in views.VIEWS}
+    assert {n for kind, n in found if kind == "function"} == {f.name for f in EVERY_FUNCTION}
+    assert {n for kind, n in found if kind == "trigger"} == {t.name for t in guards.TRIGGERS}
+    for function in EVERY_FUNCTION:
+        assert one(db, f"SELECT obj_description('{function.name}({function.signature})'"
+                   "::regprocedure, 'pg_proc')") == function.comment  # fmt: skip
+    assert all(d.create.startswith("CREATE OR REPLACE ") for d in derived.derived_objects())
 
 
-def _triggers(conn: sa.Connection) -> dict[str, str]:
-    query = "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
-    return {row[0]: row[1] for row in conn.execute(sa.text(query))}
+def test_what_is_at_head_is_not_touched(db: Database, other: Database) -> None:
+    """Nothing is locked: an upgrade does not wait for a session that holds every view and table."""
+
+    def written() -> object:
+        return one(db, "SELECT count(*) || max(xmin::text) FROM derived_object")
+
+    before = written()
+    names = ", ".join((*schema.metadata.tables, *(v.name for v in views.VIEWS)))
+    with other.begin() as conn:
+        conn.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+        conn.exec_driver_sql("LOCK TABLE stellar_label IN ROW EXCLUSIVE MODE")
+        assert upgrade_schema(db).remade == ()
+    assert written() == before
 
 
-def _comment(conn: sa.Connection, oid: str, catalog: str) -> str | None:
-    return conn.scalar(sa.text(f"SELECT obj_description({oid}, '{catalog}')"))
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE derived_object SET definition_sha256 = 'x' WHERE name = 'best_match'",
+        "DROP VIEW best_match CASCADE",
+        "DROP TRIGGER keep_model ON model",
+        "ALTER TABLE stellar_label DISABLE TRIGGER guard_stellar_label_insert_new",
+        "DROP FUNCTION compare_label_sets",
+        "DELETE FROM derived_object WHERE kind = 'comments'",
+        "DELETE FROM derived_object WHERE kind = 'trigger'",
+    ],
+)
+def test_what_differs_is_said_and_mended(db: Database, damage: str) -> None:
+    made = things(db)
+    run(db, damage)
+    if "DELETE" in damage and "trigger" in damage:
+        run(db, *(f"DROP TRIGGER {t.name} ON {t.table}" for t in guards.TRIGGERS))
+    with pytest.raises(ConfigurationError, match=r"crosslabel db upgrade") as caught:
+        require_schema_at_head(db)
+    assert caught.value.exit_code == ExitCode.CONFIG
+    done = upgrade_schema(db)
+    assert done.before == done.after
+    assert done.remade
+    require_schema_at_head(db)
+    assert things(db) == made
+    assert one(db, "SELECT bool_and(tgenabled = 'O') FROM pg_trigger WHERE NOT tgisinternal")
+
+
+def test_only_what_changed_is_made_again(db: Database, code: Monkey) -> None:
+    def ids() -> dict[str, tuple[object, ...]]:
+        query = "SELECT relname, oid, xmin::text FROM pg_class WHERE relkind = 'v'"
+        with db.reader() as conn:
+            return {r[0]: tuple(r[1:]) for r in conn.execute(sa.text(query))}
+
+    before = ids()
+    query = views.JOB_PROGRESS.query.replace("GROUP BY", "WHERE r.run_id > 0 GROUP BY")
+    change_views(code, View("job_progress", query, views.JOB_PROGRESS.comment))
+    assert upgrade_schema(db).remade == ("view job_progress",)
+    after = ids()
+    assert before["job_progress"][0] == after["job_progress"][0]  # replaced in place
+    assert {n for n in before if before[n] != after[n]} <= {"job_progress"}
+    assert "run_id > 0" in str(one(db, "SELECT pg_get_viewdef('job_progress'::regclass)"))
+
+
+def fewer_columns(view: View, column: str) -> View:
+    """The view without a column, which CREATE OR REPLACE refuses."""
+    assert f", {column}" in view.query
+    return View(view.name, view.query.replace(f", {column}", "", 1), view.comment)
+
+
+def test_a_view_of_another_shape_is_made_again_with_its_dependents(db, code) -> None:
+    """`label_comparison` stands on `best_match`; a new column in front is another shape."""
+    query = "SELECT 1 AS n, * FROM (" + views.BEST_MATCH.query + ") b"
+    change_views(code, View("best_match", query, "With a number"))
+    with db.reader() as conn:
+        (before,) = conn.execute(sa.text("SELECT 'label_comparison'::regclass::oid")).scalars()
+    code.setitem(columns.VOCABULARY, "n", columns.VOCABULARY["n_rows"])
+    assert "view best_match" in upgrade_schema(db).remade
+    require_schema_at_head(db)
+    assert one(db, "SELECT count(n) FROM best_match") == 0
+    assert one(db, "SELECT 'label_comparison'::regclass::oid") != before
+    assert one(db, "SELECT obj_description('label_comparison'::regclass)") == (
+        views.LABEL_COMPARISON.comment
+    )
+
+
+def test_grants_and_owners_survive(db: Database, code: Monkey) -> None:
+    run(
+        db, "DROP ROLE IF EXISTS colleague", "DROP ROLE IF EXISTS boss",
+        "CREATE ROLE colleague", "CREATE ROLE boss",
+        "GRANT SELECT ON current_label_set TO colleague WITH GRANT OPTION",
+        "GRANT SELECT (kind), UPDATE (name) ON current_label_set TO PUBLIC",
+        "GRANT SELECT ON stellar_label_long TO colleague",
+        "ALTER VIEW stellar_label_long OWNER TO boss",
+        "REVOKE EXECUTE ON FUNCTION sample_id_of(text) FROM PUBLIC",
+        "GRANT EXECUTE ON FUNCTION sample_id_of(text) TO colleague",
+    )  # fmt: skip
+    query = """
+        SELECT c.relname, pg_get_userbyid(c.relowner), a.attname, c.relacl::text, a.attacl::text
+        FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attacl IS NOT NULL
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'
+        UNION ALL
+        SELECT oid::regprocedure::text, pg_get_userbyid(proowner), NULL, proacl::text, NULL
+        FROM pg_proc WHERE pronamespace = 'public'::regnamespace"""
+
+    def rights() -> set[tuple[object, ...]]:
+        with db.reader() as conn:
+            return {tuple(r) for r in conn.execute(sa.text(query))}
+
+    def ids() -> tuple[object, object]:
+        return (one(db, "SELECT 'stellar_label_long'::regclass::oid"),
+                one(db, "SELECT 'sample_id_of(text)'::regprocedure::oid"))  # fmt: skip
+
+    before, old = rights(), ids()
+    try:
+        slimmer = fewer_columns(views.CURRENT_LABEL_SET, "published_at")
+        change_views(code, slimmer)
+        named = functions.SAMPLE_ID_OF.create.replace("sample_name", "the_name")
+        changed = Function("sample_id_of", "text", named, functions.SAMPLE_ID_OF.comment)
+        code.setattr(functions, "FUNCTIONS", (changed, *(
+            f for f in functions.FUNCTIONS if f.name != "sample_id_of")))  # fmt: skip
+        derived.derived_objects.cache_clear()
+        upgrade_schema(db)
+        new = ids()
+        assert old[0] != new[0]  # both were dropped: one for its columns, one for its arguments
+        assert old[1] != new[1]
+        assert rights() == before
+    finally:
+        run(db, "DROP OWNED BY colleague, boss CASCADE", "DROP ROLE colleague", "DROP ROLE boss")
+
+
+def test_views_of_people_stop_the_upgrade_and_are_named(db: Database, code: Monkey) -> None:
+    run(
+        db, "CREATE VIEW mine AS SELECT name, published_at FROM current_label_set",
+        "CREATE VIEW mine_too AS SELECT * FROM mine",
+    )  # fmt: skip
+    before = things(db)
+    change_views(code, fewer_columns(views.CURRENT_LABEL_SET, "published_at"))
+    with pytest.raises(ConfigurationError, match=r"view mine depends .* view mine_too"):
+        upgrade_schema(db)
+    assert things(db) == before
+    assert one(db, "SELECT count(published_at) FROM current_label_set") == 0  # as it was
+    run(db, "DROP VIEW mine_too, mine")
+    upgrade_schema(db)
+    require_schema_at_head(db)
+
+
+def test_views_of_people_on_what_is_replaced_stay(db: Database, code: Monkey) -> None:
+    run(db, "CREATE VIEW mine AS SELECT name, published_at FROM current_label_set")
+    query = views.CURRENT_LABEL_SET.query.replace("published_at\n", "published_at, params\n")
+    change_views(code, View("current_label_set", query, "With parameters"))
+    upgrade_schema(db)
+    assert one(db, "SELECT count(*) FROM mine") == 0
+    assert one(db, "SELECT count(params) FROM current_label_set") == 0
+
+
+def test_what_the_code_no_longer_has_goes_and_what_others_made_stays(db, code) -> None:
+    run(db, "CREATE VIEW mine AS SELECT 1 AS n", "CREATE FUNCTION mine() RETURNS int "
+        "LANGUAGE sql AS 'SELECT 1'", "CREATE TRIGGER mine BEFORE TRUNCATE ON star "
+        "EXECUTE FUNCTION refuse_truncate_of_complete()")  # fmt: skip
+    kept = {("v", "mine"), ("function", "mine"), ("trigger", "mine")}
+    before = things(db)
+    change_views(code, without="evaluation_summary")
+    last = guards.TRIGGERS[-1]
+    code.setattr(guards, "TRIGGERS", guards.TRIGGERS[:-1])
+    code.setattr(guards, "FUNCTIONS", guards.FUNCTIONS[:-1])
+    derived.derived_objects.cache_clear()
+    upgrade_schema(db)
+    gone = {("v", "evaluation_summary"), ("trigger", last.name),
+            ("function", "refuse_forgetting_members")}  # fmt: skip
+    assert things(db) == before - gone
+    assert kept < things(db)
+
+
+def test_objects_of_others_are_never_replaced(db: Database, code: Monkey) -> None:
+    run(db, "CREATE VIEW nearest AS SELECT 1 AS theirs")
+    change_views(code, View("nearest", "SELECT 2 AS n_rows", "Ours"))
+    with pytest.raises(ConfigurationError, match="did not make: view nearest"):
+        upgrade_schema(db)
+    assert one(db, "SELECT theirs FROM nearest") == 1
+
+
+def test_guards_are_never_absent(db: Database, other: Database, code: Monkey) -> None:
+    """While an upgrade that replaces every guard is open, a write waits; then it is refused."""
+    with db.begin() as conn:
+        left = factories.add_sources(conn, "apogee", ["a", "b"])
+        factories.add_label_set(conn, "aspcap/dr14", left[:1], {"teff": np.array([4500.0], "f4")})
+    changed = tuple(
+        Trigger(t.name, t.table, t.create.replace(" EXECUTE", "  EXECUTE")) for t in guards.TRIGGERS
+    )
+    code.setattr(guards, "TRIGGERS", changed)
+    derived.derived_objects.cache_clear()
+    write = f"INSERT INTO stellar_label (label_set_id, source_id) VALUES (1, {left[1]})"
+    refused = []
+
+    def second() -> None:
+        try:
+            run(other, write)
+        except sa.exc.DBAPIError as exc:
+            refused.append(exc.orig)
+
+    with db.begin() as conn:
+        remade = derived.remake(conn)
+        assert len(remade) == len(changed)
+        quick = "SET LOCAL lock_timeout = '50ms'"
+        with pytest.raises(sa.exc.DBAPIError, match="lock timeout"):
+            run(other, quick, write)
+        waiting = threading.Thread(target=second)
+        waiting.start()
+    waiting.join(60)
+    assert isinstance(refused[0], psycopg.errors.RaiseException)
+    assert one(db, "SELECT count(*) FROM stellar_label") == 1
+
+
+def test_an_upgrade_does_not_wait_for_ever(db, other, code) -> None:
+    code.setattr(upgrade, "LOCK_SECONDS", "0.05")
+    change_views(code, View("job_progress", "SELECT 1::bigint AS run_id", "Less"))
+    with other.begin() as conn:
+        conn.exec_driver_sql("LOCK TABLE job_progress IN ACCESS SHARE MODE")
+        with pytest.raises(LockedError, match="other sessions use"):
+            upgrade_schema(db)
+
+
+# --------------------------------------------------------------------------- words
 
 
 def test_every_column_says_what_it_is(db: Database) -> None:
@@ -211,77 +442,51 @@ def test_units_and_ucds_are_known_to_the_ivoa() -> None:
             assert not isinstance(parsed, units.UnrecognizedUnit), name
 
 
-def test_down_and_up_with_rows_present(db: Database) -> None:
-    with db.begin() as conn:
-        stars = factories.add_stars(conn, ["2M00000001+0000001", "2M00000002+0000002"])
-        left = factories.add_sources(conn, "apogee", ["a", "b"], star_id=stars)
-        right = factories.add_sources(conn, "sdss", ["1-2-3-26", "1-2-4-26"])
-        crossmatch = factories.add_matches(conn, left, right)
-        factories.add_sample(conn, "clean", crossmatch, left, right, stars)
-        teff = {"teff": np.array([4500.0, 5000.0], "f4")}
-        factories.add_label_set(conn, "aspcap/dr14", left, teff)
-        edition = factories.add_label_set(conn, "sspp/dr12", right, teff)
-        file = conn.execute(
-            schema.input_file.insert()
-            .values(path="f", size=1, sha256="0", kind="spectrum")
-            .returning(schema.input_file.c.input_file_id)
-        ).scalar_one()
-        upsert_arrays(
-            conn, schema.spectrum_blob,
-            {"source_id": right[:1], "input_file_id": np.array([file]),
-             "instrument": np.array([b"SDSS"]), "spectrum_state": np.array([b"empty"])},
-        )  # fmt: skip
-        run = factories.add_run(conn, target="x")
-        conn.execute(schema.job_chunk.insert().values(run_id=run, chunk_key="c", ordinal=0))
-        assert edition
-    made = things(db)
-    migrate(db, command.downgrade, "base")
-    assert things(db) == set()
-    with pytest.raises(ConfigurationError, match=r"no crosslabel schema yet"):
-        require_schema_at_head(db)
-    migrate(db, command.upgrade, "head")
-    assert things(db) == made
-    with db.reader() as conn:
-        assert conn.scalar(sa.text("SELECT count(*) FROM stellar_label")) == 0
+# --------------------------------------------------------------------------- other versions
 
 
-def test_a_database_that_is_not_at_head_names_the_command(empty: Database) -> None:
+def at_revision(db: Database, revision: str) -> None:
+    run(db, f"UPDATE alembic_version SET version_num = '{revision}'")
+
+
+def test_a_database_without_the_schema_names_the_command(empty: Database) -> None:
     with pytest.raises(ConfigurationError, match=r"Run: crosslabel db upgrade") as caught:
         require_schema_at_head(empty)
     assert caught.value.exit_code == ExitCode.CONFIG == 78
 
 
-def test_a_database_of_a_newer_version_asks_for_an_update(db: Database) -> None:
-    with db.begin() as conn:
-        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigurationError, match=r"at 9999.*Update crosslabel") as caught:
-        require_schema_at_head(db)
+@pytest.mark.parametrize("what", [require_schema_at_head, upgrade_schema])
+def test_a_database_of_a_newer_version_asks_for_an_update(db: Database, what) -> None:
+    at_revision(db, "2099_01_01_more")
+    with pytest.raises(ConfigurationError, match=r"at 2099_01_01_more.*Update crossl") as caught:
+        what(db)
     assert "db upgrade" not in str(caught.value)
 
 
-def test_an_outdated_database_names_the_command(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("what", [require_schema_at_head, upgrade_schema])
+@pytest.mark.parametrize("revision", ["0001", "0008"])
+def test_a_catalog_from_before_the_first_release_says_what_to_do(db, what, revision) -> None:
+    at_revision(db, revision)
+    before = things(db)
+    with pytest.raises(ConfigurationError, match=rf"at {revision}.*new home.*ingest again") as got:
+        what(db)
+    assert "models export" in str(got.value)
+    assert things(db) == before
+
+
+def test_an_outdated_database_names_the_command(db: Database, monkeypatch: Monkey) -> None:
     """As if this version had one migration more than the database."""
     at = head_revision()
-    monkeypatch.setattr("catalog.store.db.head_revision", lambda: "9999")
-    with pytest.raises(ConfigurationError, match=rf"at {at}.*needs 9999.*crosslabel db upgrade"):
+    monkeypatch.setattr("catalog.store.head.REVISIONS", (*REVISIONS, "next"))
+    with pytest.raises(ConfigurationError, match=rf"at {at}.*needs next.*crosslabel db upgrade"):
         require_schema_at_head(db)
 
 
 def test_a_database_of_another_program_is_left_alone(empty: Database) -> None:
-    with empty.begin() as conn:
-        conn.execute(sa.text("CREATE TABLE source (theirs int)"))
+    run(empty, "CREATE TABLE source (theirs int)")
     with pytest.raises(ConfigurationError, match='of another program: relation "source"'):
         upgrade_schema(empty)
     assert things(empty) == {("r", "source")}
-
-
-def test_a_newer_schema_is_not_upgraded(db: Database) -> None:
-    with db.begin() as conn:
-        conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(ConfigurationError, match="Update crosslabel"):
-        upgrade_schema(db)
 
 
 def test_what_a_role_may_not_do_is_said(db: Database) -> None:
