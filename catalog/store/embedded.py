@@ -135,8 +135,8 @@ def _initialise(place: Place) -> None:
     if place.account:
         os.chown(partial, place.account.pw_uid, place.account.pw_gid)
     done = run_program(
-        place, "initdb", "-D", _plain_path(place, partial), "-U", OWNER, "--auth=trust", "--encoding=UTF8",
-        "--locale=C.UTF-8", "--data-checksums",
+        place, "initdb", "-D", _plain_path(place, partial), "-U", OWNER, "--auth=trust",
+        "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
     )  # fmt: skip
     if done.returncode != 0:
         raise SourceUnavailableError(
