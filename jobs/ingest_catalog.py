@@ -43,6 +43,7 @@ from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
 from jobs.names import check_label_set_name, check_release
 from jobs.open_files import OpenFiles
+from jobs.outcomes import catalog_outcome
 
 _LABEL_COLUMNS = [c for label in LABELS for c in (label, error_of(label))]
 
@@ -164,6 +165,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
         compute=lambda conn, key: read_rows(files, key), write=write, begin=begin, finish=finish,
         refuse=lambda conn, exc: record_refusal(conn, files, params.format, params.release, exc),
         close=files.close,
+        outcome=lambda conn, run_id: catalog_outcome(conn, name, params.release),
         abandon=lambda conn, run: discard_building(conn, run.run_id),
     )  # fmt: skip
 

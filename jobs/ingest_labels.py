@@ -36,6 +36,7 @@ from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
 from jobs.names import SURVEYS as RESERVED
 from jobs.names import check_label_set_name, check_name
+from jobs.outcomes import labels_outcome
 
 KIND = "labels"
 #: Survey -> names of the key column, best first.
@@ -174,6 +175,7 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
         kind="ingest labels", target=params.name, params=params, plan=plan,
         compute=lambda conn, key: table(), write=write, begin=begin, finish=finish, refuse=refuse,
         abandon=lambda conn, run: discard_building(conn, run.run_id),
+        outcome=lambda conn, run_id: labels_outcome(conn, params.name),
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from jobs.engine.params import NOT_HASHED, params_hash
 from jobs.engine.runner import run_job
 from jobs.names import check_release
 from jobs.open_files import OpenFiles
+from jobs.outcomes import specobj_outcome
 
 KIND = "ingest specobj"
 FILE_KIND = "specobj"
@@ -177,7 +178,7 @@ def ingest_specobj_job(
         write=lambda conn, run, batch: write_sources(
             conn, fmt, batch, batch.block.columns, FILE_KIND, params.release
         ),
-        finish=finish, close=files.close,
+        finish=finish, close=files.close, outcome=lambda conn, run_id: specobj_outcome(conn),
         refuse=lambda conn, exc: record_refusal(conn, files, FILE_KIND, params.release, exc),
     )  # fmt: skip
 

@@ -33,6 +33,7 @@ from catalog.store.spectra import LOGLAM_STEP, checksum, encode
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
+from jobs.outcomes import spectra_outcome
 
 FILES_PER_CHUNK = 50
 KIND = "spectrum"
@@ -126,6 +127,7 @@ def ingest_spectra_job(
     return Job(
         kind="ingest spectra", target="spectra", params=params, plan=plan, compute=compute,
         write=lambda conn, run, batch: _write(conn, batch), finish=finish,
+        outcome=lambda conn, run_id: spectra_outcome(conn, KIND, list_files()),
     )  # fmt: skip
 
 

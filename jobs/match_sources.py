@@ -21,7 +21,7 @@ from catalog.sky.healpix import order_for_radius
 from catalog.store import schema
 from catalog.store.bulk import upsert, upsert_arrays
 from catalog.store.db import Database
-from jobs.engine.job import Job
+from jobs.engine.job import Job, Outcome
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
 from jobs.match_pixels import (
@@ -31,6 +31,7 @@ from jobs.match_pixels import (
     load_catalog,
     match_pixel,
 )
+from jobs.outcomes import crossmatch_outcome
 
 KIND = "crossmatch"
 NOTHING = (0, 0)  # digests of a pixel without left sources
@@ -120,7 +121,12 @@ def crossmatch_job(params: CrossmatchParams, db: Database) -> Job:
     def write(conn: sa.Connection, run: Run, batch: Batch) -> int:
         return _write_pixel(conn, find_crossmatch(conn, params), batch)
 
-    return Job(KIND, params.target, params, plan, compute, write, begin=_enter(params))
+    def outcome(conn: sa.Connection, run_id: int) -> Outcome:
+        return crossmatch_outcome(conn, find_crossmatch(conn, params))
+
+    return Job(
+        KIND, params.target, params, plan, compute, write, begin=_enter(params), outcome=outcome
+    )
 
 
 def find_crossmatch(conn: sa.Connection, params: CrossmatchParams) -> int:

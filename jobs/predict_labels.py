@@ -41,8 +41,8 @@ from jobs.normalized_rows import (
     find_recipe,
     normalize_command,
     normalized_keys,
-    stale_ids,
 )
+from jobs.outcomes import prediction_outcome
 from jobs.prediction_rows import write_predictions
 from models.continuum import Recipe
 from models.records import Predictions
@@ -86,8 +86,8 @@ class Batch(NamedTuple):
 def predict_job(params: PredictParams, db: Database) -> Job:
     """Make the job that labels all normalized spectra of a model's recipe.
 
-    Spectra that are not normalized yet are left out (`prediction_report` counts them); once they
-    are, the same command publishes a new edition.
+    Spectra that are not normalized yet are left out; once they are, the same command publishes a
+    new edition.
 
     Parameters
     ----------
@@ -174,6 +174,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
     return Job(
         KIND, f"label set {params.name}", params, plan, compute, write, begin=begin,
         finish=finish, abandon=lambda conn, run: discard_building(conn, run.run_id),
+        outcome=lambda conn, run_id: prediction_outcome(conn, params.name),
     )  # fmt: skip
 
 
@@ -196,25 +197,6 @@ _CHANGED = (
     "the normalized spectra are no longer those that this prediction began with",
     "Predict again; the unfinished run is then abandoned",
 )
-
-
-def prediction_report(conn: sa.Connection, model: str, sample: str | None = None) -> str:
-    """Say how many spectra a model can label now, and how many wait to be normalized.
-
-    Raises
-    ------
-    UsageError
-        If there is no such model or sample.
-    """
-    trained = find_model(conn, model)
-    recipe, sample_id = _check_recipe(trained), sample_id_of(conn, sample)
-    n_ready = len(normalized_keys(conn, recipe, sample_id))
-    n_waiting = len(stale_ids(conn, recipe, sample_id))
-    text = f"{n_ready:,} spectra normalized by {recipe.name}, as {trained.full_name} needs them"
-    if n_waiting:
-        text += f"\n{n_waiting:,} more are not normalized yet. "
-        text += normalize_command(recipe.name, sample) + ", then predict again"
-    return text
 
 
 def _check_recipe(trained: TrainedModel) -> Recipe:

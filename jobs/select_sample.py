@@ -25,6 +25,7 @@ from jobs.engine.params import from_dict, to_dict
 from jobs.match_pixels import split_spec
 from jobs.match_sources import CrossmatchParams, find_crossmatch
 from jobs.names import check_sample_name
+from jobs.outcomes import sample_outcome
 from jobs.sample_counts import counts_as_text, summarise
 from jobs.sample_options import make_rules, rules_in_words
 from jobs.sample_pairs import Candidates
@@ -119,7 +120,10 @@ def sample_job(params: SampleParams, db: Database) -> Job:
     def write(conn: sa.Connection, run: Run, batch: Selection) -> int:
         return _write_selection(conn, params, batch)
 
-    return Job(KIND, params.name, params, plan, compute, write)
+    return Job(
+        KIND, params.name, params, plan, compute, write,
+        outcome=lambda conn, run_id: sample_outcome(conn, params.name),
+    )  # fmt: skip
 
 
 def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:

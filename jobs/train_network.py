@@ -44,6 +44,7 @@ from jobs.model_rows import (
 )
 from jobs.names import check_label_set_name, check_name
 from jobs.normalized_rows import find_recipe
+from jobs.outcomes import model_outcome
 from jobs.prediction_rows import write_predictions
 from jobs.train_params import TrainParams, library_versions, make_spec, recipe_name
 from jobs.training_rows import (
@@ -180,7 +181,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
     return Job(
         KIND, f"model {params.name}", params, plan, compute,
         write=lambda conn, run, batch: _write(conn, run, params, batch),
-        begin=begin, finish=finish, abandon=abandon, ordered=True,
+        begin=begin, finish=finish, abandon=abandon, ordered=True, outcome=model_outcome,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from catalog.errors import BadInputError, CrosslabelError
+from jobs.words import count
 
 if TYPE_CHECKING:
     from catalog.config import Settings
@@ -141,11 +142,6 @@ def run_and_report(
     return summary
 
 
-def count(n: int, what: str) -> str:
-    """Such as ``1 chunk`` and ``2 chunks``."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
     """Show a summary; a run that did not succeed ends the command."""
     done = summary.state in ("idle", "succeeded", "planned")
@@ -155,18 +151,20 @@ def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
             rows_written=summary.rows_written, chunks_done=summary.chunks_done,
             chunks_failed=summary.chunks_failed, chunks_left=summary.chunks_left,
             elapsed_s=round(summary.elapsed_s, 3), errors=list(summary.errors),
+            counts=dict(summary.outcome.counts),
         )  # fmt: skip
     elif not (quiet and done):
         state = summary.state
         if state == "planned" and not summary.chunks_left:
             state = "idle"
-        rows = (
-            count(summary.chunks_left, "chunk") + " to do"
-            if state == "planned"
-            else f"{summary.rows_written:,} rows written"
-        )
-        left = f", {summary.chunks_left} chunks left" if summary.state == "paused" else ""
-        line = f"{_title(summary)}: {_WORDS[state]}, {rows}{left}"
+        parts = [f"{_title(summary)}: {_WORDS[state]}"]
+        if summary.outcome.text:
+            parts.append(summary.outcome.text)
+        if state == "planned":
+            parts.append(f"{count(summary.chunks_left, 'chunk')} to do")
+        if state == "paused":
+            parts.append(f"{count(summary.chunks_left, 'chunk')} left")
+        line = ", ".join(parts)
         line += f" ({summary.elapsed_s:.1f} s)" if summary.elapsed_s else ""
         typer.echo(line, err=not done)
         for error in summary.errors[:10]:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.common import DryRun, Json, Quiet, database, run_and_report, say, words_of
+from jobs.cli.common import (
+    DryRun,
+    Json,
+    Quiet,
+    database,
+    progress_bar,
+    report,
+    run_and_report,
+    say,
+    words_of,
+)
+
+if TYPE_CHECKING:
+    from catalog.store.db import Database
 
 Sample = Annotated[str | None, typer.Option(help="Only the accepted pairs of this sample.")]
 
@@ -18,6 +31,22 @@ def register(root: typer.Typer) -> None:
     root.command("train")(train)
     root.command("scan")(scan)
     root.command("predict")(predict)
+
+
+def _normalize_first(
+    db: Database, recipe: str, sample: str | None, quiet: bool, as_json: bool, dry_run: bool
+) -> bool:
+    """Normalize the spectra that a training or prediction needs; return whether it can go on."""
+    from jobs.engine.runner import run_job
+    from jobs.normalize_spectra import NormalizeParams, normalize_job
+
+    with progress_bar(quiet or as_json) as progress:
+        job = normalize_job(NormalizeParams(recipe, sample), db)
+        summary = run_job(job, db, dry_run=dry_run, progress=progress)
+    if summary.state == "idle" or (summary.state == "planned" and not summary.chunks_left):
+        return True
+    report(summary, quiet=quiet, as_json=as_json)
+    return not dry_run
 
 
 def normalize(
@@ -54,7 +83,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train a model on a sample, and label each of its stars by one that never saw it."""
     from jobs.train_network import TrainParams, train_job
-    from jobs.train_params import with_settings
+    from jobs.train_params import recipe_name, with_settings
 
     names = words_of(labels, str) or ()
     params = TrainParams(
@@ -64,7 +93,9 @@ def train(
     )  # fmt: skip
     params = with_settings(params, settings or ())
     with database() as db:
-        run_and_report(train_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        used = recipe_name(preset, recipe)
+        if _normalize_first(db, used, sample, quiet, as_json, dry_run):
+            run_and_report(train_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
 
 
 def scan(
@@ -88,6 +119,7 @@ def scan(
     from jobs.scan_report import scan_csv, scan_report
     from jobs.scan_settings import ScanParams, scan_job
     from jobs.scan_space import read_space
+    from jobs.train_params import recipe_name
 
     names = words_of(labels, str) or ()
     params = ScanParams(
@@ -95,6 +127,9 @@ def scan(
         recipe=recipe, labels=names, folds=folds, seed=seed,
     )  # fmt: skip
     with database() as db:
+        used = recipe_name(preset, recipe)
+        if not _normalize_first(db, used, sample, quiet, as_json, dry_run):
+            return
         run_and_report(scan_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if dry_run:
             say(f"{params.search.n_trials(trials)} trials in {folds} folds", quiet=quiet or as_json)
@@ -114,11 +149,18 @@ def predict(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Label spectra with a trained model and publish them as a label set."""
-    from jobs.predict_labels import PredictParams, predict_job, prediction_report
+    from jobs.model_rows import find_model
+    from jobs.predict_labels import PredictParams, predict_job
 
     with database() as db:
+        with db.reader() as conn:
+            used = find_model(conn, model).recipe
+        if not _normalize_first(db, used, sample, quiet, as_json, dry_run):
+            return
         job = predict_job(PredictParams(model=model, name=name, sample=sample), db)
-        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
-        if not (quiet or as_json or dry_run):
-            with db.reader() as conn:
-                say(prediction_report(conn, model, sample))
+        summary = run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        if summary.outcome.counts.get("trained_on_count") and not (quiet or as_json):
+            say(
+                "note: the model has seen the labels of its training spectra; compare it with other "
+                "label sets by its out-of-fold labels"
+            )

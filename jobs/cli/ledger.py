@@ -42,7 +42,7 @@ def status(
         failed = f", {run['chunks_failed']} failed" if run["chunks_failed"] else ""
         say(
             f"{run['run_id']:>5}  {run['started_at']:%Y-%m-%d %H:%M:%SZ}  {run['state']:11}  "
-            f"{run['kind']} {run['target']}  {done} chunks{failed}, {run['rows_written']:,} rows"
+            f"{run['kind']} {run['target']}  {done} chunks{failed}"
         )
         for error in run["errors"]:
             say(f"       {error}")
@@ -105,7 +105,7 @@ def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:
             if codes[-1] in (ExitCode.SIGINT, ExitCode.SIGTERM):
                 break
         if not runs:
-            say("nothing to resume, 0 rows written", quiet=quiet or as_json)
+            say("nothing to resume", quiet=quiet or as_json)
     if any(codes):
         raise typer.Exit(next(code for code in reversed(codes) if code))
 

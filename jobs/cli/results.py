@@ -139,7 +139,8 @@ def evaluate(
         typer.echo(evaluate_text.as_csv(found).rstrip("\n"))
     elif not quiet:
         typer.echo(evaluate_text.as_table(found, curves))
-        typer.echo(f"\n{rows:,} rows written" + ("" if rows else ": nothing has changed"))
+        kept = "these scores are kept in the catalog" if rows else "the catalog has these scores"
+        typer.echo(f"\n{kept}: tables evaluation and evaluation_score")
 
 
 def export(

@@ -142,8 +142,8 @@ def _show(result: StepResult | SyncResult, quiet: bool, as_json: bool) -> None:
 def _say_step(result: StepResult, quiet: bool) -> None:
     """The line of a step; what is wrong goes to standard error, also when quiet."""
     line = f"{result.step}: {_WORDS[result.state]}"
-    if result.rows_written or (result.state == "done" and not result.files):
-        line += f", {result.rows_written:,} rows written"
+    if result.outcome:
+        line += f", {result.outcome}"
     if result.quarantined:
         line += f", {result.quarantined:,} in quarantine"
     if result.files:
@@ -163,7 +163,9 @@ def _say_end(result: SyncResult, quiet: bool) -> None:
     """The summary line."""
     states = [s.state for s in result.steps]
     word = "time is up" if result.state == "paused" else _WORDS[result.state]
-    parts = [word, f"{result.rows_written:,} rows written"]
+    parts = [word]
+    if done := states.count("done"):
+        parts.append(f"{count(done, 'step')} of {len(states):,}")
     if result.files:
         parts.append(f"{count(len(result.files), 'file')} new")
     for state, words in (

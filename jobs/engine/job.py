@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,27 @@ def _no_record(conn: sa.Connection, exc: BadInputError) -> None:
 def _no_rows(conn: sa.Connection, run: Run) -> int:
     """A phase of a job that has nothing to write."""
     return 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a run in what people count.
+
+    Attributes
+    ----------
+    text : str
+        Such as ``353 pairs of 302 stars``.
+    counts : mapping of str to int
+        The same numbers by name.
+    """
+
+    text: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def _nothing_counted(conn: sa.Connection, run_id: int) -> Outcome:
+    """Return nothing, for a job whose result is shown in another way."""
+    return Outcome()
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,8 @@ class Job:
         ``abandon(conn, run)``: take away what an abandoned run left unpublished.
     refuse : callable
         ``refuse(conn, exc)``: record input that ``plan`` or ``compute`` could not use.
+    outcome : callable
+        ``outcome(conn, run_id) -> Outcome``: what the catalog holds now that the run has succeeded.
     close : callable
         ``close()``: give back what the job holds open, such as files; called once, at the end.
     ordered : bool
@@ -66,6 +89,7 @@ class Job:
     finish: Callable[[sa.Connection, Run], int] = _no_rows
     abandon: Callable[[sa.Connection, Run], int] = _no_rows
     refuse: Callable[[sa.Connection, BadInputError], None] = _no_record
+    outcome: Callable[[sa.Connection, int], Outcome] = _nothing_counted
     close: Callable[[], None] = _nothing
     ordered: bool = False
 
@@ -106,6 +130,7 @@ class RunSummary:
     stopped_by: int | None = None  # the signal that paused it
     errors: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    outcome: Outcome = field(default_factory=Outcome)
 
     @property
     def exit_code(self) -> int:

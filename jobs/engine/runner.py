@@ -66,12 +66,21 @@ def run_job(
             stop = held.enter_context(stop_on_signals())
             lock = held.enter_context(advisory_lock(db, lock_name(kind, target)))
             job = _resolved(job, held)
-            return _run_locked(job, db, lock, stop, retry_failed, progress)
+            summary = _run_locked(job, db, lock, stop, retry_failed, progress)
+            return _with_outcome(job, db, summary)
     except OperationalError as exc:
         raise SourceUnavailableError(
             f"the database gave up on {kind} {target}: {str(exc.orig).strip()}",
             "Nothing of the open chunk was written; run: crosslabel resume",
         ) from exc
+
+
+def _with_outcome(job: Job, db: Database, summary: RunSummary) -> RunSummary:
+    """Return the summary of a run that succeeded with what it made, in what people count."""
+    if summary.state != "succeeded" or summary.run_id is None:
+        return summary
+    with db.reader() as conn:
+        return replace(summary, outcome=job.outcome(conn, summary.run_id))
 
 
 def _resolved(job: Job | Unresolved, held: ExitStack) -> Job:

@@ -43,6 +43,8 @@ class StepResult:
         What to do about it.
     note : str
         What else should be known.
+    outcome : str
+        What the job made, in what people count.
     """
 
     step: str
@@ -58,6 +60,7 @@ class StepResult:
     error: str = ""
     todo: str = ""
     note: str = ""
+    outcome: str = ""
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ def _result(step: Step, summary: RunSummary) -> StepResult:
         files=tuple(summary.notes.get("files", ())), exit_code=code,
         error="; ".join(summary.errors[:3]),
         todo="crosslabel status shows all" if state == "failed" else "",
-        note=summary.notes.get("note", ""),
+        note=summary.notes.get("note", ""), outcome=summary.outcome.text,
     )  # fmt: skip
 
 

@@ -455,7 +455,7 @@ def test_the_command_line(cli: Cli, lacking: Database, archive: Archive, tmp_pat
     code, out, _ = cli("fetch", "apogee", "--release", "DR14", "--to", tmp_path)
     assert (code, str(tmp_path / ALLSTAR) in out) == (0, True)
     code, out, _ = cli("fetch", "labels", "--to", tmp_path)  # ssppOut describes all of them
-    assert (code, "nothing to do, 0 rows written" in out) == (0, True)
+    assert (code, "nothing to do" in out) == (0, True)
     code, out, err = cli("fetch", "apogee", "--release", "dr14", "--to", tmp_path, "--quiet")
     assert (code, out, err) == (0, "", "")
     code, _, err = cli("fetch", "apogee", "--release", "dr18")

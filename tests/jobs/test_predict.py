@@ -12,7 +12,7 @@ from catalog.store.db import Database
 from catalog.store.spectra import encode, read_normalized
 from jobs.engine.job import RunSummary
 from jobs.engine.runner import run_job
-from jobs.predict_labels import PredictParams, predict_job, prediction_report
+from jobs.predict_labels import PredictParams, predict_job
 from models.predict import FLAG_BITS, load, mark_trained_on
 
 FORGET_FIVE = """
@@ -96,15 +96,26 @@ def test_spectra_normalized_later_make_a_new_edition(trained):
     n = n_normalized(trained)
     with trained.begin() as conn:
         conn.execute(sa.text(FORGET_FIVE))
-    with trained.reader() as conn:
-        text = prediction_report(conn, "small")
-    assert "5 more are not normalized yet. Run: crosslabel normalize --recipe default" in text
     predict(trained)
     normalize(trained, "default")
     predict(trained)
     assert editions(trained) == [(1, "complete", n - 5), (2, "complete", n)]
-    with trained.reader() as conn:
-        assert "not normalized" not in prediction_report(conn, "small")
+
+
+def test_the_command_normalizes_first_and_counts_training_spectra(trained, command_line):
+    n = n_normalized(trained)
+    with trained.begin() as conn:
+        conn.execute(sa.text(FORGET_FIVE))
+    planned = command_line(trained.engine.url, "predict", "small", "--name", "new", "--dry-run")
+    assert planned == (0, "normalize recipe default: planned, 1 chunk to do\n", "")
+    code, out, err = command_line(trained.engine.url, "predict", "small", "--name", "new")
+    assert (code, err) == (0, "")
+    n_trained = value(
+        trained,
+        "SELECT count(*) FROM training_member JOIN model USING (model_id) WHERE name = 'small'",
+    )
+    assert f"{n:,} spectra labelled in new@1, {n_trained:,} of them training spectra" in out
+    assert "note: the model has seen the labels" in out
 
 
 def test_another_model_makes_a_new_edition(trained):

@@ -107,6 +107,6 @@ def test_all_kinds_of_sources_and_exports(case: Case, archive: Archive) -> None:
                               "WHERE name = 'clean'")  # fmt: skip
     assert len(Table.read(case.out / "spectra" / "index.fits")) == accepted
     made, asked = content_digests(case.db), len(archive.log)
-    assert "sync: nothing to do, 0 rows written" in case.run()[1]
+    assert "sync: nothing to do" in case.run()[1]
     assert content_digests(case.db) == made
     assert [entry[1] for entry in archive.log[asked:]] == ["HEAD"], "specObj is as it was"

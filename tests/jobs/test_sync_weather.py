@@ -71,7 +71,7 @@ def test_a_source_that_is_down_holds_up_only_what_builds_on_it(
     assert case.run()[0] == 0  # it is up again
     assert case.states()["sample clean"] == "done"
     before = len(archive.log)
-    assert "sync: nothing to do, 0 rows written" in case.run()[1]
+    assert "sync: nothing to do" in case.run()[1]
     assert [entry[1] for entry in archive.log[before:]] == ["HEAD"]
 
 
@@ -85,7 +85,7 @@ def test_spectra_that_a_sample_lacks_are_fetched(case: Case, archive: Archive) -
     assert accepted > 10
     assert value(case.db, "SELECT count(*) FROM normalized_spectrum") >= accepted
     before = len(archive.log)
-    assert "sync: nothing to do, 0 rows written" in case.run()[1]
+    assert "sync: nothing to do" in case.run()[1]
     assert len(archive.log) == before
 
 
@@ -221,4 +221,4 @@ def test_killed_twice_it_ends_like_one_that_never_was(
     assert content_digests(case.db) == expected
     assert (case.out / "sdss.csv").read_bytes() == rows
     assert report_diff_values(Table.read(case.out / "aspcap.fits"), labels, io.StringIO())
-    assert "sync: nothing to do, 0 rows written" in case.run()[1]
+    assert "sync: nothing to do" in case.run()[1]

@@ -1,0 +1,126 @@
+"""Say what runs of jobs made, in what people count: stars, pairs, spectra; never in rows.
+
+Each function reads the catalog after a run has succeeded and returns an `Outcome`: a line for
+people and the same numbers by name for ``--json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from catalog.store.labels import find_label_set
+from jobs.engine.job import Outcome
+from jobs.words import count
+
+
+def catalog_outcome(conn: sa.Connection, label_set: str, release: str) -> Outcome:
+    """Count the stars, or spectra, of a release of a survey's catalog, and those with labels.
+
+    Parameters
+    ----------
+    label_set : str
+        Name of the label set that the ingest published.
+    release : str
+        Data release of the sources.
+    """
+    published = find_label_set(conn, label_set)
+    labelled = {"label_set": published.label_set_id}
+    if label_set.startswith("aspcap/"):
+        query = """
+            SELECT count(DISTINCT s.star_id),
+                   count(DISTINCT s.star_id) FILTER (WHERE l.source_id IS NOT NULL)
+            FROM apogee_star a JOIN source s USING (source_id)
+            LEFT JOIN stellar_label l
+              ON l.source_id = a.source_id AND l.label_set_id = :label_set
+            WHERE a.data_release = :release"""
+        n, n_labelled = conn.execute(sa.text(query), {**labelled, "release": release}).one()
+        return _labelled("star", n, n_labelled, published.full_name)
+    n = conn.scalar(sa.text("SELECT count(*) FROM sdss_spectrum WHERE in_sspp"))
+    return _labelled("spectrum", n or 0, published.n_rows or 0, published.full_name)
+
+
+def _labelled(what: str, n: int, n_labelled: int, label_set: str) -> Outcome:
+    """Return how many there are of something, and how many a label set labels."""
+    counts = {f"{what}_count": n, "labelled_count": n_labelled}
+    return Outcome(f"{count(n, what)}, {n_labelled:,} with labels in {label_set}", counts)
+
+
+def labels_outcome(conn: sa.Connection, name: str) -> Outcome:
+    """Count the sources that a table of labels labels."""
+    published = find_label_set(conn, name)
+    n = published.n_rows or 0
+    return Outcome(f"{count(n, 'source')} labelled by {published.full_name}", {"labelled_count": n})
+
+
+def specobj_outcome(conn: sa.Connection) -> Outcome:
+    """Count the SDSS spectra that the catalog knows, with or without their arrays."""
+    n = conn.scalar(sa.text("SELECT count(*) FROM source WHERE survey = 'sdss'")) or 0
+    return Outcome(f"{count(n, 'SDSS spectrum')} known", {"spectrum_count": n})
+
+
+def spectra_outcome(conn: sa.Connection, kind: str, paths: Sequence[str]) -> Outcome:
+    """Count the spectra that files gave, and those among them without usable pixels.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of the input files.
+    paths : sequence of str
+        The files, absolute.
+    """
+    query = """
+        SELECT count(*), count(*) FILTER (WHERE b.spectrum_state <> 'ok')
+        FROM spectrum_blob b JOIN input_file f USING (input_file_id)
+        WHERE f.kind = :kind AND f.path = ANY(:paths)"""
+    n, empty = conn.execute(sa.text(query), {"kind": kind, "paths": list(paths)}).one()
+    text = count(n, "spectrum") + (f", {empty:,} of them without usable pixels" if empty else "")
+    return Outcome(text, {"spectrum_count": n, "empty_count": empty})
+
+
+def crossmatch_outcome(conn: sa.Connection, crossmatch_id: int) -> Outcome:
+    """Count the pairs of a crossmatch and the stars of its left side that are in them."""
+    query = """
+        SELECT count(*), count(DISTINCT coalesce(s.star_id, -m.left_id))
+        FROM match m JOIN source s ON s.source_id = m.left_id
+        WHERE m.crossmatch_id = :id"""
+    pairs, stars = conn.execute(sa.text(query), {"id": crossmatch_id}).one()
+    text = f"{count(pairs, 'pair')} of {count(stars, 'star')}"
+    return Outcome(text, {"pair_count": pairs, "star_count": stars})
+
+
+def sample_outcome(conn: sa.Connection, name: str) -> Outcome:
+    """Count the pairs of a sample and those that its rules accepted."""
+    query = """
+        SELECT count(*), count(*) FILTER (WHERE accepted)
+        FROM sample_member JOIN sample USING (sample_id) WHERE name = :name"""
+    pairs, accepted = conn.execute(sa.text(query), {"name": name}).one()
+    text = f"{accepted:,} of {count(pairs, 'pair')} accepted"
+    return Outcome(text, {"pair_count": pairs, "accepted_count": accepted})
+
+
+def model_outcome(conn: sa.Connection, run_id: int) -> Outcome:
+    """Count the spectra and stars that the model of a run was trained on."""
+    query = """
+        SELECT m.name || '@' || m.edition, count(*), count(DISTINCT t.star_id)
+        FROM model m JOIN training_member t USING (model_id)
+        WHERE m.run_id = :run GROUP BY 1"""
+    name, spectra, stars = conn.execute(sa.text(query), {"run": run_id}).one()
+    text = f"{name} trained on {count(spectra, 'spectrum')} of {count(stars, 'star')}"
+    return Outcome(text, {"spectrum_count": spectra, "star_count": stars})
+
+
+def prediction_outcome(conn: sa.Connection, name: str) -> Outcome:
+    """Count the spectra that a prediction labels, and the model's own training spectra in it."""
+    published = find_label_set(conn, name)
+    query = """
+        SELECT count(*), count(*) FILTER (WHERE (flags >> b.bit) & 1 = 1)
+        FROM stellar_label CROSS JOIN flag_bit b
+        WHERE label_set_id = :id AND b.producer = :producer AND b.name = 'TRAINED_ON'"""
+    given = {"id": published.label_set_id, "producer": published.name}
+    n, trained = conn.execute(sa.text(query), given).one()
+    text = f"{count(n, 'spectrum')} labelled in {published.full_name}"
+    if trained:
+        text += f", {trained:,} of them training spectra (flag TRAINED_ON)"
+    return Outcome(text, {"spectrum_count": n, "trained_on_count": trained})
