@@ -144,7 +144,7 @@ def _spectra_to_export(conn: sa.Connection, chosen: Chosen) -> list[int]:
 
 def _write_if_new(path: Path, content: bytes) -> bool:
     """Write a file unless it is there already; whether it was written."""
-    if path.is_file() and path.read_bytes() == content:
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
     with replace_files(path) as (stream,):
         stream.write(content)

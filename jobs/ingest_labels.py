@@ -17,6 +17,7 @@ from catalog.errors import BadInputError, UsageError
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
 from catalog.files.label_table import LabelTable, read_label_table
+from catalog.files.opening import require_file
 from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
 from catalog.store.inputs import quarantine_items, register_file
@@ -114,8 +115,7 @@ def ingest_labels(
             f"the name {name} belongs to the labels of a survey's own catalog",
             "Choose another name",
         )
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}", "Check the path")
+    require_file(path)
 
     def resolve() -> Job:
         identity = identify(path.absolute())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from catalog.errors import BadInputError, UsageError
 from catalog.files.export import replace_files
+from catalog.files.opening import check_members, read_bytes
 from catalog.store.bulk import upsert_arrays
 from catalog.store.columns import LABELS
 from catalog.store.db import Database, advisory_lock
@@ -81,7 +83,8 @@ def import_model(db: Database, path: Path, name: str | None = None) -> Imported:
     UsageError
         If the file cannot be read or the name cannot be used.
     """
-    data = _read(path)
+    data = read_bytes(path, MAX_BYTES, "a model")
+    check_members(path, io.BytesIO(data), MAX_BYTES)
     found = _open(path, data)
     facts = found.manifest.get("model") or {}
     name = name or facts.get("name")
@@ -101,17 +104,6 @@ def import_model(db: Database, path: Path, name: str | None = None) -> Imported:
         model_id, edition = _insert(conn, name, found, data, sha256)
         known = link_training_spectra(conn, model_id, spectra)
     return Imported(f"{name}@{edition}", True, known, n_spectra)
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a file of believable size."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise BadInputError("BAD_MODEL", f"{path} is too large to be a model", "Check the path")
-        return path.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror}", "Check the path") from exc
 
 
 def _open(path: Path, data: bytes) -> Model:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from catalog.errors import UsageError
+from catalog.errors import CrosslabelError, UsageError
+from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
 from models.options import FIELDS, Value, find_setting
 
 OBJECTIVES = ("mae", "mse")
@@ -103,14 +104,15 @@ def read_space(name: str, preset: str) -> Space:
     UsageError
         If there is none, or it says what cannot be.
     """
-    path = Path(name)
     try:
-        text = path.read_text("utf-8") if path.is_file() else named_spaces()[name]
+        text = named_spaces().get(name)
+        if text is None or Path(name).is_file():
+            text = read_bytes(name, MAX_CONFIG_BYTES, "a space").decode()
         values = tomllib.loads(text)
-    except KeyError:
+    except CrosslabelError as exc:
         known = ", ".join(sorted(named_spaces()))
-        raise UsageError(f"there is no file {name}", _EXAMPLE + known) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(exc.reason, _EXAMPLE + known) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
         raise UsageError(f"the space {name} cannot be read: {exc}") from exc
     try:
         return make_space(values, preset)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from catalog.archive.session import PoliteSession
 from catalog.errors import BadInputError
+from catalog.files.opening import open_input
 
 _SUMS = re.compile(r'href="(?:\./)?([\w.+-]+\.sha1sum)"', re.IGNORECASE)
 _LINE = re.compile(r"([0-9a-fA-F]{40})[ \t]+\*?(\S+)")
@@ -81,7 +82,7 @@ def check_sha1(path: Path, url: str, expected: str | None) -> None:
     """
     if expected is None:
         return
-    with path.open("rb") as file:
+    with open_input(path) as file:
         found = hashlib.file_digest(file, "sha1").hexdigest()
     if found != expected:
         raise BadInputError(

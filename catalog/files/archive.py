@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import UsageError
+from catalog.files.opening import require_file
 
 SPECTRUM_NAME = re.compile(r"spec-.*\.fits(\.gz)?")
 
@@ -67,7 +68,7 @@ def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
         elif path.is_file():
             found.setdefault(path.resolve(), path)
         else:
-            raise UsageError(f"{path} is neither a file nor a folder", "Check the path.")
+            require_file(path)
     for file in found.values():
         if str(file).encode(errors="ignore") != os.fsencode(file):  # no text, no place in a table
             raise UsageError(f"the name {str(file)!r} is not UTF-8", "Rename it, then try again.")

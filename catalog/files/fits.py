@@ -6,30 +6,24 @@ and cards of 80.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import os
-import tempfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from catalog.errors import BadInputError, SourceUnavailableError, UsageError
+from catalog.errors import BadInputError
 from catalog.files.cards import CARD, CardValue, forbidden_in, parse_cards
+from catalog.files.opening import STREAM_BYTES, is_gzip, open_input, unpacking
 
 BLOCK = 2880
-STREAM_BYTES = 1 << 23
 # The header of an allStar table has about 70 kB; one without END must not be read to its end.
 MAX_HEADER_BYTES = 1 << 23
-# Deflate cannot pass 1032:1; genuine catalogs stay below 10:1, mostly empty ones below 100:1.
-MAX_GZIP_RATIO = 100
-MIN_GZIP_LIMIT = 1 << 26
-MAX_UNPACKED_BYTES = 1 << 36
+# A compressed file may hold this much behind its last unit: what is no extension (standard, 3.5).
+MAX_TAIL_BYTES = STREAM_BYTES
 # By which simulated files say that they are: ours, and other generators'.
 SIMULATION_CARDS = ("SIMULATE", "SIMSURV")
 
@@ -141,7 +135,7 @@ def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
         Where there is no such file, or it cannot be read.
     """
     path = Path(path)
-    with _open(path) as stream:
+    with open_input(path) as stream:
         digest = hashlib.file_digest(stream, "sha256")
         return FileIdentity(path, stream.tell(), digest.hexdigest())
 
@@ -150,7 +144,8 @@ def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
 def open_fits(path: str | os.PathLike[str]) -> Iterator[FitsFile]:
     """Open a FITS file, gzip-compressed or not, and check that it is whole.
 
-    A compressed file is unpacked to an unnamed temporary file, within limits on size and ratio.
+    A compressed file is unpacked to an unnamed temporary file, as far as its headers say that it
+    goes.
 
     Parameters
     ----------
@@ -170,64 +165,48 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[FitsFile]:
         Where there is no such file, or it cannot be read.
     """
     path = Path(path)
-    with _open(path) as stream:
-        magic = stream.read(2)
-        stream.seek(0)
-        if not magic:
-            raise BadInputError("EMPTY_FILE", f"{path} has no bytes", "Download it again.")
-        if magic != b"\x1f\x8b":
-            yield FitsFile(path, stream, _read_hdus(path, stream))
+    with open_input(path) as stream:
+        if not is_gzip(path, stream):
+            size = os.fstat(stream.fileno()).st_size
+            hdus, _ = _read_hdus(path, stream, lambda n_bytes: size)
+            _check_blocks(path, size)
+            yield FitsFile(path, stream, hdus)
             return
-        with tempfile.TemporaryFile() as unpacked:
-            _unpack(path, stream, unpacked)
-            yield FitsFile(path, unpacked, _read_hdus(path, unpacked))
+        with unpacking(path, stream) as (unpacked, unpack_to):
+            hdus, declared = _read_hdus(path, unpacked, unpack_to)
+            size = unpack_to(declared + MAX_TAIL_BYTES + 1)  # to the checksum of the stream
+            if size > declared + MAX_TAIL_BYTES:
+                raise BadInputError(
+                    "TOO_LARGE",
+                    f"{path} unpacks to much more than the {declared:,} bytes that its headers "
+                    "declare",
+                    "Download it again.",
+                )
+            _check_blocks(path, size)
+            yield FitsFile(path, unpacked, hdus)
 
 
-def _open(path: Path) -> BufferedReader:
-    """Open a file, or say why it cannot be."""
-    try:
-        return path.open("rb")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
-        raise UsageError(f"{path} is not a file", "Check the path.") from exc
-    except OSError as exc:
-        raise SourceUnavailableError(
-            f"{path} cannot be read ({exc.strerror})", "Check its permissions and its disk."
-        ) from exc
+def _read_hdus(
+    path: Path, stream: BinaryIO, available: Callable[[int], int]
+) -> tuple[tuple[Hdu, ...], int]:
+    """Walk over all headers and compare the sizes they promise with the size of the file.
 
+    Parameters
+    ----------
+    available : callable
+        ``available(n)`` makes the first n bytes of the stream readable; returns how many are, fewer
+        than n only where the file ends.
 
-def _unpack(path: Path, packed: BinaryIO, out: BinaryIO) -> None:
-    """Decompress, and stop as soon as the output is implausibly large."""
-    packed_bytes = path.stat().st_size
-    limit = min(MAX_UNPACKED_BYTES, max(MIN_GZIP_LIMIT, MAX_GZIP_RATIO * packed_bytes))
-    written = 0
-    try:
-        with gzip.GzipFile(fileobj=packed) as source:
-            while chunk := source.read(STREAM_BYTES):
-                written += len(chunk)
-                if written > limit:
-                    raise BadInputError(
-                        "TOO_LARGE",
-                        f"{path} unpacks to more than {limit} bytes from {packed_bytes}",
-                        "If the file is genuine, decompress it with gunzip and give that file.",
-                    )
-                out.write(chunk)
-    except EOFError as exc:
-        raise BadInputError(
-            "TRUNCATED", f"the gzip stream of {path} ends early", "Download it again."
-        ) from exc
-    except (gzip.BadGzipFile, zlib.error) as exc:
-        raise BadInputError(
-            "CHECKSUM", f"the gzip stream of {path} is damaged ({exc})", "Download it again."
-        ) from exc
-    out.flush()
-
-
-def _read_hdus(path: Path, stream: BinaryIO) -> tuple[Hdu, ...]:
-    """Walk over all headers and compare the sizes they promise with the size of the file."""
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
-    if size == 0:
+    Returns
+    -------
+    hdus : tuple of Hdu
+        All units.
+    n_bytes : int
+        What they take in the file, with padding.
+    """
+    if available(BLOCK) == 0:
         raise BadInputError("EMPTY_FILE", f"{path} unpacks to nothing", "Download it again.")
+    stream.seek(0)
     if stream.read(9) != b"SIMPLE  =":
         raise BadInputError(
             "NOT_FITS",
@@ -236,36 +215,43 @@ def _read_hdus(path: Path, stream: BinaryIO) -> tuple[Hdu, ...]:
         )
     hdus: list[Hdu] = []
     at = 0
-    while at < size:
+    while available(at + BLOCK) > at:
         stream.seek(at)
         # What follows the last unit and is no extension is allowed by the standard (3.5).
         if hdus and stream.read(8) != b"XTENSION":
             break
-        text, data_offset = _read_header(path, stream, at)
+        text, data_offset = _read_header(path, stream, at, available)
         header = parse_cards(text)
         data_bytes = _data_bytes(path, header, len(hdus))
         hdus.append(Hdu(header, at, data_offset, data_bytes, forbidden_in(text)))
         at = data_offset + padded(data_bytes)
-        if at > size:
+        if at > (size := available(at)):
             raise BadInputError(
                 "TRUNCATED",
                 f"{path} has {size} bytes where its headers promise at least {at}",
                 "The download stopped early: download it again.",
             )
+    return tuple(hdus), at
+
+
+def _check_blocks(path: Path, size: int) -> None:
+    """Raise TRUNCATED unless a size is a whole number of blocks."""
     if size % BLOCK:
         raise BadInputError(
             "TRUNCATED",
             f"{path} has {size} bytes, not a multiple of {BLOCK}",
             "Download it again.",
         )
-    return tuple(hdus)
 
 
-def _read_header(path: Path, stream: BinaryIO, at: int) -> tuple[str, int]:
+def _read_header(
+    path: Path, stream: BinaryIO, at: int, available: Callable[[int], int]
+) -> tuple[str, int]:
     """Return the text of one header, decoded byte by byte, and the offset behind it."""
-    stream.seek(at)
     text = bytearray()
     while len(text) < MAX_HEADER_BYTES:
+        available(at + len(text) + BLOCK)
+        stream.seek(at + len(text))
         block = stream.read(BLOCK)
         if len(block) < BLOCK:
             raise BadInputError("TRUNCATED", f"{path} ends inside a header", "Download it again.")

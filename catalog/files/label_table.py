@@ -12,15 +12,15 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 from xml.parsers.expat import ExpatError
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from astropy.io import votable
+from astropy.io import ascii, votable
 from astropy.table import Column, MaskedColumn, Table
 
 from catalog.errors import BadInputError, UsageError
@@ -30,6 +30,8 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import open_table
 from catalog.files.label_units import factor_and_offset
+from catalog.files.opening import Limits, open_unpacked
+from catalog.files.votable_guard import refuse_references
 from catalog.store.columns import LABELS, error_of
 
 #: Suffix -> what the file is.
@@ -68,7 +70,9 @@ class LabelTable:
     simulated: bool
 
 
-def read_label_table(path: Path, keys: tuple[str, ...]) -> LabelTable:
+def read_label_table(
+    path: Path, keys: tuple[str, ...], limits: Limits | None = None
+) -> LabelTable:
     """Read a table of labels.
 
     Parameters
@@ -77,13 +81,16 @@ def read_label_table(path: Path, keys: tuple[str, ...]) -> LabelTable:
         Its suffix says what it is: see `SUFFIXES`.
     keys : tuple of str
         Names that the key column may have, best first, whatever the case.
+    limits : Limits, optional
+        How large the file may be.
 
     Raises
     ------
     UsageError
         If the suffix is unknown.
     BadInputError
-        If the file is damaged, has no key or no label, or a unit is not that of the label.
+        If the file is damaged, too large, has no key or no label, or a unit is not that of the
+        label.
     """
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
@@ -91,7 +98,7 @@ def read_label_table(path: Path, keys: tuple[str, ...]) -> LabelTable:
             f"{path} does not say what kind of table it is",
             f"Its name must end with {', '.join(SUFFIXES)}",
         )
-    table, simulated = _read(path, kind)
+    table, simulated = _read(path, kind, limits or Limits())
     names = {name.lower(): name for name in reversed(table.colnames)}
     key = next((names[k.lower()] for k in keys if k.lower() in names), None)
     if key is None:
@@ -121,19 +128,17 @@ def read_label_table(path: Path, keys: tuple[str, ...]) -> LabelTable:
     return LabelTable(audit.block(columns), not_taken, tuple(assumed), simulated)
 
 
-def _read(path: Path, kind: str) -> tuple[Table, bool]:
+def _read(path: Path, kind: str, limits: Limits) -> tuple[Table, bool]:
     """The table in a file, and whether the file calls itself simulated."""
-    if path.stat().st_size == 0:
-        raise BadInputError("EMPTY_FILE", f"{path} has no bytes", "Write it again")
-    simulated = False
-    if kind == "fits":
-        with open_fits(path) as file:
-            verify_checksums(file, open_table(file).hdu)
-            simulated = file.simulated
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about units, which are checked here
-            return _READERS[kind](path), simulated
+            if kind == "fits":
+                return _read_fits(path, limits)
+            with open_unpacked(path, limits) as stream:
+                table = _READERS[kind](path, stream, limits)
+            limits.check_rows(path, len(table))
+            return table, False
     except (
         OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, ExpatError, csv.Error,
     ) as exc:  # fmt: skip
@@ -144,13 +149,30 @@ def _read(path: Path, kind: str) -> tuple[Table, bool]:
         ) from exc
 
 
-def _read_csv(path: Path) -> Table:
+def _read_fits(path: Path, limits: Limits) -> tuple[Table, bool]:
+    """The first table of a FITS file, and whether the file calls itself simulated."""
+    with open_fits(path) as file:
+        table = open_table(file)
+        limits.check_rows(path, table.n_rows)
+        verify_checksums(file, table.hdu)
+        file.stream.seek(0)
+        found = Table.read(
+            file.stream, format="fits", hdu=file.hdus.index(table.hdu), unit_parse_strict="silent"
+        )
+        return found, file.simulated
+
+
+def _read_csv(path: Path, stream: BinaryIO, limits: Limits) -> Table:
     """A CSV file with a header line, all texts; a row of another length is no table.
 
     Empty lines, of which many files have one at their end, are no rows.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = [row for row in csv.reader(file, strict=True) if row]
+    lines: list[list[str]] = []
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        for row in csv.reader(text, strict=True):
+            if row:
+                lines.append(row)
+                limits.check_rows(path, len(lines) - 1)
     if not lines:
         raise ValueError("it has no header")
     header, rows = [name.strip() for name in lines[0]], lines[1:]
@@ -163,9 +185,18 @@ def _read_csv(path: Path) -> Table:
     return Table({name: texts[:, i] for i, name in enumerate(header)})
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path, stream: BinaryIO, limits: Limits) -> Table:
     """A Parquet file; units from the VOTable in it, where it has one."""
-    rows = pq.read_table(path, page_checksum_verification=True)
+    with pq.ParquetFile(stream, page_checksum_verification=True) as file:
+        limits.check_rows(path, file.metadata.num_rows)
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        limits.check_bytes(path, sum(group.total_byte_size for group in groups))  # unpacked
+        batches, n_bytes = [], 0
+        for batch in file.iter_batches():
+            n_bytes += batch.nbytes  # more than what was said, where words repeat
+            limits.check_bytes(path, n_bytes)
+            batches.append(batch)
+        rows = pa.Table.from_batches(batches, file.schema_arrow)
     content = (rows.schema.metadata or {}).get(b"IVOA.VOTable-Parquet.content")
     fields = votable.parse_single_table(io.BytesIO(content)).fields if content else ()
     unit = {f.name: f.unit for f in fields}
@@ -183,13 +214,21 @@ def _read_parquet(path: Path) -> Table:
     return table
 
 
-_READERS: dict[str, Callable[[Path], Table]] = {
-    "csv": _read_csv,
-    "ecsv": partial(Table.read, format="ascii.ecsv"),
-    "fits": partial(Table.read, format="fits", hdu=1, unit_parse_strict="silent"),
-    "votable": partial(Table.read, format="votable"),
-    "parquet": _read_parquet,
-}
+def _read_ecsv(path: Path, stream: BinaryIO, limits: Limits) -> Table:
+    """An ECSV file."""
+    with io.TextIOWrapper(stream, encoding="utf-8", newline=None) as text:
+        return ascii.read(text.read().splitlines(), format="ecsv", guess=False)
+
+
+def _read_votable(path: Path, stream: BinaryIO, limits: Limits) -> Table:
+    """The first table of a VOTable."""
+    refuse_references(path, stream)
+    return Table.read(stream, format="votable")
+
+
+_READERS: dict[str, Callable[[Path, BinaryIO, Limits], Table]] = {
+    "csv": _read_csv, "ecsv": _read_ecsv, "votable": _read_votable, "parquet": _read_parquet,
+}  # fmt: skip
 
 
 def _missing(path: Path, table: Table, what: str, todo: str) -> BadInputError:

@@ -50,12 +50,11 @@ def _catalog(
 
 
 def _check_files(files: list[Path]) -> None:
-    """Refuse files that do not exist."""
-    from catalog.errors import UsageError
+    """Refuse what is no file."""
+    from catalog.files.opening import require_file
 
-    missing = [str(f) for f in files if not f.is_file()]
-    if missing:
-        raise UsageError(f"there is no file {missing[0]}", "Check the path")
+    for file in files:
+        require_file(file)
 
 
 def _say_refused(refused: list[tuple[str, int]], hidden: bool) -> None:

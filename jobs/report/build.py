@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from catalog.errors import UsageError, cannot_write
+from catalog.files.opening import open_input
 from catalog.version import code_version
 from jobs.engine.job import Progress, silent
 from jobs.report.drawing import Drawing, Missing, Section, Subject
@@ -102,7 +103,10 @@ def check_folder(out: Path) -> None:
         raise UsageError(f"{out} is there and no folder", "Name a folder for the report")
     entries = {path.name for path in out.iterdir()}
     page = out / PAGE
-    ours = page.is_file() and f'content="{GENERATOR}"'.encode() in page.read_bytes()[:2000]
+    ours = False
+    if page.is_file():
+        with open_input(page) as stream:
+            ours = f'content="{GENERATOR}"'.encode() in stream.read(2000)
     figures = out / FIGURES
     held = list(figures.iterdir()) if figures.is_dir() else []
     if entries and not (

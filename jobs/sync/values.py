@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from catalog.errors import ConfigurationError, CrosslabelError
+from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
 
 REQUIRED: Final = object()  # as the default of a key that must be given
 
@@ -68,13 +69,13 @@ def read_toml(file: Path) -> dict[str, Any]:
     """
     place = Place(file)
     try:
-        with file.open("rb") as stream:
-            return tomllib.loads(stream.read().decode("utf-8-sig").replace("\r\n", "\n"))
-    except OSError as exc:
-        raise place.wrong(
-            "", f"the configuration cannot be read ({exc.strerror})",
-            "check the path, or make one with: crosslabel sync --example",
-        ) from None  # fmt: skip
+        data = read_bytes(file, MAX_CONFIG_BYTES, "a configuration")
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    except CrosslabelError as exc:
+        raise ConfigurationError(
+            f"the configuration cannot be read: {exc.reason}; check the path, or make one with: "
+            "crosslabel sync --example"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise place.wrong("", f"this is not TOML ({exc})", "correct that line") from None
     except RecursionError:

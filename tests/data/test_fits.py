@@ -129,9 +129,24 @@ def test_a_damaged_gzip_stream_is_seen(table_path: Path) -> None:
 
 
 def test_a_gzip_bomb_is_stopped(tmp_path: Path) -> None:
+    """A plain bomb is no FITS file; one whose headers declare what it holds is stopped too."""
     path = tmp_path / "bomb.fits.gz"
     path.write_bytes(gzip.compress(bytes(70 << 20), 9))
+    assert code_of(path) == "NOT_FITS"
+    header = fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 1), ("NAXIS1", 70 << 20)])
+    path.write_bytes(gzip.compress(header.tostring().encode() + bytes(70 << 20), 9))
     assert code_of(path) == "TOO_LARGE"
+
+
+def test_a_gzip_stream_ends_where_its_headers_say(table_path: Path) -> None:
+    packed = table_path.with_suffix(".fits.gz")
+    packed.write_bytes(gzip.compress(table_path.read_bytes() + bytes(BLOCK)))
+    with open_fits(packed) as file:
+        assert len(file.hdus) == 2
+    packed.write_bytes(gzip.compress(table_path.read_bytes() + bytes(9 << 20)))
+    words = r"more than the [\d,]+ bytes that its headers declare"
+    with pytest.raises(BadInputError, match=words), open_fits(packed):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -161,9 +176,9 @@ def test_an_image_is_no_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nothing.fits", "."])
 def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    with pytest.raises(UsageError, match="is not a file"), open_fits(path):
+    with pytest.raises(UsageError, match=r"no file|not a file"), open_fits(path):
         pass
-    with pytest.raises(UsageError, match="is not a file"):
+    with pytest.raises(UsageError, match=r"no file|not a file"):
         file_identity(path)
 
 

@@ -377,5 +377,5 @@ def test_spectra_are_listed_once_in_order_and_loops_end(tmp_path: Path) -> None:
 
 
 def test_a_path_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="neither a file nor a folder"):
+    with pytest.raises(UsageError, match="there is no file"):
         list_spectra([tmp_path / "nowhere"])

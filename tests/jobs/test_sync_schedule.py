@@ -77,8 +77,8 @@ def test_what_is_wrong_becomes_mail(installed: Path) -> None:
     ended = run_as_cron(cron_line().replace(INSTALLED, str(installed)), installed)
     assert (ended.returncode, ended.stdout) == (78, "")
     assert ended.stderr == (
-        f"error: {installed}/crosslabel.toml: the configuration cannot be read (No such file or "
-        "directory); check the path, or make one with: crosslabel sync --example\n"
+        f"error: the configuration cannot be read: there is no file {installed}/crosslabel.toml; "
+        "check the path, or make one with: crosslabel sync --example\n"
     )
 
 

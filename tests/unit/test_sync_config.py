@@ -235,7 +235,8 @@ def test_nothing_is_touched(
         out, err = capsys.readouterr()
         assert out == ""
         assert len(err.splitlines()) == 1, err
-    assert "nowhere.toml: the configuration cannot be read (No such file or directory); " in err
+    assert "the configuration cannot be read: there is no file " in err
+    assert "nowhere.toml; check the path" in err
     assert [p.name for p in file.parent.iterdir()] == [file.name], "no home, no log"
 
 
