@@ -17,7 +17,7 @@ from catalog.errors import BadInputError, UsageError
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
 from catalog.files.label_table import LabelTable, read_label_table
-from catalog.files.opening import require_file
+from catalog.files.opening import Limits, require_file
 from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
 from catalog.store.inputs import quarantine_items, register_file
@@ -71,6 +71,8 @@ class LabelsParams:
         Fraction of bad rows above which nothing is published.
     note : str
         What a reader of the labels should know; shown with every comparison.
+    max_rows, max_bytes : int
+        How large the table may be: see `Limits`.
     """
 
     name: str
@@ -80,6 +82,8 @@ class LabelsParams:
     key: str = ""
     max_bad: float = 0.1
     note: str = field(default="", metadata=NOT_HASHED)
+    max_rows: int = field(default=Limits.max_rows, metadata=NOT_HASHED)
+    max_bytes: int = field(default=Limits.max_bytes, metadata=NOT_HASHED)
 
 
 def ingest_labels(
@@ -91,6 +95,7 @@ def ingest_labels(
     key: str = "",
     max_bad: float = 0.1,
     note: str = "",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
     retry_failed: bool = False,
     dry_run: bool = False,
     identify: Callable[[Path], FileIdentity] = file_identity,
@@ -119,7 +124,10 @@ def ingest_labels(
 
     def resolve() -> Job:
         identity = identify(path.absolute())
-        params = LabelsParams(name, survey, identity.sha256, str(identity.path), key, max_bad, note)
+        params = LabelsParams(
+            name, survey, identity.sha256, str(identity.path), key, max_bad, note,
+            limits.max_rows, limits.max_bytes,
+        )  # fmt: skip
         return ingest_labels_job(params, db)
 
     job = Unresolved("ingest labels", name, resolve)
@@ -137,7 +145,11 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
             raise BadInputError(
                 "CHANGED", f"{path} is not the file that this run began with", "Ingest it again"
             )
-        return read_label_table(path, (params.key,) if params.key else KEYS[params.survey])
+        return read_label_table(
+            path,
+            (params.key,) if params.key else KEYS[params.survey],
+            Limits(params.max_bytes, params.max_rows),
+        )
 
     def refuse(conn: sa.Connection, exc: BadInputError) -> None:
         file_id = register_file(conn, _identity(params), KIND)

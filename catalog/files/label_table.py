@@ -70,9 +70,7 @@ class LabelTable:
     simulated: bool
 
 
-def read_label_table(
-    path: Path, keys: tuple[str, ...], limits: Limits | None = None
-) -> LabelTable:
+def read_label_table(path: Path, keys: tuple[str, ...], limits: Limits | None = None) -> LabelTable:
     """Read a table of labels.
 
     Parameters

@@ -114,12 +114,12 @@ def require_file(path: str | os.PathLike[str]) -> None:
         If the system does not say.
     """
     try:
-        _require_regular(Path(path), os.stat(path))
+        _require_regular(Path(path), Path(path).stat())
     except OSError as exc:
         raise _cannot_open(Path(path), exc) from exc
 
 
-def open_input(path: str | os.PathLike[str]) -> BinaryIO:
+def open_input(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a regular file for reading.
 
     Parameters
@@ -129,7 +129,7 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
 
     Returns
     -------
-    typing.BinaryIO
+    io.BufferedReader
         Its bytes as they are on disk. Errors while reading are `SourceUnavailableError`.
 
     Raises
@@ -141,7 +141,7 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
     """
     path = Path(path)
     try:
-        _require_regular(path, os.stat(path))  # opening a device may already do something
+        _require_regular(path, path.stat())  # opening a device may already do something
         # without O_NONBLOCK a FIFO that came in between would wait for its writer
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as exc:
@@ -155,9 +155,7 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 @contextmanager
-def open_unpacked(
-    path: str | os.PathLike[str], limits: Limits | None = None
-) -> Iterator[BinaryIO]:
+def open_unpacked(path: str | os.PathLike[str], limits: Limits | None = None) -> Iterator[BinaryIO]:
     """Open a file of text, XML or Parquet, gzip-compressed or not.
 
     Parameters
@@ -343,7 +341,7 @@ def unpacking(path: Path, packed: BinaryIO) -> Iterator[tuple[BinaryIO, Unpack]]
         ``unpack_to(n)`` makes the first n bytes readable; returns how many are there.
     """
     try:
-        scratch = tempfile.TemporaryFile(buffering=0)
+        scratch = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
     except OSError as exc:
         raise no_scratch(path, exc) from exc
     with scratch, io.BufferedReader(_InputFile(os.dup(scratch.fileno()), path)) as stream:

@@ -1,11 +1,12 @@
-"""What a VOTable must not do when it is read: fetch other files or addresses, or define entities.
+"""Refuse VOTables that make their reader fetch other files or addresses, or define entities.
 
-The data of a table may be a ``STREAM`` whose ``href`` is any URL, ``file:`` among them (VOTable 1.4,
-section 5.4); astropy follows it. A table of labels is one file.
+The data of a table may be a ``STREAM`` whose ``href`` is any URL, ``file:`` among them (VOTable
+1.4, section 5.4); astropy follows it. A table of labels is one file.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.parsers import expat
@@ -38,8 +39,6 @@ def refuse_references(path: Path, stream: BinaryIO) -> None:
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
     parser.EntityDeclHandler = entity
-    try:
+    with suppress(expat.ExpatError):
         parser.ParseFile(stream)
-    except expat.ExpatError:
-        pass
     stream.seek(0)

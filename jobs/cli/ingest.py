@@ -133,17 +133,21 @@ def labels(
     survey: Annotated[str, typer.Option(metavar="apogee|sdss|lamost", help="Survey whose sources the rows are.")],
     name: Annotated[str, typer.Option(help="Name of the label set.")],
     key: Annotated[str, typer.Option(help="Column that names the source; survey_key, apogee_id or specobjid if not given.")] = "",
-    max_bad: MaxBad = 0.1, note: Note = "", quiet: Quiet = False, as_json: Json = False,
-    dry_run: DryRun = False,
+    max_bad: MaxBad = 0.1, note: Note = "",
+    max_rows: Annotated[int, typer.Option(help="Rows above which a table is not read.", min=1)] = 10_000_000,
+    max_bytes: Annotated[int, typer.Option(help="Size above which a table is not read, unpacked [bytes].", min=1)] = 1 << 30,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest anyone's table of labels and publish it as a label set."""
+    from catalog.files.opening import Limits
     from jobs.catalog_rows import refused_rows
     from jobs.ingest_labels import KIND, ingest_labels, ingested
 
     with database() as db:
         summary = ingest_labels(
-            db, file, survey, name, key=key, max_bad=max_bad, note=note, dry_run=dry_run
-        )
+            db, file, survey, name, key=key, max_bad=max_bad, note=note,
+            limits=Limits(max_bytes, max_rows), dry_run=dry_run,
+        )  # fmt: skip
         if summary.state == "succeeded" and not quiet and not as_json:
             with db.reader() as conn:
                 for line in ingested(conn, name):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from jobs.explain_model import explain_model
 from jobs.explanation_text import as_csv, as_dict, as_text
 from jobs.list_models import list_models
 from jobs.model_card import model_card
-from jobs.model_files import export_model, import_model
+from jobs.model_files import MAX_BYTES, export_model, import_model
 from jobs.model_rows import find_model, read_artifact
 from jobs.predict_labels import PredictParams, predict_job
 from jobs.remove_models import remove_model, remove_prediction, remove_sample
@@ -253,7 +254,12 @@ def test_damaged_and_foreign_files_are_refused(db, model_file, tmp_path):
         with pytest.raises(BadInputError, match=message) as caught:
             import_model(db, path)
         assert caught.value.exit_code == ExitCode.BAD_INPUT == 65, name
-    with pytest.raises(UsageError, match="cannot be read"):
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(MAX_BYTES // 64))
+        archive.filelist *= 65  # one place, named 65 times in the directory
+    with pytest.raises(BadInputError, match=r"the 65 members of .*bomb\.npz have 1,090,519,040 by"):
+        import_model(db, tmp_path / "bomb.npz")
+    with pytest.raises(UsageError, match="there is no file"):
         import_model(db, tmp_path / "nothing.npz")
     with pytest.raises(UsageError, match="cannot be the name of a model"):
         import_model(db, model_file, name="a@b")
