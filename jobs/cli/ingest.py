@@ -135,7 +135,7 @@ def labels(
     key: Annotated[str, typer.Option(help="Column that names the source; survey_key, apogee_id or specobjid if not given.")] = "",
     max_bad: MaxBad = 0.1, note: Note = "",
     max_rows: Annotated[int, typer.Option(help="Rows above which a table is not read.", min=1)] = 10_000_000,
-    max_bytes: Annotated[int, typer.Option(help="Size above which a table is not read, unpacked [bytes].", min=1)] = 1 << 30,
+    max_bytes: Annotated[int, typer.Option(help="Bytes above which a table is not read, counted after unpacking.", min=1)] = 1 << 30,
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest anyone's table of labels and publish it as a label set."""
