@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 STAMP  := $(VENV)/.installed
+JOBS   ?= auto
 
 .PHONY: help setup demo test lint types bench clean
 
@@ -23,7 +24,7 @@ demo: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo $(DEMO)
 
 test: setup lint types
-	$(BIN)/python -m pytest -q --durations=10 -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q --durations=15 -n $(JOBS) --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

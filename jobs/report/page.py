@@ -125,10 +125,11 @@ def render_figure(drawing: Drawing, form: str, stamp: str = "") -> bytes:
 
 def _settle(figure: Figure) -> None:
     """Arrange the panels once, at rounded places: the last digits differ from run to run."""
-    if figure.get_layout_engine() is None:
+    layout = figure.get_layout_engine()
+    if layout is None:
         return
     for _ in range(_LAYOUTS):
-        figure.draw_without_rendering()
+        layout.execute(figure)  # without drawing, which takes as long again
     figure.set_layout_engine("none")
     for axes in figure.axes:
         box = axes.get_position(original=True)

@@ -12,12 +12,11 @@ from jobs.engine.runner import run_job
 from jobs.registry import job_of
 
 
-def main() -> int:
-    """Run the job; arguments: database URL, kind, parameters as JSON."""
-    url, kind, params = sys.argv[1:]
+def main(url: str, kind: str, params: str) -> int:
+    """Run the job of a kind on a database, with parameters as JSON; its exit code."""
     db = open_database(parse_url(url))
     return run_job(job_of(Run(0, kind, "", json.loads(params), ""), db), db).exit_code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -21,15 +21,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import start_job
 from content import content_digests
 
 from catalog.files.fits import file_identity
 from catalog.store.db import Database, open_database
 from jobs.engine.params import digest
 from tests.conftest import cloned
+from tests.processes import Started, command
 
 HERE = Path(__file__).resolve().parent
-COMMAND = [sys.executable, "-c", "from jobs.cli import main; main()", "--database-url"]
 PATIENCE = 90.0  # seconds until a process that does not get anywhere fails the test
 
 
@@ -74,11 +75,16 @@ class Catalog:
     case: Case
     params: dict[str, Any]
     before: int
-    launched: list[subprocess.Popen[str]] = field(default_factory=list)
+    launched: list[Started] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return self.db.engine.url.render_as_string(hide_password=False)
+
+    @property
+    def start(self) -> tuple[str, str, str]:
+        """Arguments of `start_job`."""
+        return self.url, self.case.kind, json.dumps(self.params)
 
     def progress(self) -> tuple[str, int, int]:
         """State of the newest run, its chunks done, and all of them."""
@@ -90,25 +96,21 @@ class Catalog:
             ).first()
         return ("none", 0, 0) if row is None else (row[0], row[1], row[2])
 
-    def launch(self) -> subprocess.Popen[str]:
+    def launch(self) -> Started:
         """`crosslabel resume`, or the job itself while no run of it is open."""
-        command = [*COMMAND, self.url, "resume"]
-        if self.progress()[0] not in ("running", "paused"):
-            start = str(HERE / "start_job.py")
-            command = [sys.executable, start, self.url, self.case.kind, json.dumps(self.params)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
-        )  # fmt: skip
+        if self.progress()[0] in ("running", "paused"):
+            process = command("--database-url", self.url, "resume")
+        else:
+            process = Started(start_job.main, *self.start)
         self.launched.append(process)
         return process
 
     def status(self, when: str) -> str:
-        done = subprocess.run(
-            [*COMMAND, self.url, "status", "--last", "1"], capture_output=True, text=True,
-            env=os.environ | {"PYTHONPATH": str(HERE.parents[1])}, check=True,
-        )  # fmt: skip
-        line = [x for x in done.stdout.splitlines() if self.case.kind in x][-1]
+        process = command("--database-url", self.url, "status", "--last", "1")
+        self.launched.append(process)
+        out = process.wait(PATIENCE)
+        assert process.returncode == 0, out
+        line = [x for x in out.splitlines() if self.case.kind in x][-1]
         print(f"  status {when}: {' '.join(line.split())}")
         return line
 
@@ -137,24 +139,21 @@ def catalog(
             yield made
         finally:
             for process in made.launched:
-                if process.returncode is None:  # the test failed meanwhile
-                    process.kill()
-                    process.communicate()
+                process.close()
 
 
-def wait_until(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
+def wait_until(process: Started, ready: Callable[[], bool]) -> None:
     """Wait for something that a process brings about, which must not end before."""
     deadline = time.monotonic() + PATIENCE
     while not ready():
-        if process.poll() is not None:
-            raise AssertionError(f"it ended ({process.returncode}): {process.communicate()[0]}")
+        if process.returncode is not None:
+            raise AssertionError(f"it ended ({process.returncode}): {process.output()}")
         assert time.monotonic() < deadline, "it does not get anywhere"
         time.sleep(0.005)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+def kill(process: Started) -> None:
+    process.kill()
     assert process.returncode == -signal.SIGKILL
 
 
@@ -170,11 +169,16 @@ def kill_at_random(cat: Catalog, more: int, draw: random.Random) -> str:
 
 
 def kill_while_starting(cat: Catalog, draw: random.Random) -> str:
-    """Kill at a random time of the beginning, perhaps before there is a run."""
-    process = cat.launch()
+    """Kill a new Python at a random time of its beginning, perhaps before there is a run."""
+    process = subprocess.Popen(
+        [sys.executable, str(HERE / "start_job.py"), *cat.start],
+        env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
+    )
     end = time.monotonic() + draw.uniform(0.1, 1.5)
-    wait_until(process, lambda: time.monotonic() > end or cat.progress()[1] >= 2)
-    kill(process)
+    while time.monotonic() < end and cat.progress()[1] < 2:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     return "while starting"
 
 
@@ -226,7 +230,7 @@ def test_killed_five_times_it_ends_like_one_that_never_was(
     arguments = (name, server_url, admin, template, survey_template)
     with catalog(*arguments) as cat:
         whole = cat.launch()
-        out, _ = whole.communicate(timeout=PATIENCE)
+        out = whole.wait(PATIENCE)
         assert whole.returncode == 0, out
         expected, (state, done, total) = content_digests(cat.db), cat.progress()
         assert (state, done) == ("succeeded", total)
@@ -237,13 +241,13 @@ def test_killed_five_times_it_ends_like_one_that_never_was(
         assert sum(0 < n < total for n in done_after) >= 3
         assert content_digests(cat.db) != expected
         last = cat.launch()
-        out, _ = last.communicate(timeout=PATIENCE)
+        out = last.wait(PATIENCE)
         assert last.returncode == 0, out
         assert "succeeded" in cat.status("after the last resume")
         found = content_digests(cat.db)
         print(f"  resumed, it ends with {digest(found)}")
         assert found == expected
         again = cat.launch()
-        again.communicate(timeout=PATIENCE)
-        assert again.returncode == 0
+        out = again.wait(PATIENCE)
+        assert again.returncode == 0, out
         assert content_digests(cat.db) == expected, "a second run changes nothing"
