@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -183,9 +184,15 @@ def commands_of_docs() -> list[tuple[str, str]]:
     return found
 
 
+@cache
+def program() -> Any:
+    """Build the command line: that takes a tenth of a second."""
+    return typer.main.get_command(app)
+
+
 def find_command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that words name, and the words after its name."""
-    command = typer.main.get_command(app)
+    command = program()
     known = {o for p in command.params for o in p.opts}
     while words and words[0] in known:
         words = words[2:]
@@ -215,7 +222,7 @@ def test_documented_commands_and_options_exist() -> None:
 
 
 def test_every_command_and_option_has_help() -> None:
-    found = list(build_docs.commands(typer.main.get_command(app)))
+    found = list(build_docs.commands(program()))
     assert len(found) > 15
     for path, command in found:
         assert command.help, f"crosslabel {path} has no help"
