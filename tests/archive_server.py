@@ -137,6 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, PAGE, {"Content-Type": "application/fits"})
         if fault == "elsewhere":
             return self._send(302, b"", {"Location": "http://login.example.org/"})
+        if fault == "circle":
+            return self._send(302, b"", {"Location": self.path})
+        if fault == "drip":
+            return self._drip()
         if fault == "hang up":
             self.close_connection = True
             return "closed"
@@ -175,7 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted and self.headers.get("If-Range") == tag and fault != "no ranges":
             start = int(wanted[1])
             if start >= len(data):
-                return self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+                end = len(data) + (1000 if fault in ("large total", "long length") else 0)
+                return self._send(416, b"", {"Content-Range": f"bytes */{end}"})
             status = 206
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         if fault == "no ranges":
@@ -183,6 +188,27 @@ class _Handler(BaseHTTPRequestHandler):
         rest = data[start:]
         if not body:
             return self._send(status, b"", headers, length=len(rest))
+        if fault in ("other tag", "other tag cut"):  # each time another version, from the start
+            rest, status = data, 200
+            headers["ETag"] = f'"{len(self.archive.log)}"'
+            headers.pop("Content-Range", None)
+            fault = fault.removeprefix("other tag").strip()
+        endless = ("wrong range", "long range", "large total", "long length")
+        if fault in endless and status == 200:
+            fault = "cut"
+        if fault == "wrong range":
+            headers["Content-Range"] = f"bytes {start + 7}-{len(data) - 1}/{len(data)}"
+        if fault == "long range":
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{'9' * 5000}"
+        if fault == "large total":  # more than there is; what comes after the end is refused
+            headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data) + 1000}"
+        if fault == "short length":
+            return self._send(status, rest[: len(rest) // 2], headers)
+        if fault == "long length":
+            self._head(status, headers, len(rest) + 1000)
+            self.wfile.write(rest)
+            self.close_connection = True
+            return f"{status} short"
         if fault.startswith("cut"):  # promises everything, sends a part, hangs up
             self._head(status, headers, len(rest))
             self.wfile.write(rest[: max(1, len(rest) // 3)])
@@ -212,6 +238,15 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
             return str(status)
         return self._send(status, rest, headers)
+
+    def _drip(self) -> str:
+        """Send a byte now and then, for as long as somebody listens."""
+        self._head(200, {"ETag": '"slow"', "Accept-Ranges": "bytes"}, 1 << 19)
+        for _ in range(600):
+            self.wfile.write(b"S")
+            self.wfile.flush()
+            time.sleep(0.02)
+        return "200 dripped"
 
     def _query(self, fault: str) -> str:
         parts = urlsplit(self.path)

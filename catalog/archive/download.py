@@ -2,28 +2,32 @@
 
 Beside the ``.part`` file lies what the server called its version (ETag or Last-Modified), so that
 what is continued (RFC 9110, 14: Range with If-Range) is the same file. What was there before stays
-until the new one has been found good.
+until the new one has been found good. A server that lies about sizes, sends the same again or
+next to nothing is given up (`catalog.archive.partial`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from catalog.archive.session import PoliteSession, UnreachableError
+from catalog.archive.partial import Part, tidy
+from catalog.archive.session import PoliteSession
 from catalog.errors import NO_ROOM, BadInputError, CrosslabelError
+from catalog.files.opening import open_input
 
 BLOCK_BYTES = 1 << 18
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d+/(\d{1,18})")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class DiskFullError(CrosslabelError):
@@ -95,71 +99,53 @@ def download(
     ------
     BadInputError
         HTML_BODY, WRONG_CONTENT, TOO_LARGE or what ``check`` says; the ``.part`` file is gone then.
-    UnreachableError, RefusedError
-        See `PoliteSession.request`; also when the connection breaks again and again.
+    UnreachableError
+        See `PoliteSession.request`; also when the connection breaks again and again without
+        progress, or the bytes come more slowly than ``session.manners`` allows. The ``.part`` file
+        stays.
+    RefusedError
+        See `PoliteSession.request`.
     DiskFullError
         The ``.part`` file stays, to go on from there.
     """
-    part = _Part(path)
+    tidy(path)
+    part = Part(path, url)
     until = None if budget_s is None else time.monotonic() + budget_s
-    idle = 0  # attempts in a row that brought no byte
-    while idle < session.manners.attempts:
-        before = part.size(url)
+    while True:
         try:
-            done = _fetch_some(session, url, part, max_bytes, until)
+            done = _fetch_some(session, part, max_bytes, until)
+        except requests.RequestException:  # broke off: go on from there
+            part.broke_off()
+            part.give_up_if_hopeless(session.manners)
+            time.sleep(min(session.manners.backoff_s, 1.0) * (1 + part.note.idle))
+            continue
         except OSError as exc:
-            if isinstance(exc, requests.RequestException):  # broke off: go on from there
-                idle = 0 if part.size(url) > before else idle + 1
-                time.sleep(min(session.manners.backoff_s, 1.0) * (1 + idle))
-                continue
             if exc.errno in NO_ROOM:
                 raise _disk_full(path, str(exc.strerror)) from exc
             raise CrosslabelError(
                 f"{path} cannot be written: {exc.strerror}", "Check the folder's permissions"
             ) from exc
+        finally:
+            _save(part)
         if isinstance(done, Download):
             _accept(part, done, check)
+        elif isinstance(done, Unfinished):
+            part.give_up_if_hopeless(session.manners)
         return done
-    raise UnreachableError(f"{url} breaks off again and again", "Try again later")
 
 
-class _Part:
-    """The unfinished file, and the note about which version of what it is."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.file = path.with_name(path.name + ".part")
-        self.note = path.with_name(path.name + ".part.json")
-
-    def version(self, url: str) -> str:
-        """The version that the unfinished file is of; empty where it cannot be continued."""
-        try:
-            said = json.loads(self.note.read_text(encoding="utf-8"))
-            return str(said["version"]) if said["url"] == url and self.file.exists() else ""
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-
-    def size(self, url: str) -> int:
-        """Bytes from which to go on."""
-        return self.file.stat().st_size if self.version(url) else 0
-
-    def begin(self, url: str, version: str) -> None:
-        """Note what is about to be written, after dropping what there is."""
-        self.drop()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.note.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
-
-    def drop(self) -> None:
-        """Remove both."""
-        self.file.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
+def _save(part: Part) -> None:
+    """Write the note where that is possible: without it a download only begins again."""
+    with suppress(OSError):
+        part.save() if part.file.exists() else tidy(part.path)
 
 
 def _fetch_some(
-    session: PoliteSession, url: str, part: _Part, max_bytes: int, until: float | None
+    session: PoliteSession, part: Part, max_bytes: int, until: float | None
 ) -> Download | Unfinished | None:
-    """One request: as many bytes as it brings before the time is up."""
-    have, version = part.size(url), part.version(url)
+    """Make one request: as many bytes as it brings before the time is up."""
+    url, have, version = part.note.url, part.size, part.version
+    began = time.monotonic()
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
@@ -171,21 +157,21 @@ def _fetch_some(
             total = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
             if total is not None and int(total[1]) == have:
                 return Download(url, part.path, have, version)
-            part.drop()
+            part.restart()
             raise requests.ConnectionError("the file is shorter than what is here")
         _refuse_wrapping(url, response)
         said = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
         total_bytes: int | None
         if response.status_code == 206:
-            if said is None or int(said[1]) != have:
-                part.drop()
+            if said is None or int(said[1]) != have or not have:
+                part.restart()
                 raise requests.ConnectionError("another part than the one that was asked for")
             total_bytes = int(said[2])
         else:
             have, length = 0, response.headers.get("Content-Length", "")
-            total_bytes = int(length) if length.isdecimal() else None
+            total_bytes = int(length) if _LENGTH.fullmatch(length) else None
             version = _version(response)
-            part.begin(url, version)
+            part.begin(version)
             if not version or response.headers.get("Accept-Ranges") != "bytes":
                 until = None  # stopping would mean to begin again
         if total_bytes is not None:
@@ -193,8 +179,13 @@ def _fetch_some(
             free = shutil.disk_usage(part.path.parent).free
             if free < total_bytes - have:
                 raise _disk_full(part.path, f"{total_bytes - have} bytes needed, {free} free")
-        have = _write(response, part, have, max_bytes, until)
+        most = max_bytes if total_bytes is None else total_bytes
+        part.came(0, time.monotonic() - began, session.manners)
+        have = _write(session, response, part, have, most, until)
         _refuse_large(url, part, have, max_bytes)
+    if total_bytes is not None and have > total_bytes:
+        part.restart()
+        raise requests.ConnectionError("more bytes than were promised")
     if total_bytes is not None and have < total_bytes:
         if until is not None and time.monotonic() >= until:
             return Unfinished(have, total_bytes)
@@ -203,18 +194,24 @@ def _fetch_some(
 
 
 def _write(
-    response: requests.Response, part: _Part, have: int, max_bytes: int, until: float | None
-) -> int:
-    """Append the body; returns the bytes that are there then."""
+    session: PoliteSession, response: requests.Response, part: Part, have: int, most: int,
+    until: float | None,
+) -> int:  # fmt: skip
+    """Append the body, up to a little more than ``most`` bytes; returns how many are there."""
+    last = time.monotonic()
     with part.file.open("ab") as out:
         try:
             # not iter_content: it drops what it has of a block when the connection breaks
             while block := response.raw.read1(BLOCK_BYTES):
                 out.write(block)
                 have += len(block)
-                if have > max_bytes or (until is not None and time.monotonic() >= until):
+                now = time.monotonic()
+                part.came(len(block), now - last, session.manners)
+                last = now
+                if have > most or (until is not None and now >= until):
                     break
         except HTTPError as exc:
+            part.came(0, time.monotonic() - last, session.manners)
             raise requests.ConnectionError(str(exc)) from exc
         finally:
             out.flush()
@@ -222,10 +219,10 @@ def _write(
     return have
 
 
-def _accept(part: _Part, done: Download, check: Callable[[Path], None]) -> None:
+def _accept(part: Part, done: Download, check: Callable[[Path], None]) -> None:
     """Check a complete file and give it its name."""
     try:
-        with part.file.open("rb") as file:
+        with open_input(part.file) as file:
             if file.read(512).lstrip().startswith(b"<"):
                 raise _html(done.url)
         check(part.file)
@@ -238,7 +235,7 @@ def _accept(part: _Part, done: Download, check: Callable[[Path], None]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-    part.note.unlink(missing_ok=True)
+    tidy(part.path)
 
 
 def _refuse_wrapping(url: str, response: requests.Response) -> None:
@@ -251,7 +248,7 @@ def _refuse_wrapping(url: str, response: requests.Response) -> None:
         )
 
 
-def _refuse_large(url: str, part: _Part, size: int, max_bytes: int) -> None:
+def _refuse_large(url: str, part: Part, size: int, max_bytes: int) -> None:
     """Refuse what would fill the disk."""
     if size > max_bytes:
         part.drop()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from catalog.errors import SourceUnavailableError
 
@@ -19,6 +20,7 @@ from catalog.errors import SourceUnavailableError
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 #: Answers that are answers, also when they bring nothing.
 ANSWERS = (200, 206, 404, 410, 416)
+MAX_REDIRECTS = 5
 _BROKEN = (
     requests.ConnectionError,
     requests.Timeout,
@@ -51,6 +53,10 @@ class Manners:
         A server that asks for a longer pause is left alone [s].
     connect_s, read_s : float
         Patience for a connection, and for the next bytes [s].
+    answer_s, answer_bytes : float, int
+        Patience for a whole answer that is not a download [s], and its largest size [bytes].
+    min_rate, rate_window_s : float
+        A download that brings less than this [bytes/s] over this time [s] is given up.
     """
 
     interval_s: float = 0.0
@@ -59,6 +65,10 @@ class Manners:
     longest_wait_s: float = 120.0
     connect_s: float = 10.0
     read_s: float = 60.0
+    answer_s: float = 600.0
+    answer_bytes: int = 1 << 28
+    min_rate: float = 10_000.0
+    rate_window_s: float = 60.0
 
 
 class Pace:
@@ -94,6 +104,7 @@ class PoliteSession(requests.Session):
 
     def __init__(self, manners: Manners, program: str = "crosslabel") -> None:
         super().__init__()
+        self.max_redirects = MAX_REDIRECTS
         self.manners = manners
         self.pace = Pace(manners.interval_s)
         self.headers["User-Agent"] = program
@@ -106,13 +117,19 @@ class PoliteSession(requests.Session):
         UnreachableError
             After the last attempt, or where the server asks to wait for too long.
         RefusedError
-            For 401 and 403, any other answer, and redirections to another host.
+            For 401 and 403, any other answer, addresses that lead nowhere, and redirections in a
+            circle or to another host.
         """
         kwargs["timeout"] = (self.manners.connect_s, self.manners.read_s)
-        where = f"{urlsplit(str(url)).netloc}{urlsplit(str(url)).path}"
+        as_stream = bool(kwargs.get("stream"))
+        kwargs["stream"] = True  # the body is read here, within limits
+        where = _place(str(url))
 
         def ask() -> requests.Response:
-            return super(PoliteSession, self).request(method, url, *args, **kwargs)
+            response = super(PoliteSession, self).request(method, url, *args, **kwargs)
+            if not as_stream:
+                read_body(response, where, self.manners)
+            return response
 
         for attempt in range(1, self.manners.attempts + 1):
             self.pace.wait()
@@ -121,6 +138,15 @@ class PoliteSession(requests.Session):
                 response = ask()
             except _BROKEN as exc:
                 problem = _in_words(exc)
+            except (
+                requests.RequestException,
+                HTTPError,
+                ValueError,
+            ) as exc:  # such as a circle of redirections
+                raise RefusedError(
+                    f"{where} cannot be asked: {' '.join(str(exc).split())[:200]}",
+                    "Is the address of the archive right?",
+                ) from exc
             else:
                 if response.status_code in ANSWERS:
                     return response
@@ -162,6 +188,56 @@ class PoliteSession(requests.Session):
                 "Not followed. Is the address of the archive right?",
             )
         return target
+
+
+def _place(url: str) -> str:
+    """Return host and path of a URL, for messages: what follows may hold secrets."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address"
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def read_body(response: requests.Response, where: str, manners: Manners) -> None:
+    """Read the whole body of an answer into the response, within the limits of our manners.
+
+    Parameters
+    ----------
+    response : requests.Response
+        Made with ``stream=True``.
+    where : str
+        The address, for messages.
+    manners : Manners
+        Of which ``answer_s`` and ``answer_bytes`` count.
+
+    Raises
+    ------
+    UnreachableError
+        If it takes too long, or is too large.
+    requests.ConnectionError
+        If it breaks off, or cannot be decompressed.
+    """
+    until, parts, n_bytes = time.monotonic() + manners.answer_s, [], 0
+    with response:
+        try:
+            # not content: a server that sends a byte a second would hold us for ever
+            while block := response.raw.read1(1 << 16, decode_content=True):
+                parts.append(block)
+                n_bytes += len(block)
+                if n_bytes > manners.answer_bytes:
+                    raise UnreachableError(
+                        f"{where} answers with more than {manners.answer_bytes:,} bytes",
+                        "Is the address right?",
+                    )
+                if time.monotonic() > until:
+                    raise UnreachableError(
+                        f"{where} has not ended its answer within {manners.answer_s:.0f} s",
+                        "Try again later",
+                    )
+        except HTTPError as exc:
+            raise requests.ConnectionError(str(exc)) from exc
+    response._content = b"".join(parts)  # type: ignore[attr-defined]  # as requests reads it
 
 
 def retry_after(value: str | None, now: datetime) -> float:

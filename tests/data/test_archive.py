@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from catalog.archive.download import DiskFullError, Download, Unfinished, download
+from catalog.archive.partial import tidy
 from catalog.archive.places import RELEASES, SpectrumKey, catalog_places, spectrum_places
 from catalog.archive.published import check_sha1, find_sha1, look_up
 from catalog.archive.session import (
@@ -183,6 +184,101 @@ def test_not_there_refused_elsewhere_and_down(
         fetch(session, archive, tmp_path / "f")
     assert caught.value.exit_code == ExitCode.UNAVAILABLE
     assert list(tmp_path.iterdir()) == []
+
+
+#: What a server may say without end, and what is said of it in the end.
+ENDLESS = {
+    "wrong range": "nothing new in 3 attempts",
+    "long range": "nothing new in 3 attempts",
+    "large total": "nothing new in 3 attempts",
+    "long length": "nothing new in 3 attempts",
+    "other tag cut": "nothing new in 3 attempts",
+    "drip": "comes too slowly: .* bytes a second over 0 s, where 10,000 are expected|nothing new",
+}
+
+
+@pytest.mark.parametrize("fault", ENDLESS)
+@pytest.mark.parametrize("budget_s", [None, 0.01], ids=["at once", "in slices"])
+def test_downloads_that_never_end_are_given_up(
+    archive: Archive, tmp_path: Path, fault: str, budget_s: float | None
+) -> None:
+    archive.faults["dr17/a/file.bin"] = ["cut", *[fault] * 1000]
+    manners = Manners(attempts=3, backoff_s=0.0, read_s=2.0, rate_window_s=0.2)
+    if fault == "drip":
+        archive.faults["dr17/a/file.bin"] = [fault] * 1000
+    session = PoliteSession(manners)
+
+    def go_on() -> None:
+        for _ in range(100):
+            assert isinstance(fetch(session, archive, tmp_path / "f", budget_s), Unfinished)
+
+    with session, pytest.raises(UnreachableError, match=ENDLESS[fault]) as caught:
+        go_on()
+    assert caught.value.exit_code == ExitCode.UNAVAILABLE
+    assert not (tmp_path / "f").exists()
+    assert len(archive.log) < 40
+    archive.faults.clear()
+    assert isinstance(fetch(session, archive, tmp_path / "f"), Download)  # the next one counts anew
+    assert nothing_left(tmp_path)
+
+
+def test_a_size_that_is_too_small_is_seen_by_the_check(
+    session: PoliteSession, archive: Archive, tmp_path: Path
+) -> None:
+    archive.faults["dr17/a/file.bin"] = ["short length"]
+    with pytest.raises(BadInputError, match="WRONG_CONTENT"):
+        fetch(session, archive, tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_more_than_was_ever_there(
+    session: PoliteSession, archive: Archive, tmp_path: Path
+) -> None:
+    """A file that changes on its way may be begun again, also where each attempt breaks off."""
+    archive.faults["dr17/a/file.bin"] = ["cut", "cut", "other tag", "cut", "cut"]
+    assert isinstance(fetch(session, archive, tmp_path / "f"), Download)
+
+
+def test_a_redirection_in_a_circle_is_one_line(
+    session: PoliteSession, archive: Archive, tmp_path: Path
+) -> None:
+    archive.faults["dr17/a/file.bin"] = ["circle"] * 10
+    with pytest.raises(RefusedError, match=r"cannot be asked: Exceeded 5 redirects") as caught:
+        fetch(session, archive, tmp_path / "f")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RefusedError, match="cannot be asked"):
+        look_up(session, "nonsense://x/y")
+    with pytest.raises(RefusedError, match="cannot be asked"):
+        look_up(session, "http://[/")
+
+
+def test_an_answer_has_an_end(archive: Archive) -> None:
+    """Also one that is no download, as a list of checksums."""
+    url = f"{archive.url}/sas/dr17/a/file.bin"
+    for manners, words in (
+        (Manners(answer_s=0.1), "has not ended its answer within 0 s"),
+        (Manners(answer_bytes=100), "more than 100 bytes"),
+    ):
+        archive.faults["dr17/a/file.bin"] = ["drip"] * (manners.answer_s < 1)
+        with PoliteSession(manners) as session, pytest.raises(UnreachableError, match=words):
+            session.get(url)
+    with PoliteSession(HASTE) as session:
+        assert session.get(url).content == CONTENT
+
+
+@pytest.mark.parametrize("note", ["", "{}", "[1]", '{"url": 1}', "\ud800"])
+def test_what_a_killed_process_left_is_used_or_cleared(
+    session: PoliteSession, archive: Archive, tmp_path: Path, note: str
+) -> None:
+    path = tmp_path / "f"
+    for name in ("f.part.json", "f.part.json.new"):
+        (tmp_path / name).write_text(note, encoding="utf-8", errors="surrogatepass")
+    tidy(path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "f.part").write_bytes(b"x")
+    (tmp_path / "f.part.json").write_text(note, encoding="utf-8", errors="surrogatepass")
+    assert fetch(session, archive, path)
+    assert nothing_left(tmp_path)
 
 
 def test_nobody_listens(session: PoliteSession, archive: Archive, tmp_path: Path) -> None:
