@@ -13,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from catalog.archive.download import Download, Unfinished, download
+from catalog.archive.partial import tidy
 from catalog.archive.places import catalog_places
 from catalog.archive.published import Published, check_sha1, find_sha1, look_up
 from catalog.archive.session import Manners, PoliteSession
@@ -49,6 +50,8 @@ class FetchCatalogParams:
         After this time the chunk ends and the next one goes on [s].
     backoff_s : float
         Mean wait before a second attempt [s].
+    min_rate : float
+        Least mean rate of a download over a minute [bytes/s].
     """
 
     format: str
@@ -57,6 +60,7 @@ class FetchCatalogParams:
     archive_url: str = field(default=ARCHIVE_URL, metadata=NOT_HASHED)
     slice_s: float = field(default=SLICE_S, metadata=NOT_HASHED)
     backoff_s: float = field(default=1.0, metadata=NOT_HASHED)
+    min_rate: float = field(default=Manners.min_rate, metadata=NOT_HASHED)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class _Fetched:
 def fetch_catalog_job(params: FetchCatalogParams, db: Database) -> Job:
     """The download of a catalog file as a job (``db``: see `jobs.registry`)."""
     places = catalog_places(params.format, params.release)
-    session = PoliteSession(Manners(backoff_s=params.backoff_s))
+    session = PoliteSession(Manners(backoff_s=params.backoff_s, min_rate=params.min_rate))
     offered: list[tuple[str, Published]] = []  # asked for once per process
 
     def offer() -> tuple[str, Published]:
@@ -82,7 +86,9 @@ def fetch_catalog_job(params: FetchCatalogParams, db: Database) -> Job:
 
     def plan(conn: sa.Connection) -> list[str]:
         place, published = offer()
-        return [] if _is_here(conn, Path(params.folder, place), published) else ["part 1"]
+        path = Path(params.folder, place)
+        tidy(path)
+        return [] if _is_here(conn, path, published) else ["part 1"]
 
     def compute(conn: sa.Connection, key: str) -> _Fetched | Unfinished:
         conn.rollback()  # nothing is read here, and a snapshot must not live as long as a download

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from catalog.archive.download import Unfinished, download
+from catalog.archive.partial import tidy
 from catalog.archive.places import SpectrumKey, check_archive_release, spectrum_places
 from catalog.archive.session import Manners, PoliteSession, UnreachableError
 from catalog.config import ARCHIVE_URL
@@ -68,6 +69,8 @@ class FetchSpectraParams:
         The archive or a mirror of it.
     backoff_s : float
         Mean wait before a second attempt [s].
+    min_rate : float
+        Least mean rate of a download over a minute [bytes/s].
     files_per_chunk : int
         Spectra whose outcomes commit together.
     """
@@ -79,6 +82,7 @@ class FetchSpectraParams:
     again: bool = False
     archive_url: str = field(default=ARCHIVE_URL, metadata=NOT_HASHED)
     backoff_s: float = field(default=1.0, metadata=NOT_HASHED)
+    min_rate: float = field(default=Manners.min_rate, metadata=NOT_HASHED)
     files_per_chunk: int = field(default=FILES_PER_CHUNK, metadata=NOT_HASHED)
 
 
@@ -108,7 +112,7 @@ def wanted_spectra(conn: sa.Connection, sample: str, release: str) -> list[Wante
 def fetch_spectra_job(params: FetchSpectraParams, db: Database) -> Job:
     """The downloads of a sample's spectra as a job (``db``: see `jobs.registry`)."""
     release = check_archive_release(params.release)
-    session = PoliteSession(Manners(backoff_s=params.backoff_s))
+    session = PoliteSession(Manners(backoff_s=params.backoff_s, min_rate=params.min_rate))
 
     def open_items(conn: sa.Connection) -> list[Wanted]:
         done = {"matched"} if params.again else {"matched", "none"}
@@ -168,6 +172,7 @@ def _fetch(
         for place in spectrum_places(wanted.key, release):
             tried += 1
             path, url = Path(params.folder, place), f"{params.archive_url}/{place}"
+            tidy(path)
             if path.is_file() and _is_good(path, wanted.key):  # left by a run that was killed
                 return Outcome(wanted.source_id, "matched", None, None, url, str(path))
             done = download(

@@ -160,7 +160,7 @@ def _fetch_some(
             part.restart()
             raise requests.ConnectionError("the file is shorter than what is here")
         _refuse_wrapping(url, response)
-        said = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+        said = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         total_bytes: int | None
         if response.status_code == 206:
             if said is None or int(said[1]) != have or not have:

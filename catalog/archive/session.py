@@ -138,11 +138,7 @@ class PoliteSession(requests.Session):
                 response = ask()
             except _BROKEN as exc:
                 problem = _in_words(exc)
-            except (
-                requests.RequestException,
-                HTTPError,
-                ValueError,
-            ) as exc:  # such as a circle of redirections
+            except (requests.RequestException, HTTPError, ValueError) as exc:  # a circle, no URL
                 raise RefusedError(
                     f"{where} cannot be asked: {' '.join(str(exc).split())[:200]}",
                     "Is the address of the archive right?",

@@ -30,12 +30,15 @@ ListFile = Annotated[
     Path | None,
     typer.Option("--list", help="Download nothing; write a list for wget to this file."),
 ]
+MinRate = Annotated[
+    float, typer.Option(help="Bytes a second over a minute, below which a download is given up.", min=0)
+]  # fmt: skip
 Rsync = Annotated[bool, typer.Option("--rsync", help="With --list: a list for rsync.")]
 
 
 def _catalog(
-    kind: str, release: str, to: Path, list_file: Path | None, rsync: bool, quiet: bool,
-    as_json: bool, dry: bool,
+    kind: str, release: str, to: Path, list_file: Path | None, rsync: bool, min_rate: float,
+    quiet: bool, as_json: bool, dry: bool,
 ) -> None:  # fmt: skip
     """Fetch a catalog file and say where it is, or write a list."""
     from catalog.archive.places import check_archive_release
@@ -49,7 +52,7 @@ def _catalog(
         return
     from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
 
-    params = FetchCatalogParams(kind, release, str(to.absolute()), archive)
+    params = FetchCatalogParams(kind, release, str(to.absolute()), archive, min_rate=min_rate)
     with database() as db:
         job = fetch_catalog_job(params, db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry)
@@ -79,28 +82,31 @@ def _check_rsync(rsync: bool, list_file: Path | None) -> None:
 @app.command()
 def apogee(
     release: Release, to: Folder = Path("archive"), list_file: ListFile = None,
-    rsync: Rsync = False, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+    rsync: Rsync = False, min_rate: MinRate = 10_000, quiet: Quiet = False, as_json: Json = False,
+    dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Download APOGEE's allStar; a broken download goes on where it stopped."""
-    _catalog("apogee", release, to, list_file, rsync, quiet, as_json, dry_run)
+    _catalog("apogee", release, to, list_file, rsync, min_rate, quiet, as_json, dry_run)
 
 
 @app.command()
 def sspp(
     release: Release = "dr12", to: Folder = Path("archive"), list_file: ListFile = None,
-    rsync: Rsync = False, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+    rsync: Rsync = False, min_rate: MinRate = 10_000, quiet: Quiet = False, as_json: Json = False,
+    dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Download SEGUE's ssppOut; a broken download goes on where it stopped."""
-    _catalog("sspp", release, to, list_file, rsync, quiet, as_json, dry_run)
+    _catalog("sspp", release, to, list_file, rsync, min_rate, quiet, as_json, dry_run)
 
 
 @app.command()
 def specobj(
     release: Release = "dr17", to: Folder = Path("archive"), list_file: ListFile = None,
-    rsync: Rsync = False, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+    rsync: Rsync = False, min_rate: MinRate = 10_000, quiet: Quiet = False, as_json: Json = False,
+    dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Download SDSS's specObj, 4 to 7 GB; a broken download goes on where it stopped."""
-    _catalog("specobj", release, to, list_file, rsync, quiet, as_json, dry_run)
+    _catalog("specobj", release, to, list_file, rsync, min_rate, quiet, as_json, dry_run)
 
 
 @app.command()
@@ -108,8 +114,8 @@ def spectra(
     sample: Annotated[str, typer.Option(help="The sample that lacks spectra.")] = "clean",
     release: Release = "dr17", to: Folder = Path("archive"),
     again: Annotated[bool, typer.Option("--again", help="Ask again for what the archive did not have.")] = False,
-    list_file: ListFile = None, rsync: Rsync = False, max_bad: MaxBad = 0.1, quiet: Quiet = False,
-    as_json: Json = False, dry_run: DryRun = False,
+    list_file: ListFile = None, rsync: Rsync = False, min_rate: MinRate = 10_000,
+    max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Download the spectra that a sample's pairs still lack, four at a time."""
     from catalog.archive.places import check_archive_release
@@ -127,7 +133,9 @@ def spectra(
         from jobs.fetch_outcomes import outcomes_in_words
         from jobs.fetch_spectra import KIND, FetchSpectraParams, fetch_spectra_job, wanted_spectra
 
-        params = FetchSpectraParams(sample, release, str(to.absolute()), max_bad, again, archive)
+        params = FetchSpectraParams(
+            sample, release, str(to.absolute()), max_bad, again, archive, min_rate=min_rate
+        )
         job = fetch_spectra_job(params, db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if dry_run or quiet:
