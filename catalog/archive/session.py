@@ -233,7 +233,7 @@ def read_body(response: requests.Response, where: str, manners: Manners) -> None
                     )
         except HTTPError as exc:
             raise requests.ConnectionError(str(exc)) from exc
-    response._content = b"".join(parts)  # type: ignore[attr-defined]  # as requests reads it
+    response._content = b"".join(parts)  # as requests itself does
 
 
 def retry_after(value: str | None, now: datetime) -> float:
