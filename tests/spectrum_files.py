@@ -28,3 +28,27 @@ def write_lamost(
     primary.header.update(header | (cards or {}))
     fits.HDUList([primary, fits.BinTableHDU.from_columns(columns, name="COADD")]).writeto(path)
     return path
+
+
+def write_sdss(
+    path: Path,
+    fiber: int = 1,
+    flux: float = 10.0,
+    run2d: str = "26",
+    cards: dict[str, Any] | None = None,
+    n: int = 3000,
+) -> Path:
+    """Write the spectrum 1000-52000-FIBER of SDSS with this flux, or noise around it."""
+    primary = fits.PrimaryHDU()
+    key = {"PLATEID": 1000, "MJD": 52000, "FIBERID": fiber, "RUN2D": run2d}
+    primary.header.update(key | {"PLUG_RA": 10.0 + fiber, "PLUG_DEC": 1.0} | (cards or {}))
+    columns = [
+        fits.Column("flux", "E", array=np.full(n, flux)),
+        fits.Column("loglam", "E", array=3.58 + 1e-4 * np.arange(n)),
+        fits.Column("ivar", "E", array=np.ones(n)),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fits.HDUList([primary, fits.BinTableHDU.from_columns(columns, name="COADD")]).writeto(
+        path, overwrite=True
+    )
+    return path

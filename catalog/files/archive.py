@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import UsageError
+from catalog.files.foreign import SPECTRUM_NAME, what_is_there
 from catalog.files.opening import require_file
-
-SPECTRUM_NAME = re.compile(r"spec-.*\.fits(\.gz)?")
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,8 @@ class LocalArchive:
         Returns
         -------
         list of pathlib.Path
-            Files named ``spec-*.fits`` or ``spec-*.fits.gz`` in folders, and every file that was
-            named itself, sorted.
+            Files with the archives' names of spectra (``spec-*.fits``), packed or not, in
+            folders, and every file that was named itself, sorted.
 
         Raises
         ------
@@ -75,8 +73,24 @@ def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return sorted(found.values())
 
 
-def _walk(root: Path) -> Iterable[Path]:
-    """Spectrum files below a folder; links to folders are followed, each folder once."""
+def has_files(paths: Iterable[str | os.PathLike[str]], *, spectra: bool = False) -> bool:
+    """Return whether some paths lead to any file; with ``spectra``, to any spectrum file."""
+    return any(
+        path.is_file() or any(True for _ in _walk(path, every=not spectra))
+        for path in map(Path, paths)
+    )
+
+
+def what_else(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, str]:
+    """Return what is in folders in place of spectra, in words, and what to do with it."""
+    return what_is_there(f.name for p in map(Path, paths) if p.is_dir() for f in _walk(p, True))
+
+
+def _walk(root: Path, every: bool = False) -> Iterable[Path]:
+    """Yield the spectrum files below a folder, or every file.
+
+    Links to folders are followed, each folder once.
+    """
     seen: set[Path] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         here = Path(folder).resolve()
@@ -86,5 +100,5 @@ def _walk(root: Path) -> Iterable[Path]:
         seen.add(here)
         for name in files:
             file = Path(folder, name)
-            if SPECTRUM_NAME.fullmatch(name) and file.is_file():
+            if (every or SPECTRUM_NAME.fullmatch(name)) and file.is_file():
                 yield file

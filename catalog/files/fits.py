@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from catalog.errors import BadInputError
 from catalog.files.cards import CARD, CardValue, forbidden_in, parse_cards
+from catalog.files.magic import HEAD_BYTES, not_fits
 from catalog.files.opening import STREAM_BYTES, is_gzip, open_input, unpacking
 
 BLOCK = 2880
@@ -207,12 +208,9 @@ def _read_hdus(
     if available(BLOCK) == 0:
         raise BadInputError("EMPTY_FILE", f"{path} unpacks to nothing", "Download it again.")
     stream.seek(0)
-    if stream.read(9) != b"SIMPLE  =":
-        raise BadInputError(
-            "NOT_FITS",
-            f"{path} does not begin as a FITS file",
-            "It may be an error page of the archive: look at it, then download it again.",
-        )
+    head = stream.read(HEAD_BYTES)
+    if not head.startswith(b"SIMPLE  ="):
+        raise not_fits(path, head)
     hdus: list[Hdu] = []
     at = 0
     while available(at + BLOCK) > at:

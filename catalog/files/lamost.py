@@ -22,6 +22,7 @@ from catalog.files.cells import MISSING_BELOW
 from catalog.files.checksum import verify_checksums
 from catalog.files.fits import FitsFile, open_fits
 from catalog.files.fitstable import native, open_table
+from catalog.files.foreign import refuse_foreign
 from catalog.files.spectrum import (
     SpectrumFile,
     bad_fraction,
@@ -59,9 +60,10 @@ def sniff(path: str | os.PathLike[str]) -> Literal["sdss", "lamost"]:
     Raises
     ------
     BadInputError
-        The codes of `open_fits`.
+        The codes of `open_fits`, and OTHER_PRODUCT for files that are known to be something else.
     """
     with open_fits(path) as file:
+        refuse_foreign(file)
         telescope = str(file.hdus[0].header.get("TELESCOP", "")).strip().upper()
         return "lamost" if telescope == "LAMOST" else "sdss"
 

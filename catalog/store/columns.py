@@ -96,6 +96,7 @@ rv_adop_err | km/s | stat.error;spect.dopplerVeloc | Error of rv_adop
 spectype | | src.class | Spectral type given by SSPP
 in_sspp | | meta.code | Whether the spectrum has a row in an SSPP catalog
 instrument | | instr | Spectrograph: SDSS, BOSS or LAMOST
+pipeline | | meta.version | Version of the reduction, where it is not part of the key: LAMOST's
 class | | src.class | Class of the pipeline: STAR, GALAXY or QSO
 subclass | | src.class | Subclass of the pipeline
 z | | src.redshift | Redshift of the pipeline
@@ -253,6 +254,7 @@ evaluation_id | | meta.id | Surrogate key of an evaluation
 test_sets | | meta.note | Compared label sets with their editions, in order
 sample | | meta.id | Name of the sample whose pairs are compared; NULL: all mutual nearest pairs
 settings | | meta.note | Edges of the bins, number and seed of the resamplings, as JSON
+note | | meta.note | What people should know of a file that was read all the same
 notes | | meta.note | What must be known to read the numbers
 population | | meta.code.class | all, or giants (reference log g below 3.5) or dwarfs
 bin_by | | meta.id | What the spectra are binned by: all (not at all), snr, or a label of the reference

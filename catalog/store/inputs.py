@@ -20,29 +20,38 @@ def register_file(
     *,
     release: str | None = None,
     n_rows: int | None = None,
+    note: str | None = None,
 ) -> int:
-    """Enter a file, known by its content and path; its id."""
+    """Enter a file, known by its content and path; returns its id.
+
+    Parameters
+    ----------
+    note : str, optional
+        What people should know of a file that was read all the same.
+    """
     return conn.execute(
         sa.text(
-            "INSERT INTO input_file (path, size, sha256, kind, release, n_rows) "
-            "VALUES (:path, :size, :sha256, :kind, :release, :n_rows) "
+            "INSERT INTO input_file (path, size, sha256, kind, release, n_rows, note) "
+            "VALUES (:path, :size, :sha256, :kind, :release, :n_rows, :note) "
             "ON CONFLICT (sha256, kind, path) DO UPDATE "
-            "SET n_rows = coalesce(excluded.n_rows, input_file.n_rows) "
+            "SET ingested_at = now(), n_rows = coalesce(excluded.n_rows, input_file.n_rows), "
+            "note = coalesce(excluded.note, input_file.note) "
             "RETURNING input_file_id"
         ),
         {
             "path": str(identity.path), "size": identity.size, "sha256": identity.sha256,
-            "kind": kind, "release": release, "n_rows": n_rows,
+            "kind": kind, "release": release, "n_rows": n_rows, "note": note,
         },
     ).scalar_one()  # fmt: skip
 
 
 def known_files(conn: sa.Connection, kind: str, paths: Sequence[str]) -> set[tuple[str, str]]:
-    """The (path, sha256) of those that were read: of blank spectra too, not of bad files."""
+    """Return the (path, sha256) of files as last read: of blank spectra too, not of bad files."""
     rows = conn.execute(
         sa.text(
-            "SELECT f.path, f.sha256 FROM input_file f WHERE f.kind = :kind "
-            "AND f.path = ANY(:paths) AND NOT EXISTS ("
+            "SELECT f.path, f.sha256 FROM (SELECT DISTINCT ON (path) * FROM input_file "
+            "WHERE kind = :kind AND path = ANY(:paths) "
+            "ORDER BY path, ingested_at DESC, input_file_id DESC) f WHERE NOT EXISTS ("
             "SELECT 1 FROM quarantine q WHERE q.input_file_id = f.input_file_id "
             "AND q.item_key = '' AND q.reason_code NOT IN ('ZERO_SPECTRUM', 'NO_GOOD_PIXELS'))"
         ),
@@ -72,6 +81,12 @@ def quarantine_items(conn: sa.Connection, input_file_id: int, items: Iterable[Ba
     )
     columns = {"input_file_id": ":file"} | {c: f"s.{c}" for c in text}
     return upsert(conn, quarantine, columns, "stage_bad s", params=params)
+
+
+def release_files(conn: sa.Connection, input_file_ids: Sequence[int]) -> None:
+    """Let go files that were refused as a whole when they were read before, and are good now."""
+    query = "DELETE FROM quarantine WHERE input_file_id = ANY(:files) AND item_key = ''"
+    conn.execute(sa.text(query), {"files": list(input_file_ids)})
 
 
 def release_rows(

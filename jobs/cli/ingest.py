@@ -115,7 +115,7 @@ def spectra(
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest optical spectra: SDSS and BOSS spec-PLATE-MJD-FIBER.fits, LAMOST spec-*.fits."""
-    from jobs.ingest_spectra import SpectraParams, ingest_spectra_job, refused_files
+    from jobs.ingest_spectra import SpectraParams, ingest_spectra_job, spectra_said
 
     absolute = tuple(str(p.absolute()) for p in paths)
     with database() as db:
@@ -123,8 +123,8 @@ def spectra(
         summary = run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if summary.rows_written and not quiet and not as_json:
             with db.reader() as conn:
-                for path, code, _ in refused_files(conn, absolute):
-                    typer.echo(f"refused [{code}] {path}", err=True)
+                for line in spectra_said(conn, absolute):
+                    typer.echo(line, err=True)
 
 
 @app.command()

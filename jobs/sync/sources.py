@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from catalog.errors import SourceUnavailableError
+from catalog.files.archive import has_files
 from jobs.catalog_formats import FORMATS
 from jobs.engine.job import RunSummary
 from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
@@ -127,7 +128,7 @@ def _spectra(row: Values, config: Config) -> Iterator[Step]:
 
     def ingest(work: Work) -> RunSummary:
         roots = find_roots(row["paths"])
-        if not roots:
+        if not has_files(roots):
             return _nothing_there("ingest spectra", row)
         return ingest_spectra(work, roots, row["max_bad"])
 

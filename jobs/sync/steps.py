@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from catalog.files.archive import has_files
 from jobs.engine.job import RunSummary
 from jobs.fetch_spectra import FetchSpectraParams, fetch_spectra_job
 from jobs.match_sources import CrossmatchParams, crossmatch_job
@@ -72,7 +73,8 @@ def _sample(row: Values, config: Config) -> Iterator[Step]:
         return work.do(fetch_spectra_job(fetched, work.db))
 
     def ingest(work: Work) -> RunSummary:
-        if not config.archive.is_dir():  # nothing was lacking, or the archive had none of it
+        # nothing was lacking, or the archive had none of it
+        if not has_files([config.archive], spectra=True):
             return RunSummary("ingest spectra", str(config.archive), None, "idle")
         return ingest_spectra(work, [config.archive], row["max_bad"])
 

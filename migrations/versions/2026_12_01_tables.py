@@ -77,6 +77,7 @@ CREATE TABLE input_file (
     kind TEXT NOT NULL,
     release TEXT,
     n_rows BIGINT,
+    note TEXT,
     ingested_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_input_file PRIMARY KEY (input_file_id),
     CONSTRAINT uq_input_file_sha256_kind_path UNIQUE (sha256, kind, path)
@@ -439,6 +440,8 @@ CREATE TABLE spectrum_blob (
     source_id BIGINT NOT NULL,
     input_file_id BIGINT NOT NULL,
     instrument TEXT NOT NULL,
+    pipeline TEXT,
+    simulated BOOLEAN DEFAULT false NOT NULL,
     class TEXT,
     subclass TEXT,
     z REAL,
