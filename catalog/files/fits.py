@@ -18,7 +18,7 @@ from typing import BinaryIO
 from catalog.errors import BadInputError
 from catalog.files.cards import CARD, CardValue, forbidden_in, parse_cards
 from catalog.files.magic import HEAD_BYTES, not_fits
-from catalog.files.opening import STREAM_BYTES, is_gzip, open_input, unpacking
+from catalog.files.opening import STREAM_BYTES, is_packed, open_input, unpacking
 
 BLOCK = 2880
 # The header of an allStar table has about 70 kB; one without END must not be read to its end.
@@ -143,7 +143,7 @@ def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
 
 @contextmanager
 def open_fits(path: str | os.PathLike[str]) -> Iterator[FitsFile]:
-    """Open a FITS file, gzip-compressed or not, and check that it is whole.
+    """Open a FITS file, compressed by gzip or bzip2 or not, and check that it is whole.
 
     A compressed file is unpacked to an unnamed temporary file, as far as its headers say that it
     goes.
@@ -167,7 +167,7 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[FitsFile]:
     """
     path = Path(path)
     with open_input(path) as stream:
-        if not is_gzip(path, stream):
+        if not is_packed(path, stream):
             size = os.fstat(stream.fileno()).st_size
             hdus, _ = _read_hdus(path, stream, lambda n_bytes: size)
             _check_blocks(path, size)

@@ -7,6 +7,7 @@ for archives the sum of their members, before any of them is read.
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import io
@@ -15,7 +16,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,11 @@ from typing import Any, BinaryIO
 from catalog.errors import NO_ROOM, BadInputError, SourceUnavailableError, UsageError
 
 STREAM_BYTES = 1 << 23
-GZIP_MAGIC = b"\x1f\x8b"
+#: What unpacks a stream, by its first bytes; each in little memory, whatever the stream says.
+UNPACKERS: dict[bytes, Callable[[BinaryIO], BinaryIO]] = {
+    b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),  # type: ignore[dict-item, return-value]
+    b"BZ": lambda packed: bz2.BZ2File(packed),  # type: ignore[dict-item, return-value]
+}
 # Deflate cannot pass 1032:1; genuine catalogs stay below 10:1, mostly empty ones below 100:1.
 MAX_GZIP_RATIO = 100
 MIN_GZIP_LIMIT = 1 << 26
@@ -179,7 +184,7 @@ def open_unpacked(path: str | os.PathLike[str], limits: Limits | None = None) ->
     """
     path, limits = Path(path), limits or Limits()
     with open_input(path) as stream:
-        if not is_gzip(path, stream):
+        if not is_packed(path, stream):
             limits.check_bytes(path, os.fstat(stream.fileno()).st_size)
             yield stream
             return
@@ -255,21 +260,29 @@ def check_members(path: str | os.PathLike[str], data: BinaryIO, max_bytes: int) 
         )
 
 
-def is_gzip(path: Path, stream: BinaryIO) -> bool:
-    """Return whether a stream at its beginning is gzip-compressed; an empty one is EMPTY_FILE."""
+def is_packed(path: Path, stream: BinaryIO) -> bool:
+    """Return whether a stream at its beginning is compressed by gzip or bzip2.
+
+    Raises
+    ------
+    BadInputError
+        EMPTY_FILE.
+    """
     magic = stream.read(2)
     stream.seek(0)
     if not magic:
         raise BadInputError("EMPTY_FILE", f"{path} has no bytes", "Download or write it again.")
-    return magic == GZIP_MAGIC
+    return magic in UNPACKERS
 
 
 class Unpack:
-    """Unpack a gzip stream as far as is asked for, to an unnamed temporary file."""
+    """Unpack a stream of gzip or bzip2 as far as is asked for, to an unnamed temporary file."""
 
     def __init__(self, path: Path, packed: BinaryIO, handle: int) -> None:
         self._path, self._handle = path, handle
-        self._source = gzip.GzipFile(fileobj=packed)
+        magic = packed.read(2)
+        packed.seek(0)
+        self._source = UNPACKERS[magic](packed)
         self._packed_bytes = os.fstat(packed.fileno()).st_size
         self._limit = min(
             MAX_UNPACKED_BYTES, max(MIN_GZIP_LIMIT, MAX_GZIP_RATIO * self._packed_bytes)
@@ -298,7 +311,7 @@ class Unpack:
                     "TOO_LARGE",
                     f"{self._path} unpacks to more than {self._limit:,} bytes from "
                     f"{self._packed_bytes:,}",
-                    "If the file is genuine, decompress it with gunzip and give that file.",
+                    "If the file is genuine, unpack it and give that file.",
                 )
             self._write(chunk)
         return self._done
@@ -309,11 +322,11 @@ class Unpack:
             return self._source.read(n_bytes)
         except EOFError as exc:
             raise BadInputError(
-                "TRUNCATED", f"the gzip stream of {self._path} ends early", "Download it again."
+                "TRUNCATED", f"the packed stream of {self._path} ends early", "Download it again."
             ) from exc
-        except (gzip.BadGzipFile, zlib.error) as exc:
+        except (OSError, zlib.error) as exc:  # BadGzipFile, and what bz2 says
             raise BadInputError(
-                "CHECKSUM", f"the gzip stream of {self._path} is damaged ({exc})",
+                "CHECKSUM", f"the packed stream of {self._path} is damaged ({exc})",
                 "Download it again.",
             ) from exc  # fmt: skip
 

@@ -120,11 +120,13 @@ def spectra(
     absolute = tuple(str(p.absolute()) for p in paths)
     with database() as db:
         job = ingest_spectra_job(SpectraParams(absolute, max_bad), db)
-        summary = run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
-        if summary.rows_written and not quiet and not as_json:
-            with db.reader() as conn:
-                for line in spectra_said(conn, absolute):
-                    typer.echo(line, err=True)
+        try:
+            run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        finally:  # also where too many were refused
+            if not (quiet or as_json or dry_run):
+                with db.reader() as conn:
+                    for line in spectra_said(conn, absolute):
+                        typer.echo(line, err=True)
 
 
 @app.command()

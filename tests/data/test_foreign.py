@@ -17,6 +17,7 @@ from astropy.io import fits
 from catalog.errors import BadInputError
 from catalog.files.archive import list_spectra, what_else
 from catalog.files.lamost import sniff
+from catalog.files.specfile import read_spectrum
 from tests.spectrum_files import write_sdss
 
 NAME = "spec-1000-52000-0001.fits"
@@ -125,8 +126,27 @@ def test_packed_spectra_in_a_folder_are_found(tmp_path: Path) -> None:
     assert len(list_spectra([tmp_path])) == 6
 
 
-def test_bzip2_is_told_or_read(tmp_path: Path) -> None:
+def test_bzip2_is_read(tmp_path: Path) -> None:
+    plain = write_sdss(tmp_path / "good" / NAME)
     path = tmp_path / (NAME + ".bz2")
-    path.write_bytes(bz2.compress(write_sdss(tmp_path / "good" / NAME).read_bytes()))
-    with pytest.raises(BadInputError, match=r"bunzip2"):
+    path.write_bytes(bz2.compress(plain.read_bytes()))
+    assert read_spectrum(path).survey_key == read_spectrum(plain).survey_key
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [(lambda d: d[:-20], "TRUNCATED"), (lambda d: d[:40] + b"x" * 60 + d[100:], "CHECKSUM")],
+)
+def test_damaged_bzip2(tmp_path: Path, damage: Callable[[bytes], bytes], code: str) -> None:
+    path = tmp_path / (NAME + ".bz2")
+    data = bz2.compress(write_sdss(tmp_path / "good" / NAME).read_bytes())
+    path.write_bytes(damage(data))
+    with pytest.raises(BadInputError, match=code):
+        sniff(path)
+
+
+def test_a_bzip2_bomb_is_stopped(tmp_path: Path) -> None:
+    path = tmp_path / (NAME + ".bz2")
+    path.write_bytes(bz2.compress(b"SIMPLE  =".ljust(80) * 10**6))
+    with pytest.raises(BadInputError, match=r"NOT_FITS|TOO_LARGE"):
         sniff(path)
