@@ -159,8 +159,9 @@ def check_pixels(
     BadInputError
         BAD_GRID, BAD_IVAR or BAD_FLUX.
     """
-    loglam0, first_index = _place_on_grid(path, np.asarray(loglam, "f8"))
-    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused
+    # What is too large for float32 is infinite, and refused as NaN is.
+    with np.errstate(over="ignore", invalid="ignore"):
+        loglam0, first_index = _place_on_grid(path, np.asarray(loglam, "f8"))
         flux, ivar = np.array(flux, "f4"), np.array(ivar, "f4")
     odd = ~np.isfinite(ivar) | (ivar < 0)
     if odd.any():
@@ -249,8 +250,9 @@ def convert_fluxes(
     scale = scale_to(said["flux"], FLUX_UNIT, f"flux of {path}")
     weight = scale_to(said["ivar"], IVAR_UNIT, f"ivar of {path}")
     factor = scale.factor**-2 if weight.assumed else weight.factor
-    flux, ivar = np.asarray(flux, "f8"), np.asarray(ivar, "f8")
-    return scale.value(flux), ivar if factor == 1.0 else ivar * factor
+    with np.errstate(over="ignore", invalid="ignore"):  # `check_pixels` looks at what is no number
+        flux, ivar = np.asarray(flux, "f8"), np.asarray(ivar, "f8")
+        return scale.value(flux), ivar if factor == 1.0 else ivar * factor
 
 
 def plain_text(value: object) -> str:

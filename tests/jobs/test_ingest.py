@@ -308,7 +308,7 @@ def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(
     code, out, err = cli("resume")
     assert code == 2
     assert "ingest sspp sspp/dr1: done" in out
-    assert f"run 1, ingest apogee aspcap/dr1: {lost}" in err
+    assert f"run 1, ingest apogee aspcap/dr1: there is no file {lost}" in err
     assert count(db, "label_set", "name = 'sspp/dr1' AND status = 'complete'") == 1
     # Its file is gone for good: the run is given up, and with it the edition that it was building.
     assert count(db, "label_set", "status = 'building'") == 1
