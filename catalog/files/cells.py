@@ -80,7 +80,8 @@ def integer_cells(rows: np.ndarray, column: Column | None) -> np.ma.MaskedArray:
         return np.ma.MaskedArray(np.zeros(len(rows), np.int64), np.ones(len(rows), bool))
     values = np.ma.MaskedArray(native(rows, column))
     hidden = np.ma.getmaskarray(values) | (values.data == -9999)
-    return np.ma.MaskedArray(values.data.astype(np.int64), hidden)
+    hidden |= ~(np.abs(values.data) < 2.0**63)  # scaled to what no integer holds, or to NaN
+    return np.ma.MaskedArray(np.where(hidden, 0, values.data).astype(np.int64), hidden)
 
 
 def flag_cells(rows: np.ndarray, column: Column) -> np.ndarray:
@@ -113,7 +114,7 @@ def text_cells(
         return np.full(len(rows), b"", "S1")
     text = np.ascontiguousarray(np.strings.strip(rows[column.name]))
     if audit is not None and text.itemsize:
-        cells = text.view(np.uint8).reshape(len(text), -1)
+        cells = text.view(np.uint8).reshape(len(text), text.itemsize)
         # NumPy ends a byte string at its last byte that is not NUL.
         inside = np.arange(cells.shape[1]) < np.strings.str_len(text)[:, None]
         odd = inside & ((cells < 32) | (cells > 126))
