@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import sqlalchemy as sa
 
 from catalog.files.allstar import open_allstar
 from catalog.files.block import Block
+from catalog.files.duplicates import Duplicates
 from catalog.files.specobj import open_specobj
 from catalog.files.sspp import open_sspp
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG, sspp_flag_bits
@@ -30,6 +31,13 @@ class CatalogFile(Protocol):
     @property
     def simulated(self) -> bool:
         """Whether the file says that nobody observed this."""
+
+    @property
+    def duplicates(self) -> Duplicates:
+        """Rows that share a key."""
+
+    def beside(self, duplicates: Duplicates) -> Self:
+        """Return the same file with duplicates that were found beside other files."""
 
     def read(self, start: int, stop: int) -> Block:
         """Read a range of rows."""

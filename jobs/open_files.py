@@ -9,6 +9,7 @@ from pathlib import Path
 
 from catalog.errors import BadInputError
 from catalog.files.block import Block
+from catalog.files.duplicates import compare_files
 from catalog.files.fits import FileIdentity, file_identity
 from jobs.catalog_formats import CatalogFile, Format
 
@@ -22,6 +23,7 @@ class OpenFiles:
         self._fmt, self._release = fmt, release
         self._paths, self._digests = [Path(p) for p in paths], digests
         self._asked = 0
+        self._compared = False
         self._stack = ExitStack()
         self._open: dict[int, CatalogFile] = {}
         self._found: dict[int, os.stat_result] = {}  # as it was before it was checked
@@ -32,19 +34,21 @@ class OpenFiles:
         return FileIdentity(path, self._found[i].st_size, self._digests[i])
 
     def read(self, i: int, start: int, stop: int) -> Block:
-        """Some rows of the i-th file, unless somebody has written into it since it was checked."""
+        """Return some rows of the i-th file, each compared with those of the other files.
+
+        Raises
+        ------
+        BadInputError
+            CHANGED, if somebody has written into the file since it was checked.
+        """
+        self._compare()
         block = self.get(i).read(start, stop)
-        path, before = self._paths[i], self._found[i]
-        with suppress(FileNotFoundError):  # what is open stays whole, also when it is removed
-            now = path.stat()
-            if now.st_ino == before.st_ino and now.st_mtime_ns != before.st_mtime_ns:
-                raise BadInputError(
-                    "CHANGED", f"{path} was written to while it was read", "Ingest it again"
-                )
+        self._asked = i
+        self._check_unchanged(i)
         return block
 
     def get(self, i: int) -> CatalogFile:
-        """The i-th file, opened and checked."""
+        """Return the i-th file, opened and checked."""
         if i not in self._open:
             self._asked = i
             path = self._paths[i]
@@ -59,6 +63,36 @@ class OpenFiles:
             self._open[i] = self._stack.enter_context(self._fmt.open(path, self._release))
         return self._open[i]
 
+    def _compare(self) -> None:
+        """Open all files of a run that has several, and find rows that contradict each other."""
+        n = len(self._paths)
+        if n == 1 or self._compared:
+            return
+        names = [str(path) for path in self._paths]
+        found = compare_files({name: self.get(i).duplicates for i, name in enumerate(names)})
+        for i, name in enumerate(names):
+            self._open[i] = self._open[i].beside(found[name])
+        self._compared = True
+
+    def _check_unchanged(self, i: int) -> None:
+        """Raise CHANGED if the i-th file was written to since it was checked.
+
+        The time of the inode's last change tells, for a program can set the modification time
+        back; it also changes with permissions and links, so the content decides.
+        """
+        path, before = self._paths[i], self._found[i]
+        try:
+            now = path.stat()
+        except FileNotFoundError:  # what is open stays whole, also when its name is removed
+            return
+        if now.st_ino != before.st_ino or _times(now) == _times(before):
+            return
+        if file_identity(path).sha256 != self._digests[i]:
+            raise BadInputError(
+                "CHANGED", f"{path} was written to while it was read", "Ingest it again"
+            )
+        self._found[i] = now
+
     @property
     def asked_last(self) -> FileIdentity:
         """The file asked for last: the one that is refused when asking fails."""
@@ -67,3 +101,8 @@ class OpenFiles:
     def close(self) -> None:
         """Close all files."""
         self._stack.close()
+
+
+def _times(seen: os.stat_result) -> tuple[int, int]:
+    """Return when the content and the inode of a file last changed."""
+    return seen.st_mtime_ns, seen.st_ctime_ns

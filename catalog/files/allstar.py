@@ -30,7 +30,7 @@ from catalog.files.cells import (
     text_cells,
 )
 from catalog.files.checksum import verify_checksums
-from catalog.files.duplicates import Duplicates, find_duplicates
+from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, Table, native, open_table
 
@@ -77,14 +77,13 @@ class AllStar(CatalogTable):
     ----------
     table : Table
         Its first table.
+    duplicates : Duplicates
+        Rows that share an APSTAR_ID.
     release : str
         Data release in lower case, such as ``dr14``.
-    duplicates : Duplicates
-        Rows of the file that share an APSTAR_ID.
     """
 
     release: str
-    duplicates: Duplicates
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).
@@ -170,9 +169,8 @@ def open_allstar(path: str | os.PathLike[str], release: str) -> Iterator[AllStar
         columns = _columns(table)
         verify_checksums(file, table.hdu)
         key = [c for c in columns if c.name.lower() == "apstar_id"]
-        yield AllStar(
-            table, release, find_duplicates(table, key, lambda rows: _keys(table, release, rows))
-        )
+        duplicates = find_duplicates(table, key, lambda rows: _keys(table, release, rows))
+        yield AllStar(table, duplicates, release)
 
 
 def _columns(table: Table) -> list[Column]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
+from catalog.files.duplicates import Duplicates
 from catalog.files.fitstable import Table
 
 
@@ -15,9 +17,12 @@ class CatalogTable:
     ----------
     table : Table
         The open table.
+    duplicates : Duplicates
+        Rows that share a key.
     """
 
     table: Table
+    duplicates: Duplicates
 
     @property
     def n_rows(self) -> int:
@@ -28,3 +33,7 @@ class CatalogTable:
     def simulated(self) -> bool:
         """Whether the file says that nobody observed this."""
         return self.table.file.simulated
+
+    def beside(self, duplicates: Duplicates) -> Self:
+        """Return the same file with duplicates that were found beside other files."""
+        return replace(self, duplicates=duplicates)

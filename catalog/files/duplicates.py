@@ -1,10 +1,15 @@
-"""Rows of one file that share a key: the same row twice, or two answers for one thing."""
+"""Rows that share a key, in one file or in several: the same row twice, or two answers.
+
+Within a file a row that repeats another byte by byte is left out, and rows that differ are all
+refused, because nothing tells which is right. The same holds across the files of one run, where
+repeated rows do no harm: what is written twice is the same.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,18 +19,27 @@ from catalog.files.fitstable import Column, Table
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Rows that share their key with another row of the file.
+    """Rows that share their key with another row.
 
     Parameters
     ----------
     repeats : dict of int to int
-        Row to the earlier row that it repeats byte by byte.
+        Row to the earlier row of the file that it repeats byte by byte.
     conflicts : dict of int to tuple of int
         Row to all rows of its key, where they differ.
+    keys : callable
+        Returns the keys of all rows, byte strings of shape (n_rows,); reads the file.
+    digest : callable
+        Returns the digest of a row as it is in the file.
+    elsewhere : mapping of int to str
+        Row to the row of another file that has its key and differs, in words.
     """
 
     repeats: dict[int, int]
     conflicts: dict[int, tuple[int, ...]]
+    keys: Callable[[], np.ndarray]
+    digest: Callable[[int], bytes]
+    elsewhere: Mapping[int, str] = field(default_factory=dict)
 
     def reject(self, audit: RowAudit, n_rows: int) -> None:
         """Reject the rows of a block: later repeats, and all rows in conflict.
@@ -39,17 +53,17 @@ class Duplicates:
         """
         first = audit.first_row
         rows = range(first, first + n_rows)
-        mask = np.array([r in self.repeats for r in rows], bool) if self.repeats else None
-        if mask is not None:
-            audit.reject(
-                mask, "DUP_EQUAL", lambda i: f"the row repeats row {self.repeats[first + i]}"
-            )
-        mask = np.array([r in self.conflicts for r in rows], bool) if self.conflicts else None
-        if mask is not None:
-            audit.reject(mask, "DUP_CONFLICT", lambda i: self._conflict(first + i))
+        for found, code, detail in (
+            (self.repeats, "DUP_EQUAL", lambda i: f"the row repeats row {self.repeats[first + i]}"),
+            (self.conflicts, "DUP_CONFLICT", lambda i: self._conflict(first + i)),
+            (self.elsewhere, "DUP_CONFLICT",
+             lambda i: f"the same key has other content in {self.elsewhere[first + i]}"),
+        ):  # fmt: skip
+            if found:
+                audit.reject(np.array([r in found for r in rows], bool), code, detail)
 
     def _conflict(self, row: int) -> str:
-        """Say which rows are in conflict with one."""
+        """Return which rows are in conflict with one, in words."""
         rows = self.conflicts[row]  # maybe all of the file, in each of its rows
         others = [str(r) for r in rows[:7] if r != row][:6]
         more = ", ..." if len(others) > 5 else ""
@@ -76,33 +90,74 @@ def find_duplicates(
     -------
     Duplicates
     """
-    parts = [_narrow(key_of(table.read(start, stop, columns))) for start, stop in table.blocks()]
-    if not parts:
-        return Duplicates({}, {})
-    keys = np.concatenate(parts)
+
+    def keys() -> np.ndarray:
+        blocks = (table.read(start, stop, columns) for start, stop in table.blocks())
+        parts = [_narrow(key_of(rows)) for rows in blocks]
+        return np.concatenate(parts) if parts else np.zeros(0, "S1")
+
+    def digest(row: int) -> bytes:
+        return _row_digest(table, row)
+
+    repeats: dict[int, int] = {}
+    conflicts: dict[int, tuple[int, ...]] = {}
+    for rows in _groups(keys()):
+        if len({digest(row) for row in rows}) == 1:
+            repeats |= dict.fromkeys(rows[1:], rows[0])
+        else:
+            conflicts |= dict.fromkeys(rows, tuple(rows))
+    return Duplicates(repeats, conflicts, keys, digest)
+
+
+def compare_files(found: Mapping[str, Duplicates]) -> dict[str, Duplicates]:
+    """Return the duplicates of several files of one run, with what contradicts another file.
+
+    Parameters
+    ----------
+    found : mapping of str to Duplicates
+        By the name of the file.
+
+    Returns
+    -------
+    dict of str to Duplicates
+        The same, each with ``elsewhere``.
+    """
+    names = list(found)
+    parts = [found[name].keys() for name in names]
+    first = np.cumsum([0, *map(len, parts)])
+    elsewhere: dict[str, dict[int, str]] = {name: {} for name in names}
+    for rows in _groups(np.concatenate(parts) if parts else np.zeros(0, "S1")):
+        files = (np.searchsorted(first, rows, side="right") - 1).tolist()
+        if len(set(files)) == 1:
+            continue
+        places = [(names[f], int(row - first[f])) for f, row in zip(files, rows, strict=True)]
+        if len({found[name].digest(row) for name, row in places}) == 1:
+            continue
+        for name, row in places:
+            other = next(p for p in places if p[0] != name)
+            elsewhere[name][row] = f"row {other[1]} of {other[0]}"
+    return {name: replace(found[name], elsewhere=elsewhere[name]) for name in names}
+
+
+def _groups(keys: np.ndarray) -> list[list[int]]:
+    """Return the rows of each key that several rows share, in their order; ``b""`` is no key."""
+    if not len(keys):
+        return []
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
     sizes = np.diff(np.append(starts, len(keys)))
-    repeats: dict[int, int] = {}
-    conflicts: dict[int, tuple[int, ...]] = {}
-    for group in np.flatnonzero((sizes > 1) & (ordered[starts] != b"")).tolist():
-        rows = order[starts[group] : starts[group] + sizes[group]].tolist()
-        contents = {_row_digest(table, row) for row in rows}
-        if len(contents) == 1:
-            repeats |= dict.fromkeys(rows[1:], rows[0])
-        else:
-            conflicts |= dict.fromkeys(rows, tuple(rows))
-    return Duplicates(repeats, conflicts)
+    shared = np.flatnonzero((sizes > 1) & (ordered[starts] != b"")).tolist()
+    return [order[starts[g] : starts[g] + sizes[g]].tolist() for g in shared]
 
 
 def _narrow(keys: np.ndarray) -> np.ndarray:
-    """Keys in an array no wider than the longest of them: there are millions."""
+    """Return keys in an array no wider than the longest of them: there are millions."""
     width = np.strings.str_len(keys).max(initial=1)
     return keys.astype(f"S{max(width, 1)}")
 
 
 def _row_digest(table: Table, row: int) -> bytes:
-    """Digest of one whole row as it is in the file."""
+    """Return the digest of one whole row as it is in the file."""
     table.file.stream.seek(table.hdu.data_offset + row * table.row_bytes)
     return hashlib.sha256(table.file.stream.read(table.row_bytes)).digest()

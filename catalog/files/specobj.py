@@ -20,7 +20,7 @@ from catalog.files.block import Block, RowAudit
 from catalog.files.catalogtable import CatalogTable
 from catalog.files.cells import flag_cells, integer_cells, text_cells
 from catalog.files.checksum import verify_checksums
-from catalog.files.duplicates import Duplicates, find_duplicates
+from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, open_table
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
@@ -52,19 +52,18 @@ class SpecObj(CatalogTable):
     ----------
     table : Table
         Its first table.
+    duplicates : Duplicates
+        Rows of the classes that are read that share a plate, MJD, fibre and reduction.
     columns : dict of str to Column
         Database column to column of the file.
     classes : tuple of str
         Classes of the rows that are read, such as ``STAR``; empty: any.
-    duplicates : Duplicates
-        Rows of these classes that share a plate, MJD, fibre and reduction.
     left_out : mapping of str to int
         Rows that are not read, by their class, `NO_CLASS` or `NO_OBJECT`.
     """
 
     columns: dict[str, Column]
     classes: tuple[str, ...]
-    duplicates: Duplicates
     left_out: Mapping[str, int]
 
     def read(self, start: int, stop: int) -> Block:
@@ -136,7 +135,7 @@ def open_specobj(
             return np.where(why == b"", spectrum_keys(columns, rows), b"")
 
         duplicates = find_duplicates(table, list(columns.values()), keys_of_wanted)
-        yield SpecObj(table, columns, classes, duplicates, left_out)
+        yield SpecObj(table, duplicates, columns, classes, dict(left_out))
 
 
 def _why_left_out(

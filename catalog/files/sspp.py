@@ -26,7 +26,7 @@ from catalog.files.cells import (
     text_cells,
 )
 from catalog.files.checksum import verify_checksums
-from catalog.files.duplicates import Duplicates, find_duplicates
+from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, open_table
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
@@ -73,17 +73,16 @@ class Sspp(CatalogTable):
     ----------
     table : Table
         Its first table.
+    duplicates : Duplicates
+        Rows that share a plate, MJD, fibre and reduction.
     columns : dict of str to Column
         Database column to column of the file.
     release : str
         Data release in lower case, such as ``dr12``.
-    duplicates : Duplicates
-        Rows of the file that share a plate, MJD, fibre and reduction.
     """
 
     columns: dict[str, Column]
     release: str
-    duplicates: Duplicates
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).
@@ -167,4 +166,4 @@ def open_sspp(path: str | os.PathLike[str], release: str) -> Iterator[Sspp]:
         verify_checksums(file, table.hdu)
         key = [columns[name] for name in KEY]
         duplicates = find_duplicates(table, key, lambda rows: spectrum_keys(columns, rows))
-        yield Sspp(table, columns, release.lower(), duplicates)
+        yield Sspp(table, duplicates, columns, release.lower())

@@ -42,7 +42,15 @@ def _catalog(
     with database() as db:
         with progress_bar(quiet or as_json) as progress:
             summary = ingest_catalog(
-                db, kind, files, release, max_bad=max_bad, note=note, dry_run=dry, progress=progress
+                db,
+                kind,
+                files,
+                release,
+                max_bad=max_bad,
+                note=note,
+                retry_failed=True,
+                dry_run=dry,
+                progress=progress,
             )
         with db.reader() as conn:
             _say_refused(refused_rows(conn, kind, files), quiet or as_json)
@@ -97,7 +105,7 @@ def specobj(
         with progress_bar(quiet or as_json) as progress:
             summary, left_out = ingest_specobj(
                 db, files, release, classes=words_of(classes) or (), max_bad=max_bad,
-                dry_run=dry_run, progress=progress,
+                retry_failed=True, dry_run=dry_run, progress=progress,
             )  # fmt: skip
         with db.reader() as conn:
             _say_refused(refused_rows(conn, "specobj", files), quiet or as_json)
@@ -121,7 +129,9 @@ def spectra(
     with database() as db:
         job = ingest_spectra_job(SpectraParams(absolute, max_bad), db)
         try:
-            run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+            run_and_report(
+                job, db, quiet=quiet, as_json=as_json, dry_run=dry_run, retry_failed=True
+            )
         finally:  # also where too many were refused
             if not (quiet or as_json or dry_run):
                 with db.reader() as conn:
@@ -148,7 +158,7 @@ def labels(
     with database() as db:
         summary = ingest_labels(
             db, file, survey, name, key=key, max_bad=max_bad, note=note,
-            limits=Limits(max_bytes, max_rows), dry_run=dry_run,
+            limits=Limits(max_bytes, max_rows), retry_failed=True, dry_run=dry_run,
         )  # fmt: skip
         if summary.state == "succeeded" and not quiet and not as_json:
             with db.reader() as conn:

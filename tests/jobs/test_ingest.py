@@ -333,9 +333,12 @@ def test_refusals_of_a_wrong_command_are_not_those_of_the_right_one(
     assert "quarantine" not in out + err
 
 
-@pytest.mark.parametrize("event", ["removed", "replaced", "written to"])
+@pytest.mark.parametrize(
+    "event",
+    ["removed", "replaced", "written to", "written to, times put back", "touched", "linked"],
+)
 def test_file_that_does_not_stay_as_it_is(
-    db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path, event: str
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path, event: str
 ) -> None:
     """What is open stays whole when its name goes; what is written into is not what was checked."""
     file, other = tmp_path / "all.fits", tmp_path / "other.fits"
@@ -350,14 +353,75 @@ def test_file_that_does_not_stay_as_it_is(
                 file.unlink()
             elif event == "replaced":
                 other.rename(file)
+            elif event == "linked":
+                os.link(file, tmp_path / "link.fits")
+            elif event == "touched":
+                os.utime(file)
             else:
+                before = file.stat()
                 with fits.open(file, mode="update") as hdus:
                     hdus[1].data["TEFF"] += 10
+                if event.endswith("put back"):
+                    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     run = ingest_catalog(db, "apogee", [file], "dr1", rows_per_chunk=50, progress=progress)
-    assert run.state == ("failed" if event == "written to" else "succeeded")
-    assert ("[CHANGED]" in " ".join(run.errors)) == (event == "written to")
-    assert count(db, "label_set", "status = 'complete'") == (event != "written to")
+    written = event.startswith("written")
+    assert run.state == ("failed" if written else "succeeded")
+    assert ("[CHANGED]" in " ".join(run.errors)) == written
+    assert count(db, "label_set", "status = 'complete'") == (not written)
+    if written:  # the advice is to ingest it again
+        code, out, _ = cli("ingest", "apogee", file, "--release", "dr1")
+        assert (code, "nothing to do" in out) == (0, False)
+        assert count(db, "label_set", "status = 'complete'") == 1
+
+
+def test_what_is_written_back_can_be_ingested_again(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    """The failed chunks are those of the same content: they are tried again without being told."""
+    file = tmp_path / "all.fits"
+    shutil.copy(survey[0] / "allStar-l31c.2.fits", file)
+
+    def spoil(job: str, done: int, total: int) -> None:
+        if done == 1:
+            with file.open("r+b") as stream:
+                stream.seek(-3000, os.SEEK_END)
+                stream.write(b"x")
+
+    run = ingest_catalog(db, "apogee", [file], "dr1", rows_per_chunk=50, progress=spoil)
+    assert run.state == "failed"
+    shutil.copy(survey[0] / "allStar-l31c.2.fits", file)
+    assert cli("ingest", "apogee", file, "--release", "dr1")[0] == 0
+    assert count(db, "label_set", "status = 'complete'") == 1
+
+
+@pytest.mark.parametrize("contradict", [True, False])
+def test_one_key_in_two_files_of_a_run(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path, contradict: bool
+) -> None:
+    """The same row in both is no matter; rows that differ are refused, each naming the other."""
+    one = survey[0] / "allStar-l31c.2.fits"
+    two = tmp_path / "more.fits"
+    with fits.open(one, memmap=False) as hdus:
+        n = len(hdus[1].data)
+        hdus[1].data = hdus[1].data[5:15]
+        if contradict:
+            hdus[1].data["RA"][2] += 0.5
+        hdus.writeto(two)
+    files = sorted([one, two])
+    code, _, err = cli("ingest", "apogee", *files, "--release", "dr14")
+    assert code == 0
+    assert count(db, "apogee_star") == n - contradict
+    with db.reader() as conn:
+        found = conn.execute(sa.text("SELECT reason_code, detail FROM quarantine")).all()
+    if not contradict:
+        assert found == []
+        return
+    assert "2 DUP_CONFLICT" in err
+    assert sorted(found) == sorted(
+        ("DUP_CONFLICT", f"the same key has other content in row {row} of {file}")
+        for row, file in ((7, one), (2, two))
+    )
 
 
 def test_folders_whose_names_begin_alike_are_all_read(
