@@ -17,8 +17,12 @@ from catalog.files.export import ExportColumn, Selection, columns_of, ordered_qu
 
 SCHEMA_SUFFIX = ".schema.json"
 _NULL = 'an empty field; an empty text is written as ""'
-# what a spreadsheet would take for a formula
-_SAFE = "CASE WHEN {0} ~ '^[=+@\\t\\r-]' THEN '''' || {0} ELSE {0} END"
+# What a spreadsheet would take for a formula: one of the signs, full-width or not, after blanks,
+# control characters and characters without width, which some programs trim; or a tab or line end.
+_BLANKS = r"\u0001-\u0020\u007f-\u00a0\u00ad\u1680\u180e\u2000-\u200f"
+_BLANKS += r"\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+_SIGNS = r"=+@\uff1d\uff0b\uff20\uff0d\u2212-"
+_FORMULA = rf"^([{_BLANKS}]*[{_SIGNS}]|[\t\r\n])"
 
 
 def write_csv(
@@ -37,14 +41,19 @@ def write_csv(
     file_name : str
         Name of the CSV file, for the sidecar.
     safe_cells : bool
-        Put a quote before texts that a spreadsheet would take for formulas (= + - @ first); the
-        texts are then not exact any more.
+        Put a quote before texts that a spreadsheet would take for formulas (= + - @ first, also
+        full-width or after blanks), and all texts in double quotes, so that none is cut at another
+        separator; the texts are then not exact any more.
     """
     columns = columns_of(conn, selection)
     query = ordered_query(selection, columns, {c.name: _expression(c, safe_cells) for c in columns})
     cursor = conn.connection.cursor()
     total = hashlib.sha256()
-    with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER, ENCODING 'UTF8')") as copy:
+    options = "FORMAT csv, HEADER, ENCODING 'UTF8'"
+    texts = ", ".join(f'"{c.name}"' for c in columns if c.kind == "text")
+    if safe_cells and texts:
+        options += f", FORCE_QUOTE ({texts})"
+    with cursor.copy(f"COPY ({query}) TO STDOUT ({options})") as copy:
         for block in copy:
             stream.write(block)
             total.update(block)
@@ -69,14 +78,16 @@ def write_csv(
 
 
 def _expression(column: ExportColumn, safe_cells: bool) -> str:
-    """How a column is written."""
+    """Return the SQL that a column is written with."""
     if column.kind == "bool":
         return f"{column.sql}::text"  # true and false, not t and f
-    return _SAFE.format(column.sql) if safe_cells and column.kind == "text" else column.sql
+    if safe_cells and column.kind == "text":
+        return f"CASE WHEN {column.sql} ~ '{_FORMULA}' THEN '''' ELSE '' END || {column.sql}"
+    return column.sql
 
 
 def _column_schema(column: ExportColumn) -> dict[str, str | None]:
-    """What the sidecar says about a column."""
+    """Return what the sidecar says about a column."""
     return {
         "name": column.name,
         "type": column.kind,

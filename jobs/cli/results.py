@@ -151,7 +151,7 @@ def export(
     sql: Annotated[str | None, typer.Option(metavar="SELECT", help="Write the rows of this SELECT instead of WHAT, sorted by its columns from the left.")] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, max=1e6, help="Seconds that the SELECT may take.")] = 600,
     recipe: Annotated[str | None, typer.Option(help="Normalization of the spectra, or of those in FILE.npz.")] = None,
-    safe_cells: Annotated[bool, typer.Option(help="In CSV, quote text that a spreadsheet would run as a formula.")] = False,
+    safe_cells: Annotated[bool, typer.Option(help="In CSV, put a quote before text that a spreadsheet would run as a formula.")] = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Write a catalog file with units, descriptions and provenance; or spectra, a file each."""

@@ -20,7 +20,7 @@ from export_survey import BIG, N, make_survey, written
 
 from catalog.errors import BadInputError, LockedError, UsageError
 from catalog.files.checksum import verify_checksums
-from catalog.files.export import replace_files
+from catalog.files.export import Selection, replace_files
 from catalog.files.fits import open_fits
 from catalog.store import labels, spectra
 from catalog.store.bulk import upsert_arrays
@@ -177,6 +177,45 @@ def test_formulas_are_defused_only_when_asked(db, survey, tmp_path):
     assert [r["field"] for r in plain] == ["", 'a,"b"', "=1+1", "@x"]
     assert [r["field"] for r in safe] == ["", 'a,"b"', "'=1+1", "'@x"]
     assert safe[2]["starflag"] == str(1 << 62)
+
+
+#: What a spreadsheet takes for the beginning of a formula, and what may hide it.
+SIGNS = "=+-@\uff1d\uff0b\uff0d\uff20\u2212"
+BLANKS = (
+    "", " ", "  \t ", "\r", "\n", "\x01", "\x1f", "\x7f", "\xa0", "\xad", "\u1680", "\u200b",
+    "\u2003", "\u2028", "\u202f", "\u2060", "\u3000", "\ufeff", "\u3000 \ufeff",
+)  # fmt: skip
+HARMLESS = [
+    "1-2",
+    "a=1",
+    "a; =1+1",
+    "'=1",
+    "a\u2212b",
+    "N 1 + 2",
+    "\u00e9=",
+    "",
+    " ",
+    "x\n=1",
+    "\u4e2d=1",
+]
+
+
+def test_formulas_in_disguise_are_defused_and_nothing_else(db, tmp_path):
+    hidden = [f"{blank}{sign}cmd|' /C calc'!A0" for blank in BLANKS for sign in SIGNS]
+    hidden += ["\tx", "\rx", "\nx"]
+    texts = [*hidden, *HARMLESS]
+    query = " UNION ALL ".join(
+        "SELECT {} AS i, {} AS field".format(i, "'" + text.replace("'", "''") + "'")
+        for i, text in enumerate(texts)
+    )
+    selection = Selection("texts", "Texts", query + " UNION ALL SELECT -1, NULL", ("i",))
+    for safe in (False, True):
+        path = written(db, selection, tmp_path / f"{safe}.csv", safe_cells=safe)
+        wanted = [f"'{t}" if safe and t in hidden else t for t in texts]
+        assert [r["field"] for r in read_csv(path)] == ["", *wanted]
+    lines = path.read_text().split("\n")
+    assert lines[:2] == ["i,field", "-1,"]  # NULL stays an empty field
+    assert f'{texts.index("1-2")},"1-2"' in lines  # so that no other separator cuts a text
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".fits"])
