@@ -1,7 +1,7 @@
 """Compare label sets with a reference, on the stars that all of them label.
 
-The numbers come from the SQL function ``compare_label_sets``, so that SQL users see the same ones;
-errors come from resampled stars (`models.resampling`).
+The numbers come from the SQL functions ``compare_label_sets`` and ``comparison_counts``, so that
+SQL users see the same ones; errors come from resampled stars (`models.resampling`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.comparisons import (
-    comparison_notes,
+    PairCount,
+    count_pairs,
     find_compared,
-    label_notes,
     no_common_stars,
+    summary_notes,
 )
 from catalog.store.samples import sample_id_of
 from jobs.evaluate_scores import error_over_stars
@@ -77,8 +78,10 @@ class Comparison:
         None: all mutual nearest pairs.
     rows : tuple of ComparisonRow
         By label, then by test set in the order given.
+    counts : tuple of PairCount
+        By label, how many pairs are compared and how many left out, by reason.
     notes : tuple of str
-        Sentences about stars left out, labels left out, simulated data.
+        The counts in words; sentences about labels that are not compared and simulated data.
     bootstrap, seed : int
         Number and seed of the bootstrap samples.
     """
@@ -87,6 +90,7 @@ class Comparison:
     test_sets: tuple[str, ...]
     sample: str | None
     rows: tuple[ComparisonRow, ...]
+    counts: tuple[PairCount, ...]
     notes: tuple[str, ...]
     bootstrap: int
     seed: int
@@ -125,13 +129,13 @@ def compare(
     names = [s.full_name for s in sets]
     if bootstrap < 0 or bootstrap == 1:
         raise UsageError(f"{bootstrap} bootstrap samples give no error", "Take 2 or more, or 0")
-    sample_id = sample_id_of(conn, sample)
+    sample_id_of(conn, sample)  # refuses a name that is unknown
     arguments = {"ref": names[0], "tests": names[1:], "sample": sample}
     numbers = conn.execute(
         sa.text("SELECT * FROM compare_label_sets(:ref, :tests, :sample)"), arguments
     ).all()
     if not numbers:
-        raise no_common_stars(conn, sets, sample, sample_id)
+        raise no_common_stars(conn, sets, sample, sample_id_of(conn, sample))
     errors = _errors(conn, arguments, bootstrap, seed)
     rows = tuple(
         ComparisonRow(
@@ -141,15 +145,15 @@ def compare(
         )
         for r in numbers
     )  # fmt: skip
-    missing = label_notes(conn, sets, {r.label for r in rows})
-    notes = comparison_notes(conn, sets, sample_id, missing)
-    return Comparison(names[0], tuple(names[1:]), sample, rows, tuple(notes), bootstrap, seed)
+    counts = count_pairs(conn, sets, sample)
+    notes = tuple(summary_notes(conn, sets, counts, {r.label for r in rows}))
+    return Comparison(names[0], tuple(names[1:]), sample, rows, counts, notes, bootstrap, seed)
 
 
 def _errors(
     conn: sa.Connection, arguments: dict[str, Any], draws: int, seed: int
 ) -> dict[tuple[str, str], tuple[float | None, float | None]]:
-    """Bootstrap errors of bias and sigma_mad by label and test set."""
+    """Return the bootstrap errors of bias and sigma_mad by label and test set."""
     rows = conn.execute(
         sa.text(
             "SELECT label, test_set, array_agg(ref_value ORDER BY star, left_id, right_id), "

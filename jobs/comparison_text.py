@@ -25,7 +25,7 @@ _LEGEND = (
 
 
 def as_table(comparison: Comparison) -> str:
-    """Text in aligned columns, with the units, the notes and what the columns mean."""
+    """Return text in aligned columns, with the units, the notes and what the columns mean."""
     cells = [list(_HEADINGS)]
     for row in comparison.rows:
         digits = 1 if row.unit == "K" else 4
@@ -57,17 +57,17 @@ def as_table(comparison: Comparison) -> str:
 
 
 def legend(comparison: Comparison) -> str:
-    """What the columns mean, in one paragraph."""
+    """Return what the columns mean, in one paragraph."""
     return _LEGEND.format(draws=comparison.bootstrap, seed=comparison.seed)
 
 
 def _number(value: float | None, digits: int) -> str:
-    """A number for people."""
+    """Return a number for people."""
     return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"  # no -0
 
 
 def as_csv(comparison: Comparison) -> str:
-    """CSV with a header line, numbers in full, empty where unknown; notes are left out."""
+    """Return CSV with a header line, numbers in full, empty where unknown; without notes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)
@@ -76,5 +76,5 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """One JSON object; unknown numbers are null."""
+    """Return one JSON object with the counts by reason; unknown numbers are null."""
     return json.dumps(dataclasses.asdict(comparison), allow_nan=False)

@@ -24,6 +24,7 @@ TABLES = (
 )  # fmt: skip
 #: View -> columns that make its rows unique.
 VIEW_KEYS = {
+    "pairs": ("sample", "left_survey", "left_key", "right_survey", "right_key"),
     "current_label_set": ("name",),
     "stellar_label_long": ("label_set", "source_id", "label"),
     "match_ranked": ("crossmatch_id", "left_id", "right_id"),

@@ -1,4 +1,4 @@
-"""Sources around a position: cells of HEALPix find them by the index, the great circle decides."""
+"""Read positions and radii as people give them, and select the sources of a cone."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from astropy.coordinates import SkyCoord
 
 from catalog.errors import UsageError
 from catalog.files.export import Selection
-from catalog.sky.healpix import CELL_WIDTH, MAX_ORDER, healpix29, neighbours, order_for_radius
-from catalog.sky.vectors import ARCSEC_PER_RADIAN
 from catalog.version import code_version
 
 SURVEYS = ("apogee", "sdss", "lamost")
-#: The rounding of a right ascension in float64 [arcsec]: what lies on the rim is inside.
-ROUNDING = 1e-9
 
 
 def position_of(ra: Any, dec: Any) -> tuple[float, float]:
-    """The ICRS position [deg] of a SkyCoord, or of two numbers [deg], angles or quantities.
+    """Return the ICRS position [deg] of a SkyCoord, or of two numbers [deg], angles or quantities.
 
     Raises
     ------
@@ -49,7 +45,7 @@ def position_of(ra: Any, dec: Any) -> tuple[float, float]:
 
 
 def radius_of(radius: Any, radius_arcsec: float | None) -> float:
-    """The radius [arcsec], given as a quantity or as a number of arcseconds.
+    """Return the radius [arcsec] of a cone, given as a quantity or as a number of arcseconds.
 
     Raises
     ------
@@ -74,7 +70,7 @@ def radius_of(radius: Any, radius_arcsec: float | None) -> float:
 
 
 def cone_selection(ra: float, dec: float, radius_arcsec: float, survey: str | None) -> Selection:
-    """The sources within a cone.
+    """Return the selection of the sources within a cone.
 
     Parameters
     ----------
@@ -92,21 +88,14 @@ def cone_selection(ra: float, dec: float, radius_arcsec: float, survey: str | No
     """
     if survey is not None and survey not in SURVEYS:
         raise UsageError(f"there is no survey {survey}", f"Choose one of: {', '.join(SURVEYS)}")
-    surveys = ", ".join(f"'{name}'" for name in SURVEYS if survey in (None, name))
-    within = " OR ".join(
-        f"s.healpix29 BETWEEN {low} AND {high}" for low, high in _ranges(ra, dec, radius_arcsec)
-    )
-    query = f"""SELECT c.distance_arcsec, s.survey, s.survey_key, s.source_id, t.star_key, s.ra,
-    s.dec, a.apogee_id, a.h, a.snr, p.plate, p.mjd, p.fiberid, p.run2d, p.specobjid, b.instrument,
+    only = "NULL" if survey is None else f"'{survey}'"
+    query = f"""SELECT c.distance_arcsec, c.survey, c.survey_key, c.source_id, c.star_key, c.ra,
+    c.dec, a.apogee_id, a.h, a.snr, p.plate, p.mjd, p.fiberid, p.run2d, p.specobjid, b.instrument,
     b.sn_median
-FROM source s
-CROSS JOIN LATERAL (SELECT {_distance(ra, dec)} AS distance_arcsec) c
-LEFT JOIN star t USING (star_id)
+FROM cone({ra!r}, {dec!r}, {radius_arcsec!r}, {only}) c
 LEFT JOIN apogee_star a USING (source_id)
 LEFT JOIN sdss_spectrum p USING (source_id)
-LEFT JOIN spectrum_blob b USING (source_id)
-WHERE s.survey IN ({surveys}) AND ({within})
-  AND c.distance_arcsec <= {radius_arcsec + ROUNDING!r}"""
+LEFT JOIN spectrum_blob b USING (source_id)"""
     return Selection(
         name=f"cone of {radius_arcsec:g} arcsec around {ra:.6f} {dec:+.6f}",
         description=f"Sources within {radius_arcsec:g} arcsec of RA {ra}, Dec {dec} (deg, ICRS)",
@@ -117,31 +106,3 @@ WHERE s.survey IN ({surveys}) AND ({within})
             "radius_arcsec": radius_arcsec, "survey": survey,
         },
     )  # fmt: skip
-
-
-def _ranges(ra: float, dec: float, radius_arcsec: float) -> list[tuple[int, int]]:
-    """Ranges of healpix29, ends included, that hold the cone: its cell and those around."""
-    if radius_arcsec > CELL_WIDTH * ARCSEC_PER_RADIAN:  # no neighbours are as wide: all of the sky
-        return [(0, 12 * 4**MAX_ORDER - 1)]
-    # wide enough for the rounding, too
-    order = order_for_radius(max(radius_arcsec * (1 + 1e-9), 1e-3))
-    shift = 2 * (MAX_ORDER - order)
-    cell = healpix29([ra], [dec]) >> shift
-    cells = np.unique(neighbours(cell, order)).tolist()
-    return [(c << shift, ((c + 1) << shift) - 1) for c in cells if c >= 0]
-
-
-def _distance(ra: float, dec: float) -> str:
-    """SQL for the great-circle distance [arcsec] of ``s`` from a position.
-
-    By the haversines (Sinnott 1984, Sky and Telescope 68, 159), precise for small distances, with
-    the arc tangent, which is so for large ones too.
-    """
-    half = (
-        f"sin(radians(s.dec - {dec!r}::float8) / 2) ^ 2 + cos(radians(s.dec)) "
-        f"* cos(radians({dec!r}::float8)) * sin(radians(s.ra - {ra!r}::float8) / 2) ^ 2"
-    )
-    return (
-        f"(SELECT 2 * degrees(atan2(sqrt(least(h, 1)), sqrt(greatest(1 - h, 0)))) * 3600 "
-        f"FROM (SELECT {half} AS h) v)"
-    )

@@ -14,10 +14,10 @@ from catalog.files.query import Params, filled_in, refuse_escapes
 from catalog.files.selections import label_set_selection, sample_selection
 from catalog.store.columns import LABELS
 from catalog.store.comparisons import (
-    comparison_notes,
+    count_pairs,
     find_compared,
-    label_notes,
     no_common_stars,
+    summary_notes,
 )
 from catalog.store.labels import find_label_set
 from catalog.store.samples import find_sample, sample_id_of
@@ -104,7 +104,7 @@ def compared_selection(
 def comparison_says(
     conn: sa.Connection, ref: str, tests: Sequence[str], sample: str | None, labels: set[str]
 ) -> list[str]:
-    """What must be known to read a comparison of these labels.
+    """Return what must be known to read a comparison of these labels.
 
     Raises
     ------
@@ -112,10 +112,9 @@ def comparison_says(
         If there are none.
     """
     sets = find_compared(conn, ref, tests)
-    sample_id = sample_id_of(conn, sample)
     if not labels:
-        raise no_common_stars(conn, sets, sample, sample_id)
-    return comparison_notes(conn, sets, sample_id, label_notes(conn, sets, labels))
+        raise no_common_stars(conn, sets, sample, sample_id_of(conn, sample))
+    return summary_notes(conn, sets, count_pairs(conn, sets, sample), labels)
 
 
 def match_selection(conn: sa.Connection, sample: str | None, rejected: bool) -> Selection:

@@ -140,13 +140,20 @@ crossmatch_id | | meta.id | Surrogate key of a crossmatch configuration
 left_spec | | meta.id | Left catalog: survey or survey/release
 right_spec | | meta.id | Right catalog: survey or survey/release
 radius_arcsec | arcsec | pos.angDistance | Search radius, inclusive
-left_id | | meta.id | Source on the left (APOGEE) side of a pair
-right_id | | meta.id | Source on the right (optical) side of a pair
+left_id | | meta.id | Source on the left side of a pair: the reference of the crossmatch
+right_id | | meta.id | Source on the right side of a pair: the one with the spectrum
+entries | | meta.id | Sources of whose labels one is taken: of the right one, if it has any
+trained_by | | meta.number | Place of the first label set whose network was trained on the star
+trained_on | | meta.code | Whether a network behind one of the label sets was trained on the star
+first_cell | | pos.healpix;stat.min | First cell of a range of healpix29
+last_cell | | pos.healpix;stat.max | Last cell of a range of healpix29, inclusive
 sep_arcsec | arcsec | pos.angDistance | Great-circle separation of the pair
 chunk_order | | meta.number | HEALPix order of the chunks
 pixel | | pos.healpix | HEALPix pixel of the chunk, nested
 left_key | | meta.id | Key of the left source in its survey
 right_key | | meta.id | Key of the right source in its survey
+left_survey | | meta.id;meta.dataset | Survey of the left source
+right_survey | | meta.id;meta.dataset | Survey of the right source
 left_ra | deg | pos.eq.ra | Right ascension of the left source, ICRS
 left_dec | deg | pos.eq.dec | Declination of the left source, ICRS
 right_ra | deg | pos.eq.ra | Right ascension of the right source, ICRS
@@ -172,6 +179,8 @@ status | | meta.code.status | building or complete
 inputs_hash | | meta.checksum | Digest of what the edition was made from
 description | | meta.note | In words
 flags | | meta.code.qual | Bits of the producer (table flag_bit)
+flags_left | | meta.code.qual | Bits of the label set on the left (table flag_bit)
+flags_right | | meta.code.qual | Bits of the label set on the right (table flag_bit)
 producer | | meta.id | Who sets the bit
 bit | | meta.number | Bit number, from 0
 meaning | | meta.note | What the bit means
@@ -220,14 +229,15 @@ unit | | meta.unit | Unit of the value
 value | | stat.value | Value of the label
 err | | stat.error | Error of the value
 label_set | | meta.id | Label set with its edition
-ref_set | | meta.id | Reference label set
-test_set | | meta.id | Compared label set
+ref_set | | meta.id | Reference label set with its edition
+test_set | | meta.id | Compared label set with its edition
 ref_value | | stat.value | Value in the reference set
 test_value | | stat.value | Value in the compared set
 delta | | stat.value;arith.diff | Compared value minus reference value
 delta_err | | stat.error;arith.diff | Combined error of the difference
-n | | meta.number | Number of spectra compared
+n | | meta.number | Number of spectra
 n_stars | | meta.number | Number of different stars among them
+n_flagged | | meta.number | Number of them that a label set flags (flags is not 0)
 n_spectra | | meta.number | Number of optical spectra
 distance_arcsec | arcsec | pos.angDistance | Great-circle distance from the position that was asked for
 model | | meta.id | Model with its edition
@@ -252,7 +262,7 @@ mae_diff | | stat.value;arith.diff | mae minus that of the first set on the same
 mae_diff_err | | stat.error;arith.diff | Its error, from the same resampled stars for both
 evaluation_id | | meta.id | Surrogate key of an evaluation
 test_sets | | meta.note | Compared label sets with their editions, in order
-sample | | meta.id | Name of the sample whose pairs are compared; NULL: all mutual nearest pairs
+sample | | meta.id | Name of the sample that has the pairs; NULL: all mutual nearest pairs
 settings | | meta.note | Edges of the bins, number and seed of the resamplings, as JSON
 note | | meta.note | What people should know of a file that was read all the same
 notes | | meta.note | What must be known to read the numbers
@@ -293,6 +303,11 @@ def _vocabulary() -> dict[str, Meaning]:
     table = dict(LABELS)
     for label, of in LABELS.items():
         table[error_of(label)] = Meaning(of.unit, f"stat.error;{of.ucd}", f"Error of {label}")
+        for side in ("left", "right"):  # of the function pairs
+            name = f"{label}_{side}"
+            about = f"{label} in the label set on the {side}"
+            table[name] = Meaning(of.unit, of.ucd, about)
+            table[error_of(name)] = Meaning(of.unit, f"stat.error;{of.ucd}", f"Error of {name}")
     for line in _TEXT.strip().splitlines():
         name, unit, ucd, description = (part.strip() for part in line.split("|"))
         table[name] = Meaning(unit, ucd, description)

@@ -1,11 +1,14 @@
-"""What is compared with what, and what must be known to read it.
+"""Find what is compared with what, who is left out by which reason, and what else to know of it.
 
-The numbers come from the SQL functions ``comparison_rows`` and ``compare_label_sets``.
+The numbers come from the SQL functions ``comparison_rows``, ``compare_label_sets`` and
+``comparison_counts``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -13,8 +16,98 @@ from catalog.errors import UsageError
 from catalog.store.labels import LabelSet, find_label_set, labels_of
 
 
+@dataclass(frozen=True)
+class PairCount:
+    """How many pairs of one label are compared, or left out for one reason.
+
+    Attributes
+    ----------
+    label : str
+        Name of the label.
+    reason : str
+        ``compared``, or why not: ``TRAINED_ON``, ``NO_LABEL`` or ``REPEATED``.
+    label_set : str or None
+        The label set that predicts with a network trained on the stars, or that has no value.
+    n, n_stars, n_flagged : int
+        Pairs, different stars among them, and pairs that one of the label sets flags.
+    """
+
+    label: str
+    reason: str
+    label_set: str | None
+    n: int
+    n_stars: int
+    n_flagged: int
+
+
+_LEFT_OUT = {
+    "TRAINED_ON": "that the network of {label_set} was trained on",
+    "NO_LABEL": "without a value in {label_set}",
+    "REPEATED": "with the same rows of labels as another pair",
+}
+
+
+def count_pairs(
+    conn: sa.Connection, sets: Sequence[LabelSet], sample: str | None
+) -> tuple[PairCount, ...]:
+    """Return how many pairs each label has, compared or left out; they sum to all pairs.
+
+    Parameters
+    ----------
+    conn : Connection
+        Open connection.
+    sets : sequence of LabelSet
+        The reference, then what is compared with it.
+    sample : str or None
+        Sample whose pairs are compared; None: all mutual nearest pairs.
+
+    Returns
+    -------
+    tuple of PairCount
+        Of the labels that all of the sets have, in the order of the vocabulary; first those that
+        are compared.
+    """
+    names = [s.full_name for s in sets]
+    query = sa.text("SELECT * FROM comparison_counts(:ref, :tests, :sample)")
+    found = conn.execute(query, {"ref": names[0], "tests": names[1:], "sample": sample})
+    return tuple(PairCount(*row) for row in found)
+
+
+def count_notes(counts: Sequence[PairCount]) -> list[str]:
+    """Return sentences on who is compared and who is left out, one for labels with equal counts."""
+    labels: dict[tuple[PairCount, ...], list[str]] = {}
+    for label in dict.fromkeys(c.label for c in counts):
+        same = tuple(dataclasses.replace(c, label="") for c in counts if c.label == label)
+        labels.setdefault(same, []).append(label)
+    return [f"{', '.join(names)}: {_count_note(same)}." for same, names in labels.items()]
+
+
+def _count_note(counts: Sequence[PairCount]) -> str:
+    """Return the counts of one label in words."""
+    total = sum(c.n for c in counts)
+    used = [c for c in counts if c.reason == "compared"]
+    text = f"none of {_many(total, 'pair')} is compared"
+    if used:
+        (c,) = used
+        text = f"{c.n:,} of {_many(total, 'pair')} compared, of {_many(c.n_stars, 'star')}"
+        if c.n_flagged:
+            text += f" ({c.n_flagged:,} flagged by a label set)"
+    left = [
+        f"{_many(c.n, 'pair')} of {_many(c.n_stars, 'star')} "
+        + _LEFT_OUT[c.reason].format(label_set=c.label_set)
+        for c in counts
+        if c.reason != "compared"
+    ]
+    return f"{text}; left out: {'; '.join(left)}" if left else text
+
+
+def _many(n: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def find_compared(conn: sa.Connection, ref: str, tests: Sequence[str]) -> list[LabelSet]:
-    """Label sets of a comparison, the reference first.
+    """Return the label sets of a comparison, the reference first.
 
     Raises
     ------
@@ -42,7 +135,7 @@ _LINKS = """
 def comparison_notes(
     conn: sa.Connection, sets: Sequence[LabelSet], sample_id: int | None, missing: Sequence[str]
 ) -> list[str]:
-    """What must be known to read a comparison, in sentences.
+    """Return what must be known to read differences or scores, in sentences.
 
     Parameters
     ----------
@@ -56,13 +149,32 @@ def comparison_notes(
     missing : sequence of str
         Sentences about labels that are not compared.
     """
-    return [*_training_notes(conn, sets, sample_id), *missing, *_simulation_notes(sets)]
+    return [*_training_notes(conn, sets, sample_id), *missing, *_origin_notes(sets)]
+
+
+def summary_notes(
+    conn: sa.Connection, sets: Sequence[LabelSet], counts: Sequence[PairCount], compared: set[str]
+) -> list[str]:
+    """Return what must be known to read the numbers of a comparison, in sentences.
+
+    Parameters
+    ----------
+    conn : Connection
+        Open connection.
+    sets : sequence of LabelSet
+        The reference, then what is compared with it.
+    counts : sequence of PairCount
+        As `count_pairs` returns them.
+    compared : set of str
+        The labels that have numbers.
+    """
+    return [*count_notes(counts), *_missing_notes(conn, sets, compared), *_origin_notes(sets)]
 
 
 def no_common_stars(
     conn: sa.Connection, sets: Sequence[LabelSet], sample: str | None, sample_id: int | None
 ) -> UsageError:
-    """Make the error that says which set lacks what."""
+    """Return the error that says which set lacks what."""
     query = sa.text(
         f"WITH link AS ({_LINKS}) SELECT count(*), count(*) FILTER (WHERE EXISTS (SELECT 1 "
         "FROM stellar_label s WHERE s.label_set_id = :id AND s.source_id IN (left_id, right_id))) "
@@ -89,7 +201,7 @@ def no_common_stars(
 def _training_notes(
     conn: sa.Connection, sets: Sequence[LabelSet], sample_id: int | None
 ) -> list[str]:
-    """How many stars are left out because a network was trained on them."""
+    """Return how many stars are left out because a network was trained on them."""
     query = sa.text(
         f"WITH link AS ({_LINKS}) SELECT count(DISTINCT coalesce(k.star_id, -k.left_id)) "
         "FROM link k WHERE EXISTS (SELECT 1 FROM training_member t WHERE t.model_id = :model_id "
@@ -105,8 +217,8 @@ def _training_notes(
     return notes
 
 
-def label_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[str]) -> list[str]:
-    """Labels of the reference that are not compared, in a sentence for each set that lacks them."""
+def _missing_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[str]) -> list[str]:
+    """Return the labels of the reference that a set lacks, in a sentence for each such set."""
     wanted = [label for label in labels_of(conn, sets[0].label_set_id) if label not in compared]
     notes = []
     for s in sets[1:]:
@@ -119,8 +231,8 @@ def label_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[str
     return notes
 
 
-def _simulation_notes(sets: Sequence[LabelSet]) -> list[str]:
-    """What label sets say of themselves: that they are simulated, and their notes."""
+def _origin_notes(sets: Sequence[LabelSet]) -> list[str]:
+    """Return what label sets say of themselves: that they are simulated, and their notes."""
     simulated = [s.full_name for s in sets if s.simulated]
     notes = [
         f"{s.full_name}: {s.params['note']}." for s in sets if s.params and s.params.get("note")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catalog.store.functions import Function
+from catalog.store.sql_function import Function
 
 REFUSE_COMPLETE = Function(
     "refuse_complete_label_set",

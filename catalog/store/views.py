@@ -35,7 +35,8 @@ class View:
 CURRENT_LABEL_SET = View(
     "current_label_set",
     """
-SELECT DISTINCT ON (name) label_set_id, name, edition, kind, model_id, n_rows, published_at
+SELECT DISTINCT ON (name) label_set_id, name, edition, kind, model_id, n_rows, published_at,
+       name || '@' || edition AS label_set
 FROM label_set
 WHERE status = 'complete'
 ORDER BY name, edition DESC
@@ -46,7 +47,7 @@ ORDER BY name, edition DESC
 STELLAR_LABEL_LONG = View(
     "stellar_label_long",
     f"""
-SELECT s.label_set_id, c.name AS label_set, s.source_id, v.label, v.unit,
+SELECT s.label_set_id, c.label_set, s.source_id, v.label, v.unit,
        v.value::double precision AS value, v.err::double precision AS err, s.flags
 FROM stellar_label s
 JOIN current_label_set c USING (label_set_id)
@@ -55,7 +56,27 @@ CROSS JOIN LATERAL (VALUES
 ) AS v (ordinal, label, unit, value, err)
 WHERE v.value IS NOT NULL
 """,
-    "Labels of the newest complete editions, one row per label",
+    "Labels of the newest complete editions, one row per label; label_set_id_of finds the id of a "
+    "name with or without its edition",
+)
+
+PAIRS = View(
+    "pairs",
+    """
+SELECT m.name AS sample, t.star_key, l.survey AS left_survey, l.survey_key AS left_key,
+       r.survey AS right_survey, r.survey_key AS right_key,
+       regexp_replace(f.path, '^.*/', '') AS file_name, k.sep_arcsec, b.sn_median, b.instrument,
+       l.ra AS left_ra, l.dec AS left_dec, k.star_id, k.left_id, k.right_id
+FROM star_link k
+JOIN sample m USING (sample_id)
+JOIN star t USING (star_id)
+JOIN source l ON l.source_id = k.left_id
+JOIN source r ON r.source_id = k.right_id
+LEFT JOIN spectrum_blob b ON b.source_id = k.right_id
+LEFT JOIN input_file f USING (input_file_id)
+""",
+    "The pairs of every sample: a star of the reference survey (left) and a spectrum (right); the "
+    "function of the same name puts labels beside them",
 )
 
 MATCH_RANKED = View(
@@ -144,6 +165,7 @@ WHERE s.bin_by = 'all' AND s.population = 'all'
 )
 
 VIEWS = (
+    PAIRS,
     CURRENT_LABEL_SET,
     STELLAR_LABEL_LONG,
     MATCH_RANKED,

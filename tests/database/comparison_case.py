@@ -73,7 +73,7 @@ def insert(db: Database) -> Case:
 
 
 def expected(case: Case, ref: str, tests: list[str], pairs: np.ndarray) -> dict:
-    """``(label, test) -> statistics`` over the chosen pairs, straight from the definitions."""
+    """``(label, full name) -> statistics`` over the chosen pairs, from the definitions."""
     answer = {}
     for label in ("teff", "fe_h"):
         sets = [case.values[s] for s in (ref, *tests)]
@@ -85,7 +85,7 @@ def expected(case: Case, ref: str, tests: list[str], pairs: np.ndarray) -> dict:
             err = np.hypot(columns[f"{label}_err"][use], sets[0][f"{label}_err"][use])
             pull = (delta / err)[np.isfinite(err)]
             median = np.median(delta)
-            answer[label, name] = (
+            answer[label, f"{name}@1"] = (
                 use.sum(), len(set(case.star[use].tolist())), median,
                 SIGMA * np.median(np.abs(delta - median)),
                 delta.mean(), np.abs(delta - delta.mean()).mean(), np.abs(delta).mean(),

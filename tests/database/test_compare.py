@@ -35,13 +35,11 @@ def test_numbers_equal_numpy_and_errors_come_from_resampled_stars(db, case):
     with db.reader() as conn:
         found = compare(conn, "aspcap/dr14", TESTS, "clean", bootstrap=50, seed=3)
     wanted = expected(case, "aspcap/dr14", TESTS, np.ones(N, bool))
-    assert [(r.label, r.test_set.removesuffix("@1")) for r in found.rows] == list(wanted)
+    assert [(r.label, r.test_set) for r in found.rows] == list(wanted)
     for row in found.rows:
         numbers = (row.n, row.n_stars, row.bias, row.sigma_mad, row.seed_bias, row.seed_scatter,
                    row.mae, row.pull_sigma)  # fmt: skip
-        np.testing.assert_allclose(
-            numbers, wanted[row.label, row.test_set.removesuffix("@1")], rtol=1e-12
-        )
+        np.testing.assert_allclose(numbers, wanted[row.label, row.test_set], rtol=1e-12)
     sspp = case.values["sspp/dr12"]["teff"]
     aspcap, net = case.values["aspcap/dr14"]["teff"], case.values["net/oof"]["teff"]
     by_star = np.argsort(case.star, kind="stable")  # ids grow with the number of the star
@@ -73,10 +71,75 @@ def test_notes_say_what_was_left_out(db, case):
     with db.reader() as conn:
         notes = compare(conn, "aspcap/dr14", ["net/all", "sim/1"], "clean", bootstrap=2).notes
     assert notes == (
-        "10 stars are left out: the network of net/all@1 was trained on them.",
+        "teff: 27 of 40 pairs compared, of 27 stars; left out: 12 pairs of 10 stars that the "
+        "network of net/all@1 was trained on; 1 pair of 1 star without a value in net/all@1.",
         "Not compared, as net/all@1 does not have them: fe_h.",
         "Not compared, as sim/1@1 does not have them: fe_h.",
         "Simulated data, no measurement of real stars: sim/1@1.",
+    )
+
+
+def brute_counts(case, names: list[str], trained: set[int], use: np.ndarray) -> dict:
+    """``(label, reason, label set) -> [pairs, stars]`` by looking at every pair in turn."""
+    found: dict = {}
+    for label in ("teff", "fe_h"):
+        if any(label not in case.values[name] for name in names):
+            continue
+        for i in np.flatnonzero(use):
+            lacking = [n for n in names if np.isnan(case.values[n][label][i])]
+            if case.star[i] in trained:
+                key = (label, "TRAINED_ON", "net/all@1")
+            elif lacking:
+                key = (label, "NO_LABEL", f"{lacking[0]}@1")
+            else:
+                key = (label, "compared", None)
+            found.setdefault(key, []).append(int(case.star[i]))
+    return {key: (len(stars), len(set(stars))) for key, stars in found.items()}
+
+
+@pytest.mark.parametrize("sample", ["clean", None])
+@pytest.mark.parametrize(
+    "tests", [["sspp/dr12"], ["sspp/dr12", "net/oof"], ["net/all", "sspp/dr12"]]
+)
+def test_who_is_left_out_by_reason(db, case, tests, sample):
+    use = np.arange(N) < (40 if sample else 38)
+    trained = set(case.star[:10].tolist()) if "net/all" in tests else set()
+    with db.reader() as conn:
+        found = compare(conn, "aspcap/dr14", tests, sample, bootstrap=0)
+    counts = {(c.label, c.reason, c.label_set): (c.n, c.n_stars) for c in found.counts}
+    assert counts == brute_counts(case, ["aspcap/dr14", *tests], trained, use)
+    for row in found.rows:
+        assert counts[row.label, "compared", None] == (row.n, row.n_stars)
+        assert sum(c.n for c in found.counts if c.label == row.label) == use.sum()
+    listed = json.loads(as_json(found))["counts"]
+    assert [tuple(c.values()) for c in listed] == [
+        (c.label, c.reason, c.label_set, c.n, c.n_stars, c.n_flagged) for c in found.counts
+    ]
+    words = " ".join(as_table(found).split())
+    assert f"of {use.sum()} pairs compared" in words
+    lacking = "10 stars that the network" if trained else "1 star without a value in aspcap/dr14@1"
+    assert lacking in words
+
+
+def test_pairs_that_add_no_labels_and_flagged_ones_are_counted(db):
+    with db.begin() as conn:
+        star = factories.add_stars(conn, ["2M"])
+        left = factories.add_sources(conn, "galah", ["a"], star_id=star)
+        right = factories.add_sources(conn, "sdss", ["p", "q", "r"])
+        pairs = left[[0, 0, 0]], right
+        which = factories.add_matches(conn, *pairs)
+        factories.add_sample(conn, "one", which, *pairs, star[[0, 0, 0]])
+        factories.add_label_set(conn, "a", left, {"teff": [5000], "logg": [2]})
+        factories.add_label_set(conn, "b", left, {"teff": [5010], "logg": [2]}, flags=4)
+    with db.reader() as conn:
+        found = compare(conn, "a", ["b"], "one", bootstrap=0)
+    assert [(c.label, c.reason, c.n, c.n_stars, c.n_flagged) for c in found.counts] == [
+        ("teff", "compared", 1, 1, 1), ("teff", "REPEATED", 2, 1, 2),
+        ("logg", "compared", 1, 1, 1), ("logg", "REPEATED", 2, 1, 2),
+    ]  # fmt: skip
+    assert found.notes == (
+        "teff, logg: 1 of 3 pairs compared, of 1 star (1 flagged by a label set); left out: 2 "
+        "pairs of 1 star with the same rows of labels as another pair.",
     )
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from comparison_case import N, expected, from_sql
 
 from catalog.store.db import Database
+from catalog.store.labels import list_label_sets
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def assert_same(found: dict, wanted: dict) -> None:
 )
 def test_comparison_on_nearest_pairs_equals_numpy(db, case, tests):
     plain = [t.removesuffix("@1") for t in tests]
-    wanted = expected(case, "aspcap/dr14", plain, NEAREST)
-    wanted = {(label, tests[plain.index(t)]): v for (label, t), v in wanted.items()}
     with db.reader() as conn:
-        assert_same(from_sql(conn, "aspcap/dr14", tests), wanted)
+        for ref in ("aspcap/dr14", "aspcap/dr14@1"):
+            found = from_sql(conn, ref, tests)
+            assert_same(found, expected(case, "aspcap/dr14", plain, NEAREST))
 
 
 def test_only_labels_that_all_sets_have(db, case):
@@ -51,7 +52,7 @@ def test_a_sample_brings_its_repeats(db, case):
     with db.reader() as conn:
         found = from_sql(conn, "aspcap/dr14", tests, "clean")
     assert_same(found, expected(case, "aspcap/dr14", tests, np.ones(N, bool)))
-    n, n_stars = found["teff", "net/oof"][:2]
+    n, n_stars = found["teff", "net/oof@1"][:2]
     assert (n, n_stars) == (37, 35)
 
 
@@ -64,12 +65,12 @@ def test_training_stars_of_a_prediction_are_left_out(db, case):
         view = conn.execute(
             sa.text(
                 "SELECT test_set, count(*), count(DISTINCT star_id) FROM label_comparison "
-                "WHERE ref_set = 'aspcap/dr14' AND label = 'teff' GROUP BY 1"
+                "WHERE ref_set = 'aspcap/dr14@1' AND label = 'teff' GROUP BY 1"
             )
         ).all()
     assert_same(found, expected(case, "aspcap/dr14", ["net/all"], unseen))
     counts = {name: n for name, *n in view}
-    assert counts == {"sspp/dr12": [36, 36], "net/oof": [36, 36], "net/all": [27, 27]}
+    assert counts == {"sspp/dr12@1": [36, 36], "net/oof@1": [36, 36], "net/all@1": [27, 27]}
 
 
 def test_pairs_without_a_star_are_known_by_their_sources(db):
@@ -104,7 +105,7 @@ def test_two_crossmatches_do_not_count_a_spectrum_twice(db, case):
                 "left_id, right_id, ref_set, test_set, label HAVING count(*) > 1) d"
             )
         )
-    assert both_right["teff", "net/oof"][0] == 36
+    assert both_right["teff", "net/oof@1"][0] == 36
     assert repeated == 0
 
 
@@ -116,7 +117,7 @@ def test_the_newest_edition_is_meant_unless_one_is_named(db, case):
     with db.reader() as conn:
         newest = from_sql(conn, "aspcap/dr14", ["sspp/dr12"])
         first = from_sql(conn, "aspcap/dr14", ["sspp/dr12@1"])
-    assert newest["teff", "sspp/dr12"][2] == 7.0
+    assert newest["teff", "sspp/dr12@2"][2] == 7.0
     assert first["teff", "sspp/dr12@1"][2] != 7.0
 
 
@@ -161,7 +162,39 @@ def test_long_labels_have_units_and_no_nulls(db, case):
         rows = conn.execute(
             sa.text(
                 "SELECT label, unit, count(*), count(value) FROM stellar_label_long "
-                "WHERE label_set = 'sspp/dr12' GROUP BY 1, 2 ORDER BY 1"
+                "WHERE label_set = 'sspp/dr12@1' GROUP BY 1, 2 ORDER BY 1"
             )
         ).all()
     assert rows == [("fe_h", "dex", 40, 40), ("teff", "K", 39, 39)]
+
+
+def test_every_view_and_function_names_an_edition_in_one_form(db, case):
+    """`name@edition` comes out of them; `name` and `name@edition` go in."""
+    columns = {
+        "current_label_set": ("label_set",), "stellar_label_long": ("label_set",),
+        "label_comparison": ("ref_set", "test_set"),
+        "comparison_rows('aspcap/dr14', '{sspp/dr12}')": ("ref_set", "test_set"),
+        "compare_label_sets('aspcap/dr14@1', '{sspp/dr12}')": ("ref_set", "test_set"),
+    }  # fmt: skip
+    with db.reader() as conn:
+        known = {f"{s.name}@{s.edition}" for s in list_label_sets(conn)}
+        for source, names in columns.items():
+            for name in names:
+                found = set(conn.scalars(sa.text(f"SELECT DISTINCT {name} FROM {source}")))
+                assert found, source
+                assert found <= known, source
+        ids = [
+            conn.scalar(sa.text("SELECT label_set_id_of(:name)"), {"name": name})
+            for name in ("sspp/dr12", "sspp/dr12@1")
+        ]
+        by_id = conn.scalar(
+            sa.text(
+                "SELECT count(*) FROM stellar_label_long "
+                "WHERE label_set_id = label_set_id_of('sspp/dr12')"
+            )
+        )
+    assert ids[0] == ids[1]
+    assert by_id == 79
+    for name in ("sspp/dr12@2", "sspp/dr12@1@1", "sspp/dr12@"):
+        with db.reader() as conn, pytest.raises(sa.exc.DBAPIError, match=f"label set {name}"):
+            conn.execute(sa.text("SELECT label_set_id_of(:name)"), {"name": name})
