@@ -5,7 +5,6 @@ The whole table is one chunk: it is read, checked and published, or nothing is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,43 +15,29 @@ import sqlalchemy as sa
 from catalog.errors import BadInputError, UsageError
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
+from catalog.files.identifiers import READINGS
 from catalog.files.label_table import LabelTable, read_label_table
 from catalog.files.opening import Limits, require_file
-from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
-from catalog.store.inputs import quarantine_items, register_file
+from catalog.store.inputs import quarantine_items, register_file, release_rows
 from catalog.store.labels import (
     SIMULATED,
     begin_edition,
     building_edition,
     discard_building,
-    find_label_set,
     publish,
     published_inputs,
 )
-from catalog.store.schema import stellar_label
 from jobs.engine.job import Job, RunSummary, Unresolved
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
+from jobs.label_rows import KEYS, check_counts, write_labels
 from jobs.names import SURVEYS as RESERVED
 from jobs.names import check_label_set_name, check_name
 from jobs.outcomes import labels_outcome
 
 KIND = "labels"
-#: Survey -> names of the key column, best first.
-KEYS = {
-    "apogee": ("survey_key", "apogee_id"),
-    "sdss": ("survey_key", "specobjid"),
-    "lamost": ("survey_key",),
-}
-# a key is any of the names of a source; a star's name means its main rows
-_BY_NAME = {
-    "apogee": "SELECT k.key, a.source_id FROM stage_labels k "
-    "JOIN apogee_star a ON a.apogee_id = k.key AND a.is_primary",
-    "sdss": "SELECT k.key, p.source_id FROM stage_labels k "
-    "JOIN sdss_spectrum p ON p.specobjid::text = k.key",
-}
 
 
 @dataclass(frozen=True)
@@ -66,7 +51,11 @@ class LabelsParams:
     sha256, path : str
         The file: its identity, and where it is now.
     key : str
-        Column that names the source; empty: those of `KEYS`.
+        Column that names the source; empty: those of `jobs.label_rows.KEYS`.
+    hdu : str
+        Number or name of the HDU or table; empty: the one that has keys, labels and rows.
+    allow_overflow : bool
+        Whether a VOTable is taken that its service has cut off.
     max_bad : float
         Fraction of bad rows above which nothing is published.
     note : str
@@ -80,6 +69,8 @@ class LabelsParams:
     sha256: str
     path: str = field(metadata=NOT_HASHED)
     key: str = ""
+    hdu: str = ""
+    allow_overflow: bool = False
     max_bad: float = 0.1
     note: str = field(default="", metadata=NOT_HASHED)
     max_rows: int = field(default=Limits.max_rows, metadata=NOT_HASHED)
@@ -93,6 +84,8 @@ def ingest_labels(
     name: str,
     *,
     key: str = "",
+    hdu: str = "",
+    allow_overflow: bool = False,
     max_bad: float = 0.1,
     note: str = "",
     limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -102,7 +95,8 @@ def ingest_labels(
 ) -> RunSummary:
     """Ingest a table and publish it as an edition of the label set ``name``.
 
-    ``identify`` gives the digest of a file; one that remembers digests need not read it.
+    Parameters are those of `LabelsParams`; ``identify`` gives the digest of a file, and one that
+    remembers digests need not read it.
 
     Raises
     ------
@@ -125,8 +119,8 @@ def ingest_labels(
     def resolve() -> Job:
         identity = identify(path.absolute())
         params = LabelsParams(
-            name, survey, identity.sha256, str(identity.path), key, max_bad, note,
-            limits.max_rows, limits.max_bytes,
+            name, survey, identity.sha256, str(identity.path), key, hdu, allow_overflow, max_bad,
+            note, limits.max_rows, limits.max_bytes,
         )  # fmt: skip
         return ingest_labels_job(params, db)
 
@@ -137,7 +131,7 @@ def ingest_labels(
 def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
     """The ingest as a job (``db``: see `jobs.registry`)."""
     path = Path(params.path)
-    inputs = digest([params.survey, params.key, params.sha256])
+    inputs = digest([params.survey, params.key, params.hdu, params.allow_overflow, params.sha256])
 
     @cache
     def table() -> LabelTable:
@@ -146,10 +140,10 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
                 "CHANGED", f"{path} is not the file that this run began with", "Ingest it again"
             )
         return read_label_table(
-            path,
-            (params.key,) if params.key else KEYS[params.survey],
-            Limits(params.max_bytes, params.max_rows),
-        )
+            path, (params.key,) if params.key else KEYS[params.survey],
+            Limits(params.max_bytes, params.max_rows), read_id=READINGS[params.survey],
+            which=params.hdu, allow_overflow=params.allow_overflow,
+        )  # fmt: skip
 
     def refuse(conn: sa.Connection, exc: BadInputError) -> None:
         file_id = register_file(conn, _identity(params), KIND)
@@ -170,16 +164,22 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
             + SIMULATED * found.simulated,
             params={"survey": params.survey, "sha256": [params.sha256], "files": [path.name],
                     "note": params.note, "simulated": found.simulated,
+                    "columns": found.columns, "table": found.place,
                     "not_taken": found.not_taken, "unit_assumed": found.unit_assumed},
         )  # fmt: skip
         return 0
 
     def write(conn: sa.Connection, run: Run, found: LabelTable) -> int:
-        return _write(conn, building_edition(conn, run.run_id), found, params)
+        block = found.block
+        file_id = register_file(conn, _identity(params), KIND, n_rows=block.n_rows)
+        release_rows(conn, file_id, range(block.n_rows), block.bad)
+        rows = quarantine_items(conn, file_id, block.bad)
+        edition = building_edition(conn, run.run_id)
+        return rows + write_labels(conn, edition, file_id, block, params.survey)
 
     def finish(conn: sa.Connection, run: Run) -> int:
         edition = building_edition(conn, run.run_id)
-        _check(conn, edition, params)
+        check_counts(conn, edition, params.path, params.survey, params.max_bad)
         publish(conn, edition)
         return 0
 
@@ -195,78 +195,3 @@ def _identity(params: LabelsParams) -> FileIdentity:
     """The file of a run, as it was when the run was asked for."""
     path = Path(params.path)
     return FileIdentity(path, path.stat().st_size, params.sha256)
-
-
-def _write(conn: sa.Connection, edition: int, found: LabelTable, params: LabelsParams) -> int:
-    """Write the labels of the sources that the catalog has; returns the rows that changed."""
-    block = found.block
-    file_id = register_file(conn, _identity(params), KIND, n_rows=block.n_rows)
-    rows = quarantine_items(conn, file_id, block.bad)
-    n_found = 0
-    if block.n_good:
-        stage(conn, "stage_labels", block.columns, stellar_label)
-        query = (
-            "SELECT k.key, s.source_id FROM stage_labels k JOIN source s "
-            f"ON s.survey = '{params.survey}' AND s.survey_key = k.key"
-        )
-        if params.survey in _BY_NAME:
-            query += f" UNION {_BY_NAME[params.survey]}"
-        n_found = conn.scalar(sa.text(f"SELECT count(DISTINCT key) FROM ({query}) f")) or 0
-        columns = {"label_set_id": ":edition", "source_id": "f.source_id", "flags": "0"}
-        columns |= {c: f'k."{c}"' for c in block.columns if c != "key"}
-        known = " OR ".join(f'k."{c}" IS NOT NULL' for c in block.columns if c != "key")
-        rows += upsert(
-            conn, stellar_label, columns,
-            f"(SELECT DISTINCT ON (source_id) * FROM ({query}) f ORDER BY source_id, key) f "
-            f"JOIN stage_labels k USING (key) WHERE {known}",
-            params={"edition": edition},
-        )  # fmt: skip
-    counts = {"n_rows": block.n_rows, "n_bad": len(block.bad), "n_found": n_found}
-    conn.execute(
-        sa.text(
-            "UPDATE label_set SET params = params || CAST(:counts AS jsonb) "
-            "WHERE label_set_id = :id"
-        ),
-        {"counts": json.dumps(counts), "id": edition},
-    )
-    return rows
-
-
-def _check(conn: sa.Connection, edition: int, params: LabelsParams) -> None:
-    """Refuse to publish where too many rows are bad, or none is of a known source."""
-    query = sa.text("SELECT params FROM label_set WHERE label_set_id = :id")
-    counts = conn.scalar(query, {"id": edition}) or {}
-    if counts["n_bad"] > params.max_bad * counts["n_rows"]:
-        raise BadInputError(
-            "TOO_MANY_BAD",
-            f"{counts['n_bad']} of {counts['n_rows']} rows of {params.path} are bad",
-            "Nothing was published. Look at the table quarantine; --max-bad raises the limit",
-        )
-    if counts["n_found"] == 0:
-        raise BadInputError(
-            "BAD_ID",
-            f"no key of {params.path} is that of a source of {params.survey} in this catalog",
-            "Nothing was published. Ingest the survey first, or name the column: --key",
-        )
-    labelled = sa.text("SELECT EXISTS (SELECT FROM stellar_label WHERE label_set_id = :id)")
-    if not conn.scalar(labelled, {"id": edition}):
-        raise BadInputError(
-            "BAD_VALUE",
-            f"{params.path} has no label of any source in this catalog: its values are missing",
-            "Nothing was published. Look at the columns of the labels",
-        )
-
-
-def ingested(conn: sa.Connection, name: str) -> list[str]:
-    """What became of the rows of the newest edition, in lines for people."""
-    which = find_label_set(conn, name)
-    known = which.params or {}
-    lines = [
-        f"{known['n_rows']:,} rows: {known['n_found']:,} of sources in the catalog, "
-        f"{known['n_bad']:,} in quarantine; {which.full_name} labels {which.n_rows or 0:,} sources"
-    ]
-    if known["not_taken"]:
-        lines.append(f"columns not taken, no label of the catalog: {', '.join(known['not_taken'])}")
-    if known["unit_assumed"]:
-        lines.append(f"no unit named, the catalog's assumed: {', '.join(known['unit_assumed'])}")
-    return lines

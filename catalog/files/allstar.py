@@ -19,20 +19,21 @@ import numpy as np
 from catalog.files.block import Block, RowAudit
 from catalog.files.catalogtable import CatalogTable
 from catalog.files.cells import (
-    FAINTEST_MAGNITUDE,
-    FASTEST_KMS,
     check_labels,
     check_positions,
+    check_units,
     error_cells,
-    finite_cells,
-    float_cells,
+    forget_zeros,
     integer_cells,
+    position_cells,
     text_cells,
+    value_cells,
 )
 from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, Table, native, open_table
+from catalog.store.columns import ELEMENTS, LABELS
 
 # Positions in allStar are 2MASS's, observed from June 1997 to February 2001 (Skrutskie et al.
 # 2006, AJ 131, 1163); the epoch of a single star is not in the catalog. Middle, +- 1.8 years.
@@ -41,21 +42,11 @@ EXTRATARG_DUPLICATE = 1 << 4
 # The bits of PARAMFLAG, ELEMFLAG and the flags of single abundances that say bad, not warning.
 ABUNDANCE_BAD = 0xFF
 
-# fmt: off
-ELEMENTS = (
-    "c", "ci", "n", "o", "na", "mg", "al", "si", "p", "s", "k", "ca", "ti", "tiii", "v", "cr",
-    "mn", "co", "ni", "cu", "ge", "ce", "rb", "y", "nd", "yb",
-)
-# fmt: on
-# Database column: accepted names in the file. DR12 calls the overall abundances PARAM_*.
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "teff": ("teff",),
-    "logg": ("logg",),
-    "m_h": ("m_h", "param_m_h"),
-    "alpha_m": ("alpha_m", "param_alpha_m"),
-    "fe_h": ("fe_h",),
-}
+#: Labels that are columns of their own in every release; of abundances, see `_labels`.
+PARAMETERS = ("teff", "logg", "m_h", "alpha_m", "fe_h")
 MAIN_LABELS = ("teff", "logg", "fe_h")
+#: DR10 knows [M/H] and [alpha/M] only, as METALS and ALPHAFE.
+DR10_NAMES = {"alpha_m": ("alphafe",)}
 TEXT = ("apogee_id", "target_id", "apstar_id", "telescope", "field")
 INTEGERS = ("nvisits", "starflag", "aspcapflag", "extratarg")
 # Best first, row by row: (mu_alpha * cos(dec), mu_delta, whether 0, 0 means missing). The last
@@ -108,21 +99,17 @@ class AllStar(CatalogTable):
         texts = {name: text_cells(rows, table.find(name, "text"), audit) for name in TEXT}
         audit.reject(texts["apstar_id"] == b"", "BAD_ID", "APSTAR_ID is blank")
         audit.reject(texts["apogee_id"] == b"", "BAD_ID", "APOGEE_ID is blank")
-        out["ra"] = native(rows, table.require("ra", "double"))
-        out["dec"] = native(rows, table.require("dec", "double"))
+        for name in ("ra", "dec"):
+            out[name] = position_cells(rows, table.require(name, "double"), name)
         check_positions(audit, out["ra"], out["dec"])
         out["pmra"], out["pmdec"] = _proper_motion(table, rows)
         out["epoch"] = np.full(len(rows), EPOCH_2MASS)
         out |= texts
         out["data_release"] = np.full(len(rows), self.release.encode("ascii"))
-        out["snr"] = finite_cells(rows, table.find("snr", "float"))
-        for name in ("vhelio_avg", "vscatter"):
-            out[name] = finite_cells(rows, table.find(name, "float"), missing_from=FASTEST_KMS)
+        for name in ("snr", "vhelio_avg", "vscatter", "j", "h", "k"):
+            out[name] = value_cells(rows, table.find(name, "float"), name)
         for name in INTEGERS:
             out[name] = integer_cells(rows, table.find(name, "int"))
-        for band in "jhk":
-            column = table.find(band, "float")
-            out[band] = finite_cells(rows, column, missing_from=FAINTEST_MAGNITUDE)
         extratarg = np.ma.MaskedArray(out["extratarg"]).filled(0)
         out["is_primary"] = (extratarg & EXTRATARG_DUPLICATE) == 0
 
@@ -130,7 +117,8 @@ class AllStar(CatalogTable):
         out |= labels
         names = tuple(name for name in labels if not name.endswith("_err"))
         check_labels(audit, labels, names)
-        out["has_labels"] = np.all([np.isfinite(labels[n]) for n in MAIN_LABELS], axis=0)
+        main = MAIN_LABELS if "fe_h" in labels else (*MAIN_LABELS[:2], "m_h")
+        out["has_labels"] = np.all([np.isfinite(labels[n]) for n in main], axis=0)
         self.duplicates.reject(audit, len(rows))
         return audit.block(out)
 
@@ -174,26 +162,47 @@ def open_allstar(path: str | os.PathLike[str], release: str) -> Iterator[AllStar
 
 
 def _columns(table: Table) -> list[Column]:
-    """Every column that is used; fails where a needed one is absent or of another type."""
+    """Every column that is used; fails where a needed one is absent, or of another type or unit."""
     needed: list[Column | None] = [
         *(table.require(name, "text") for name in ("apstar_id", "apogee_id")),
         *(table.require(name, "double") for name in ("ra", "dec")),
-        *(table.require(PARAMETERS[name], "float") for name in MAIN_LABELS),
+        *(table.require(_names(name), "float") for name in MAIN_LABELS[:2]),
         *(table.require(name, "int") for name in ("starflag", "aspcapflag", "extratarg")),
     ]
+    if table.find(_names("m_h"), "float") is None:
+        table.require(_names("fe_h"), "float")
     needed += [table.find(name, "text") for name in TEXT]
     needed += [table.find(name, "int") for name in INTEGERS]
-    floats = ["snr", "vhelio_avg", "vscatter", "j", "h", "k"]
-    floats += [name for pair in PROPER_MOTIONS for name in pair[:2]]
-    for names in PARAMETERS.values():
-        floats += [suffixed for name in names for suffixed in (name, f"{name}_err")]
+    measured: dict[str, list[Column | None]] = {
+        name: [table.find(name, "float")]
+        for name in ("snr", "vhelio_avg", "vscatter", "j", "h", "k")
+    }
+    for name in ("ra", "dec"):
+        measured[name] = [table.find(name, "double")]
+    for i, name in enumerate(("pmra", "pmdec")):
+        measured[name] = [table.find(str(pair[i]), "float") for pair in PROPER_MOTIONS]
+    for name in PARAMETERS:
+        measured[name] = [table.find(_names(name), "float"), table.find(_errors(name), "float")]
     for element in ELEMENTS:
-        for ratio in ("fe", "h"):
-            floats += [f"{element}_{ratio}", f"{element}_{ratio}_err"]
-            needed.append(table.find(f"{element}_{ratio}_flag", "int"))
+        names = [f"{element}_{ratio}" for ratio in ("fe", "h")]
+        measured[f"{element}_fe"] = [
+            table.find(n, "float") for name in names for n in (name, f"{name}_err")
+        ]
+        needed += [table.find(f"{name}_flag", "int") for name in names]
     needed.append(table.find("fe_h_flag", "int"))
-    needed += [table.find(name, "float") for name in floats]
+    check_units(table, measured)
+    needed += [column for columns in measured.values() for column in columns]
     return [column for column in needed if column is not None]
+
+
+def _names(label: str) -> tuple[str, ...]:
+    """What files call one of `PARAMETERS`, best first."""
+    return (label, *LABELS[label].names, *DR10_NAMES.get(label, ()))
+
+
+def _errors(label: str) -> tuple[str, ...]:
+    """What files call the error of one of `PARAMETERS`, best first."""
+    return tuple(f"{name}_err" for name in _names(label))
 
 
 def _keys(table: Table, release: str, rows: np.ndarray) -> np.ndarray:
@@ -210,7 +219,10 @@ def _proper_motion(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
         columns = table.find(name_ra, "float"), table.find(name_dec, "float")
         if None in columns:
             continue
-        mu_ra, mu_dec = (finite_cells(rows, column) for column in columns)
+        mu_ra, mu_dec = (
+            value_cells(rows, column, name)
+            for column, name in zip(columns, ("pmra", "pmdec"), strict=True)
+        )
         known = np.isfinite(mu_ra) & np.isfinite(mu_dec) & np.isnan(pmra)
         if zero_is_missing:
             known &= (mu_ra != 0) | (mu_dec != 0)
@@ -221,29 +233,32 @@ def _proper_motion(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _labels(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
     """All labels of the release with their errors; an error without its label is null."""
     out: dict[str, np.ndarray] = {}
-    for label, names in PARAMETERS.items():
-        if table.find(names, "float") is not None:
-            out[label] = float_cells(rows, table.find(names, "float"))
-            errors = tuple(f"{name}_err" for name in names)
-            out[f"{label}_err"] = error_cells(rows, table.find(errors, "float"))
-    out["fe_h"][_says_bad(table, rows, "fe_h_flag")] = np.nan
+    for label in PARAMETERS:
+        column = table.find(_names(label), "float")
+        if column is not None:
+            out[label] = value_cells(rows, column, label)
+            out[f"{label}_err"] = error_cells(rows, table.find(_errors(label), "float"), label)
+    forget_zeros(out, native(rows, table.require(_names("teff"), "float")) == 0)
+    if "fe_h" in out:
+        out["fe_h"][_says_bad(table, rows, "fe_h_flag")] = np.nan
     for element in ELEMENTS:
-        ratio = table.find(f"{element}_fe", "float")
+        label = f"{element}_fe"
+        ratio = table.find(label, "float")
         over_h = table.find(f"{element}_h", "float")
         if ratio is not None:
-            value = float_cells(rows, ratio)
-            error = error_cells(rows, table.find(f"{element}_fe_err", "float"))
-        elif over_h is not None:
+            value = value_cells(rows, ratio, label)
+            error = error_cells(rows, table.find(f"{label}_err", "float"), label)
+        elif over_h is not None and "fe_h" in out:
             # DR12 has [X/H] only: [X/Fe] = [X/H] - [Fe/H], errors added in quadrature.
             with np.errstate(invalid="ignore"):  # infinite minus infinite: rejected by FE_H
-                value = float_cells(rows, over_h) - out["fe_h"]
-            error = error_cells(rows, table.find(f"{element}_h_err", "float"))
+                value = value_cells(rows, over_h, label) - out["fe_h"]
+            error = error_cells(rows, table.find(f"{element}_h_err", "float"), label)
             error = np.hypot(error, out["fe_h_err"])
         else:
             continue
-        for flag in (f"{element}_fe_flag", f"{element}_h_flag"):
+        for flag in (f"{label}_flag", f"{element}_h_flag"):
             value[_says_bad(table, rows, flag)] = np.nan
-        out[f"{element}_fe"], out[f"{element}_fe_err"] = value, error
+        out[label], out[f"{label}_err"] = value, error
     for name in [n for n in out if not n.endswith("_err")]:
         out[f"{name}_err"][np.isnan(out[name])] = np.nan
     return out

@@ -44,6 +44,22 @@ def parse_cards(text: str) -> dict[str, CardValue]:
     return values
 
 
+def unreadable_in(text: str) -> frozenset[str]:
+    """Return the keywords whose card has a value that FITS does not allow: ``NaN``, ``1E400``.
+
+    Parameters
+    ----------
+    text : str
+        As in `parse_cards`.
+    """
+    cards = (text[at : at + CARD] for at in range(0, len(text), CARD))
+    return frozenset(
+        card[:8].rstrip()
+        for card in cards
+        if card[8:10] == "= " and card[10:].partition("/")[0].strip() and _value(card[10:]) is None
+    )
+
+
 def forbidden_in(text: str) -> dict[str, str]:
     """Return the cards of a header with bytes that FITS forbids.
 

@@ -1,30 +1,69 @@
-"""From the cells of a survey's table to the catalog's values: sentinels, text, positions, limits.
+"""From the cells of a survey's table to the catalog's values: units, sentinels, text, positions.
 
-Sentinels (-9999, 99.999, ...) become null here and nowhere else.
+What stands for no value is listed in `catalog.files.missing`, what units say is read by
+`catalog.files.units`; here both are applied to columns of FITS tables.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import numpy as np
 
 from catalog.files.block import RowAudit
-from catalog.files.fitstable import Column, native
-
-# Surveys write -9999, -9999.99 or -9998 (TheCannon's and SSPP's float32 conversions differ).
-MISSING_BELOW = -9990.0
-FAINTEST_MAGNITUDE = 90.0
-FASTEST_KMS = 99_999.0
-
-# What no star can have. Values outside are damage, not sentinels: hottest known stars have about
-# 2e5 K, white dwarfs log g below 10; abundances beyond 10 dex are beyond every model grid.
-LABEL_LIMITS: dict[str, tuple[float, float]] = {"teff": (500.0, 300_000.0), "logg": (-5.0, 12.0)}
-ABUNDANCE_LIMITS = (-10.0, 10.0)
+from catalog.files.fitstable import Column, Table, native
+from catalog.files.missing import NO_INTEGER, is_missing, is_missing_error, quantity_of
+from catalog.files.units import Scale, scale_to
+from catalog.store.columns import LABELS
 
 
-def float_cells(rows: np.ndarray, column: Column | None) -> np.ndarray:
-    """Single-precision values with sentinels as NaN; infinities are kept.
+def scale_of(column: Column, name: str, where: str = "") -> Scale:
+    """Return what makes a column's numbers the catalog's.
+
+    Parameters
+    ----------
+    column : Column
+        Of a FITS table.
+    name : str
+        Column of the database, or that whose error this is.
+    where : str
+        File, for the message.
+
+    Raises
+    ------
+    BadInputError
+        BAD_UNIT.
+    """
+    if name in ("ra", "dec"):
+        wanted = "deg"
+    elif not (wanted := quantity_of(name).measured_in):
+        return Scale()
+    where = f"column {column.name} of {where}" if where else f"column {column.name}"
+    return scale_to(column.unit, wanted, where, right_ascension=name == "ra")
+
+
+def check_units(table: Table, columns: Mapping[str, Iterable[Column | None]]) -> None:
+    """Raise unless the units of columns are known and fit; done before any row is read.
+
+    Parameters
+    ----------
+    columns : mapping
+        By what they hold: a column of the database whose values or errors they are.
+
+    Raises
+    ------
+    BadInputError
+        BAD_UNIT.
+    """
+    for name, some in columns.items():
+        for column in some:
+            if column is not None:
+                scale_of(column, name, str(table.file.path))
+
+
+def value_cells(rows: np.ndarray, column: Column | None, name: str) -> np.ndarray:
+    """Return the values of a label or measurement, null where the file has none.
 
     Parameters
     ----------
@@ -32,35 +71,54 @@ def float_cells(rows: np.ndarray, column: Column | None) -> np.ndarray:
         Rows as stored, shape (n,).
     column : Column or None
         None gives NaN in every row.
+    name : str
+        Column of the database: see `catalog.files.missing.quantity_of`.
 
     Returns
     -------
     numpy.ndarray
-        float32, shape (n,).
+        float32, shape (n,), in the catalog's unit; NaN is null. Labels keep what is infinite or
+        impossible, which `check_labels` reports; of other measurements it is null.
     """
     if column is None:
         return np.full(len(rows), np.nan, "f4")
-    with np.errstate(over="ignore"):  # beyond float32 means infinite, which labels report
-        values = native(rows, column).astype("f4")
-    # Minus infinity is damage, which the checks of labels report; it is not a sentinel.
-    values[(values <= MISSING_BELOW) & (values > -np.inf)] = np.nan
+    numbers, scale = native(rows, column), scale_of(column, name)
+    missing = is_missing(numbers, name, scale)
+    with np.errstate(over="ignore"):  # beyond float32 means infinite
+        values = np.where(missing, np.nan, scale.value(numbers)).astype("f4")
+    if name not in LABELS:
+        low, high = quantity_of(name).limits
+        values[(values < low) | (values > high)] = np.nan
     return values
 
 
-def finite_cells(
-    rows: np.ndarray, column: Column | None, *, missing_from: float = np.inf
-) -> np.ndarray:
-    """As `float_cells`, with everything non-finite, or at least ``missing_from``, as NaN."""
-    values = float_cells(rows, column)
-    values[~np.isfinite(values) | (values >= missing_from)] = np.nan
-    return values
+def error_cells(rows: np.ndarray, column: Column | None, name: str) -> np.ndarray:
+    """Return the errors of a label or measurement as `value_cells` does; what is none is NaN."""
+    if column is None:
+        return np.full(len(rows), np.nan, "f4")
+    numbers, scale = native(rows, column), scale_of(column, name)
+    missing = is_missing_error(numbers, name, scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(missing, np.nan, scale.error(numbers)).astype("f4")
 
 
-def error_cells(rows: np.ndarray, column: Column | None) -> np.ndarray:
-    """As `float_cells` for errors: what is negative or not finite is NaN."""
-    values = finite_cells(rows, column)
-    values[values < 0] = np.nan
-    return values
+def position_cells(rows: np.ndarray, column: Column, name: str) -> np.ndarray:
+    """Return right ascensions or declinations (``name``: ra, dec) in degrees, float64."""
+    return scale_of(column, name).value(native(rows, column))
+
+
+def forget_zeros(labels: dict[str, np.ndarray], teff_is_zero: np.ndarray) -> None:
+    """Make labels null that are exactly 0 in rows whose Teff is 0: nothing was measured there.
+
+    Parameters
+    ----------
+    labels : dict of str to numpy.ndarray
+        By label, shape (n,); changed in place.
+    teff_is_zero : numpy.ndarray
+        bool, shape (n,): the Teff that the file has is 0.
+    """
+    for name in LABELS.keys() & labels.keys():
+        labels[name][teff_is_zero & (labels[name] == 0)] = np.nan
 
 
 def integer_cells(rows: np.ndarray, column: Column | None) -> np.ma.MaskedArray:
@@ -69,7 +127,7 @@ def integer_cells(rows: np.ndarray, column: Column | None) -> np.ma.MaskedArray:
     Parameters
     ----------
     rows, column : numpy.ndarray, Column or None
-        As in `float_cells`.
+        As in `value_cells`.
 
     Returns
     -------
@@ -79,7 +137,7 @@ def integer_cells(rows: np.ndarray, column: Column | None) -> np.ma.MaskedArray:
     if column is None:
         return np.ma.MaskedArray(np.zeros(len(rows), np.int64), np.ones(len(rows), bool))
     values = np.ma.MaskedArray(native(rows, column))
-    hidden = np.ma.getmaskarray(values) | (values.data == -9999)
+    hidden = np.ma.getmaskarray(values) | (values.data == NO_INTEGER)
     hidden |= ~(np.abs(values.data) < 2.0**63)  # scaled to what no integer holds, or to NaN
     return np.ma.MaskedArray(np.where(hidden, 0, values.data).astype(np.int64), hidden)
 
@@ -100,7 +158,7 @@ def text_cells(
     Parameters
     ----------
     rows, column : numpy.ndarray, Column or None
-        As in `float_cells`.
+        As in `value_cells`.
     audit : RowAudit, optional
         Rows with a byte outside printable ASCII (FITS standard 4.0, section 7.3.3) are rejected
         here as BAD_TEXT: PostgreSQL refuses NUL, and other bytes have no stated encoding.
@@ -140,7 +198,7 @@ def check_positions(audit: RowAudit, ra: np.ndarray, dec: np.ndarray) -> None:
     audit.reject(~good, "BAD_COORD", lambda i: f"RA {ra[i]}, Dec {dec[i]} (degrees) is no position")
 
 
-def check_labels(audit: RowAudit, columns: dict[str, np.ndarray], labels: tuple[str, ...]) -> None:
+def check_labels(audit: RowAudit, columns: dict[str, np.ndarray], labels: Iterable[str]) -> None:
     """Reject rows with a label that is infinite or that no star can have.
 
     Parameters
@@ -149,16 +207,17 @@ def check_labels(audit: RowAudit, columns: dict[str, np.ndarray], labels: tuple[
         Takes BAD_VALUE.
     columns : dict of str to numpy.ndarray
         Values by label name, float32, shape (n,); NaN is null and passes.
-    labels : tuple of str
+    labels : iterable of str
         Which columns to check.
     """
     for name in labels:
         values = columns[name]
-        low, high = LABEL_LIMITS.get(name, ABUNDANCE_LIMITS)
-        outside = (values < low) | (values > high)
-        audit.reject(outside, "BAD_VALUE", partial(_impossible, name, values))
+        low, high = LABELS[name].limits
+        audit.reject(
+            (values < low) | (values > high), "BAD_VALUE", partial(_impossible, name, values)
+        )
 
 
 def _impossible(name: str, values: np.ndarray, i: int) -> str:
     """Say which value of a label cannot be."""
-    return f"{name} is {values[i]}"
+    return f"{name} is {values[i]:g} {LABELS[name].unit}, which no star has"

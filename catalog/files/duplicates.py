@@ -161,3 +161,33 @@ def _row_digest(table: Table, row: int) -> bytes:
     """Return the digest of one whole row as it is in the file."""
     table.file.stream.seek(table.hdu.data_offset + row * table.row_bytes)
     return hashlib.sha256(table.file.stream.read(table.row_bytes)).digest()
+
+
+def reject_repeats(audit: RowAudit, columns: Mapping[str, np.ndarray]) -> None:
+    """Of the rows of a table in memory with one key keep the first if all say the same, else none.
+
+    Parameters
+    ----------
+    audit : RowAudit
+        Takes DUP_EQUAL and DUP_CONFLICT.
+    columns : mapping of str to numpy.ndarray
+        ``key``, byte strings of shape (n,), and floats of shape (n,), NaN for null.
+    """
+    keys = columns["key"]
+    values = np.array([columns[c] for c in columns if c != "key"])
+    order = np.argsort(keys, kind="stable")
+    firsts = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1])[: len(keys)])
+    repeated, conflicting = np.zeros((2, len(keys)), bool)
+    number = np.zeros(len(keys), int)
+    for group in np.split(order, firsts[1:]):
+        if len(group) > 1 and keys[group[0]]:
+            number[group] = len(group)
+            if np.array_equal(values[:, group[1:]], values[:, group[:-1]], equal_nan=True):
+                repeated[group[1:]] = True
+            else:
+                conflicting[group] = True
+    for rejected, code in ((repeated, "DUP_EQUAL"), (conflicting, "DUP_CONFLICT")):
+        audit.reject(
+            rejected, code,
+            lambda i: f"{number[i]} rows have the key {keys[i].decode('utf-8', 'replace')}",
+        )  # fmt: skip

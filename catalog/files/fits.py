@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from catalog.errors import BadInputError
-from catalog.files.cards import CARD, CardValue, forbidden_in, parse_cards
+from catalog.files.cards import CARD, CardValue, forbidden_in, parse_cards, unreadable_in
 from catalog.files.magic import HEAD_BYTES, not_fits
 from catalog.files.opening import STREAM_BYTES, is_packed, open_input, unpacking
 
@@ -60,6 +60,8 @@ class Hdu:
         Place of the header and of the data in the file, and size of the data without padding.
     odd_cards : dict of str to str
         Cards with bytes that FITS forbids, with the first such byte.
+    unreadable : frozenset of str
+        Cards whose value FITS does not allow: they are not in ``header``.
     """
 
     header: dict[str, CardValue]
@@ -67,6 +69,7 @@ class Hdu:
     data_offset: int
     data_bytes: int
     odd_cards: dict[str, str] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
 
     @property
     def is_table(self) -> bool:
@@ -221,7 +224,9 @@ def _read_hdus(
         text, data_offset = _read_header(path, stream, at, available)
         header = parse_cards(text)
         data_bytes = _data_bytes(path, header, len(hdus))
-        hdus.append(Hdu(header, at, data_offset, data_bytes, forbidden_in(text)))
+        hdus.append(
+            Hdu(header, at, data_offset, data_bytes, forbidden_in(text), unreadable_in(text))
+        )
         at = data_offset + padded(data_bytes)
         if at > (size := available(at)):
             raise BadInputError(

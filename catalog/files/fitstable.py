@@ -6,6 +6,7 @@ order, which pandas and compiled code refuse).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ ALLOWED: dict[Kind, str] = {
 }
 # FITS standard 4.0, table 18; codes that no catalog here uses are carried as opaque bytes.
 NUMPY_CODES = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
+TYPES = {
+    "L": "logicals", "X": "bits", "B": "integers", "I": "integers", "J": "integers",
+    "K": "integers", "A": "texts", "E": "floats", "D": "floats", "C": "complex numbers",
+    "M": "complex numbers",
+}  # fmt: skip
 OPAQUE_BYTES = {"C": 8, "M": 16, "P": 8, "Q": 16}
 UNSIGNED_ZERO = 2.0**63  # TZERO of unsigned 64-bit integers
 
@@ -50,6 +56,8 @@ class Column:
         TSCAL and TZERO: value = zero + scale * stored.
     unit : str
         TUNIT as written in the file, empty where there is none; `catalog.files.units` reads it.
+    width : int
+        Characters of one of several texts in a cell (TDIM, or TFORM rAw); 0: the cell is one text.
     """
 
     name: str
@@ -60,6 +68,27 @@ class Column:
     scale: float = 1.0
     zero: float = 0.0
     unit: str = ""
+    width: int = 0
+
+    @property
+    def form(self) -> str:
+        """TFORM, without what follows its letter."""
+        return f"{self.repeat}{self.code}"
+
+    @property
+    def n_values(self) -> int:
+        """Values in one cell; a text is one."""
+        if self.code != "A":
+            return self.repeat
+        return -(-self.repeat // self.width) if self.width else 1
+
+    @property
+    def words(self) -> str:
+        """What a cell holds, in words."""
+        if self.code in "PQ":
+            return "an array of variable length in each cell"
+        many = f"{self.n_values} " if self.n_values != 1 else ""
+        return f"{many}{TYPES[self.code]}" + " in each cell" * bool(many)
 
     @property
     def n_bytes(self) -> int:
@@ -129,16 +158,25 @@ class Table:
             column = self.columns.get(name)
             if column is None:
                 continue
-            single = column.repeat == 1 or column.code == "A" or array
+            single = column.n_values == 1 or array
             if column.code not in ALLOWED[kind] or not single:
-                raise BadInputError(
-                    "BAD_DTYPE",
-                    f"column {column.name} of {self.file.path} has TFORM "
-                    f"{column.repeat}{column.code} where {kind} is needed",
-                    "Use the file as published, or convert the column.",
-                )
+                raise self._no_such_type(column, kind)
             return column
         return None
+
+    def _no_such_type(self, column: Column, kind: Kind) -> BadInputError:
+        """Return the error for a column whose cells are not of the kind that is needed."""
+        where = f"column {column.name} of {self.file.path}"
+        if kind == "id" and column.code in "ED":
+            return BadInputError(
+                "BAD_DTYPE", f"{where} holds floating-point numbers, in which ids lose digits",
+                "Write it as text or integers.",
+            )  # fmt: skip
+        return BadInputError(
+            "BAD_DTYPE",
+            f"{where} has TFORM {column.form} ({column.words}) where {kind} is needed",
+            "Use the file as published, or convert the column.",
+        )
 
     def require(self, names: str | Sequence[str], kind: Kind, *, array: bool = False) -> Column:
         """Find a column as `find` does, or fail.
@@ -243,7 +281,7 @@ def table_of(file: FitsFile, hdu: Hdu) -> Table:
             columns.setdefault(column.name.lower(), column)
             offset += column.n_bytes
         n_rows, row_bytes = int(header["NAXIS2"]), int(header["NAXIS1"])
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
         raise BadInputError(
             "BAD_DTYPE", f"the columns of {file.path} are not described well ({exc})",
             "Use the file as published, or write it again.",
@@ -281,7 +319,8 @@ def native(rows: np.ndarray, column: Column) -> np.ndarray:
         scaled = column.code in "ED" and (column.scale, column.zero) != (1.0, 0.0)
         return values * column.scale + column.zero if scaled else values
     if column.scale != 1.0 or column.zero % 1:
-        return stored * column.scale + column.zero
+        values = stored * column.scale + column.zero
+        return values if column.null is None else np.where(stored == column.null, np.nan, values)
     if column.code == "K" and column.zero == UNSIGNED_ZERO:
         return stored.astype(np.int64).view(np.uint64) ^ np.uint64(1 << 63)
     mask = np.zeros(stored.shape, bool) if column.null is None else stored == column.null
@@ -292,21 +331,36 @@ def _column(hdu: Hdu, i: int, offset: int) -> Column:
     """Column number i (from 1) of a table header."""
     header = hdu.header
     form = str(header[f"TFORM{i}"]).strip()
-    found = re.match(r"(\d*)([LXBIJKAEDCMPQ])", form)
+    found = re.match(r"(\d*)([LXBIJKAEDCMPQ])(\d*)", form)
     if not found:
         raise ValueError(f"TFORM{i} is {form!r}")
     null = header.get(f"TNULL{i}")
+    repeat = int(found[1] or 1)
+    for card in ("TSCAL", "TZERO", "TNULL", "TDIM"):
+        if f"{card}{i}" in hdu.unreadable:
+            raise ValueError(f"{card}{i} has no value that FITS allows")
     scale, zero = float(header.get(f"TSCAL{i}", 1.0)), float(header.get(f"TZERO{i}", 0.0))
     unsigned = found[2] == "K" and zero == UNSIGNED_ZERO
     if found[2] in "BIJK" and not unsigned and abs(zero) >= UNSIGNED_ZERO:
         raise ValueError(f"TZERO{i} is {zero}")
+    if scale == 0:
+        raise ValueError(f"TSCAL{i} is 0")
     return Column(
         name=str(header.get(f"TTYPE{i}", f"col{i}")).strip(),
         code=found[2],
-        repeat=int(found[1] or 1),
+        repeat=repeat,
         offset=offset,
         null=None if null is None else int(null),
         scale=scale,
         zero=zero,
         unit=str(header.get(f"TUNIT{i}", "")).strip(),
+        width=_text_width(repeat, found[3], str(header.get(f"TDIM{i}", ""))) * (found[2] == "A"),
     )
+
+
+def _text_width(repeat: int, substring: str, dimensions: str) -> int:
+    """Return the characters of one of several texts in a cell; 0 where the cell is one text."""
+    axes = [int(n) for n in re.findall(r"[0-9]+", dimensions)]
+    has_axes = len(axes) > 1 and math.prod(axes) <= repeat
+    width = axes[0] if has_axes else int(substring or 0)  # TDIM counts first (standard, 7.3.2)
+    return width if 0 < width < repeat else 0

@@ -1,50 +1,47 @@
 """Anyone's table of labels: CSV, ECSV, FITS, VOTable or Parquet, by the names of its columns.
 
-Labels are known by the catalog's names (``teff``, ``logg``, ``fe_h``), whatever the case, and a few
-usual others; units are checked and converted. What the catalog has no name for is not taken.
+Labels are known by the catalog's names (``teff``, ``logg``, ``fe_h``) and by those that other files
+have for them (`catalog.store.columns.LABELS`). What the catalog has no name for is not taken.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 from xml.parsers.expat import ExpatError
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from astropy.io import ascii, votable
-from astropy.table import Column, MaskedColumn, Table
 
 from catalog.errors import BadInputError, UsageError
 from catalog.files.block import Block, RowAudit
-from catalog.files.cells import MISSING_BELOW, check_labels
-from catalog.files.checksum import verify_checksums
+from catalog.files.cells import check_labels, forget_zeros
+from catalog.files.duplicates import reject_repeats
 from catalog.files.fits import open_fits
-from catalog.files.fitstable import open_table
-from catalog.files.label_units import factor_and_offset
+from catalog.files.identifiers import BadId, plain_id
+from catalog.files.missing import is_missing, is_missing_error
+from catalog.files.numbers import numbers_of
 from catalog.files.opening import Limits, open_unpacked
-from catalog.files.votable_guard import refuse_references
+from catalog.files.table_columns import RawColumn, RawTable, choose_table, fold
+from catalog.files.table_fits import list_tables
+from catalog.files.table_parquet import read_parquet
+from catalog.files.table_text import read_ecsv, read_text
+from catalog.files.table_votable import read_votable
+from catalog.files.units import Scale, scale_to
 from catalog.store.columns import LABELS, error_of
 
-#: Suffix -> what the file is.
+#: Suffix -> what the file is; any may be followed by ``.gz``.
 SUFFIXES = {
-    ".csv": "csv", ".ecsv": "ecsv", ".fits": "fits", ".fit": "fits", ".vot": "votable",
-    ".xml": "votable", ".parquet": "parquet",
+    ".csv": "text", ".tsv": "text", ".txt": "text", ".dat": "text", ".ecsv": "ecsv",
+    ".fits": "fits", ".fit": "fits", ".vot": "votable", ".votable": "votable", ".xml": "votable",
+    ".parquet": "parquet", ".parq": "parquet",
 }  # fmt: skip
-_OTHER_NAMES = {
-    "t_eff": "teff", "log_g": "logg", "feh": "fe_h", "[fe/h]": "fe_h", "mh": "m_h", "[m/h]": "m_h",
-}  # fmt: skip
-_ERROR_FORMS = ("{}_err", "e_{}", "{}_error", "{}_unc")
-_FLOAT = re.compile(rb"[+-]?[0-9]+(?:\.[0-9]*(?:[eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)")
-_NULL_WORDS = ("", "nan", "null", "none", "na", "n/a", "-")
+_ERROR_FORMS = (
+    "{}_err", "e_{}", "{}_error", "{}_unc", "{}unc", "{}_e", "{}err", "err_{}", "sigma_{}",
+    "{}_sigma", "{}_std",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,12 @@ class LabelTable:
     Attributes
     ----------
     block : Block
-        ``key`` (bytes), and as float32 the labels with their errors ``_err``, in the catalog's
-        units; rows that cannot be used are in ``bad``.
+        ``key`` (bytes), ``row`` (its number in the file, from 0), and as float32 the labels with
+        their errors ``_err``, in the catalog's units; rows that cannot be used are in ``bad``.
+    columns : dict of str to str
+        ``key``, labels and errors, by what the file calls them.
+    place : str
+        Which table of the file; empty if it has only one.
     not_taken : tuple of str
         Columns that are no label of the catalog.
     unit_assumed : tuple of str
@@ -65,81 +66,108 @@ class LabelTable:
     """
 
     block: Block
+    columns: dict[str, str]
+    place: str
     not_taken: tuple[str, ...]
     unit_assumed: tuple[str, ...]
     simulated: bool
 
 
-def read_label_table(path: Path, keys: tuple[str, ...], limits: Limits | None = None) -> LabelTable:
+def read_label_table(
+    path: Path,
+    keys: Sequence[str],
+    limits: Limits | None = None,
+    *,
+    read_id: Callable[[object], str] = plain_id,
+    which: str = "",
+    allow_overflow: bool = False,
+) -> LabelTable:
     """Read a table of labels.
 
     Parameters
     ----------
     path : Path
         Its suffix says what it is: see `SUFFIXES`.
-    keys : tuple of str
-        Names that the key column may have, best first, whatever the case.
+    keys : sequence of str
+        Names that the key column may have, best first.
     limits : Limits, optional
         How large the file may be.
+    read_id : callable
+        The reading of keys: see `catalog.files.identifiers.READINGS`.
+    which : str
+        Number or name of the HDU or table; empty: the one that has keys, labels and rows.
+    allow_overflow : bool
+        Take a VOTable that its service has cut off.
 
     Raises
     ------
     UsageError
-        If the suffix is unknown.
+        If the suffix is unknown, or there is no such table in the file.
     BadInputError
         If the file is damaged, too large, has no key or no label, or a unit is not that of the
         label.
     """
-    kind = SUFFIXES.get(path.suffix.lower())
+    with _open(path, limits or Limits(), allow_overflow) as (tables, simulated):
+        table = choose_table(tables, lambda t: _fits(t, keys), which)
+        key = _find_key(table, keys)
+        if key is None:
+            raise table.lacks(f"no key column ({', '.join(keys)})", "Name it: --key COLUMN")
+        found = {name: c for name, c in _find_labels(table).items() if c.index != key.index}
+        if not any(label in found for label in LABELS):
+            raise table.lacks("no label", f"The labels are: {', '.join(LABELS)}")
+        scales = {name: _scale(table, name, column) for name, column in found.items()}
+        key_cells, *label_cells = table.read([key, *found.values()])
+    audit = _keys(table, key, key_cells, read_id)
+    columns = {"key": audit.keys, "row": np.arange(table.n_rows)}
+    numbers = {}
+    for (name, column), cells in zip(found.items(), label_cells, strict=True):
+        numbers[name], words = numbers_of(cells)
+        is_word = np.isin(np.arange(table.n_rows), list(words))
+        audit.reject(is_word, "BAD_VALUE", _no_number(column.name, words))
+    columns |= _labels(numbers, scales)
+    check_labels(audit, columns, [name for name in LABELS if name in columns])
+    reject_repeats(audit, {name: c for name, c in columns.items() if name != "row"})
+    taken = {key.index, *(column.index for column in found.values())}
+    return LabelTable(
+        audit.block(columns),
+        {"key": key.name} | {name: column.name for name, column in found.items()},
+        table.place,
+        tuple(c.name or "(no name)" for c in table.columns if c.index not in taken),
+        tuple(name for name in LABELS if name in found and scales[name].assumed),
+        simulated,
+    )
+
+
+@contextmanager
+def _open(
+    path: Path, limits: Limits, allow_overflow: bool
+) -> Iterator[tuple[list[RawTable], bool]]:
+    """Give the tables of a file, and whether it calls itself simulated."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    kind = SUFFIXES.get(suffixes[-2 if suffixes[-1:] == [".gz"] else -1]) if suffixes else None
     if kind is None:
         raise UsageError(
             f"{path} does not say what kind of table it is",
-            f"Its name must end with {', '.join(SUFFIXES)}",
+            f"Its name must end with {', '.join(SUFFIXES)}, or one of these and .gz",
         )
-    table, simulated = _read(path, kind, limits or Limits())
-    names = {name.lower(): name for name in reversed(table.colnames)}
-    key = next((names[k.lower()] for k in keys if k.lower() in names), None)
-    if key is None:
-        raise _missing(path, table, f"no key column ({', '.join(keys)})", "Name it: --key COLUMN")
-    found = {n: c for n, c in _find_labels(names).items() if c != key}
-    if not any(label in found for label in LABELS):
-        raise _missing(path, table, "no label", f"The labels are: {', '.join(LABELS)}")
-    audit = RowAudit(_key_cells(path, table, key), 0)
-    audit.reject(audit.keys == b"", "BAD_ID", f"{key} is empty")
-    with_nul = np.array([b"\0" in k for k in audit.keys.tolist()], bool)  # PostgreSQL refuses it
-    audit.reject(with_nul, "BAD_TEXT", f"{key} holds a NUL")
-    columns: dict[str, np.ndarray] = {"key": audit.keys}
-    assumed = []
-    for label in (name for name in LABELS if name in found):
-        columns[label] = _label_cells(path, table, found[label], label, audit, is_error=False)
-        error = error_of(label)
-        columns[error] = np.full(len(table), np.nan, "f4")
-        if error in found:
-            columns[error] = _label_cells(path, table, found[error], label, audit, is_error=True)
-            columns[error][np.isnan(columns[label])] = np.nan
-        if not table[found[label]].unit:
-            assumed.append(label)
-    check_labels(audit, columns, tuple(name for name in LABELS if name in columns))
-    _reject_duplicates(audit, columns)
-    taken = {key, *(found[n] for n in columns if n in found)}
-    not_taken = tuple(name for name in table.colnames if name not in taken)
-    return LabelTable(audit.block(columns), not_taken, tuple(assumed), simulated)
-
-
-def _read(path: Path, kind: str, limits: Limits) -> tuple[Table, bool]:
-    """The table in a file, and whether the file calls itself simulated."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about units, which are checked here
+            warnings.simplefilter("ignore")  # about units, which are read in one place
             if kind == "fits":
-                return _read_fits(path, limits)
+                with open_fits(path) as file:
+                    yield list_tables(path, file, limits), file.simulated
+                return
             with open_unpacked(path, limits) as stream:
-                table = _READERS[kind](path, stream, limits)
-            limits.check_rows(path, len(table))
-            return table, False
-    except (
-        OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, ExpatError, csv.Error,
-    ) as exc:  # fmt: skip
+                if kind == "text":
+                    tables = read_text(path, stream, limits)
+                elif kind == "ecsv":
+                    tables = read_ecsv(path, stream, limits)
+                elif kind == "votable":
+                    tables = read_votable(path, stream, limits, allow_overflow=allow_overflow)
+                else:
+                    tables = read_parquet(path, stream, limits)
+                yield tables, False
+    except (OSError, ValueError, TypeError, LookupError, SyntaxError, ExpatError) as exc:
         raise BadInputError(
             "WRONG_CONTENT",
             f"{path} cannot be read as {kind}: {' '.join(str(exc).split())[:200]}",
@@ -147,181 +175,96 @@ def _read(path: Path, kind: str, limits: Limits) -> tuple[Table, bool]:
         ) from exc
 
 
-def _read_fits(path: Path, limits: Limits) -> tuple[Table, bool]:
-    """The first table of a FITS file, and whether the file calls itself simulated."""
-    with open_fits(path) as file:
-        table = open_table(file)
-        limits.check_rows(path, table.n_rows)
-        verify_checksums(file, table.hdu)
-        file.stream.seek(0)
-        found = Table.read(
-            file.stream, format="fits", hdu=file.hdus.index(table.hdu), unit_parse_strict="silent"
-        )
-        return found, file.simulated
+def _fits(table: RawTable, keys: Sequence[str]) -> bool:
+    """Whether a table has a key and a label."""
+    found = _find_labels(table)
+    return _find_key(table, keys) is not None and any(label in found for label in LABELS)
 
 
-def _read_csv(path: Path, stream: BinaryIO, limits: Limits) -> Table:
-    """A CSV file with a header line, all texts; a row of another length is no table.
-
-    Empty lines, of which many files have one at their end, are no rows.
-    """
-    lines: list[list[str]] = []
-    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        for row in csv.reader(text, strict=True):
-            if row:
-                lines.append(row)
-                limits.check_rows(path, len(lines) - 1)
-    if not lines:
-        raise ValueError("it has no header")
-    header, rows = [name.strip() for name in lines[0]], lines[1:]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise ValueError(f"row {number} has {len(row)} fields, the header {len(header)}")
-    if len(set(header)) < len(header):
-        raise ValueError("two columns have one name")
-    texts = np.array(rows, dtype=str).reshape(len(rows), len(header))
-    return Table({name: texts[:, i] for i, name in enumerate(header)})
+def _find_key(table: RawTable, keys: Sequence[str]) -> RawColumn | None:
+    """Return the key column; one name alone is one that people have given."""
+    return table.find(keys, "--key", exact=len(keys) == 1)
 
 
-def _read_parquet(path: Path, stream: BinaryIO, limits: Limits) -> Table:
-    """A Parquet file; units from the VOTable in it, where it has one."""
-    with pq.ParquetFile(stream, page_checksum_verification=True) as file:
-        limits.check_rows(path, file.metadata.num_rows)
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        limits.check_bytes(path, sum(group.total_byte_size for group in groups))  # unpacked
-        batches, n_bytes = [], 0
-        for batch in file.iter_batches():
-            n_bytes += batch.nbytes  # more than what was said, where words repeat
-            limits.check_bytes(path, n_bytes)
-            batches.append(batch)
-        rows = pa.Table.from_batches(batches, file.schema_arrow)
-    content = (rows.schema.metadata or {}).get(b"IVOA.VOTable-Parquet.content")
-    fields = votable.parse_single_table(io.BytesIO(content)).fields if content else ()
-    unit = {f.name: f.unit for f in fields}
-    table = Table()
-    for name in rows.column_names:
-        values = rows[name]
-        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-            array = values.fill_null(pa.scalar(0, values.type)).to_numpy()
-            if array.dtype == np.float16:  # too small for the fill value of a masked column
-                array = array.astype(np.float32)
-        else:
-            array = np.array(["" if v is None else str(v) for v in values.to_pylist()], str)
-        mask = pc.is_null(values).to_numpy()
-        table[name] = MaskedColumn(array, mask=mask, unit=unit.get(name))
-    return table
-
-
-def _read_ecsv(path: Path, stream: BinaryIO, limits: Limits) -> Table:
-    """An ECSV file."""
-    with io.TextIOWrapper(stream, encoding="utf-8", newline=None) as text:
-        return ascii.read(text.read().splitlines(), format="ecsv", guess=False)
-
-
-def _read_votable(path: Path, stream: BinaryIO, limits: Limits) -> Table:
-    """The first table of a VOTable."""
-    refuse_references(path, stream)
-    return Table.read(stream, format="votable")
-
-
-_READERS: dict[str, Callable[[Path, BinaryIO, Limits], Table]] = {
-    "csv": _read_csv, "ecsv": _read_ecsv, "votable": _read_votable, "parquet": _read_parquet,
-}  # fmt: skip
-
-
-def _missing(path: Path, table: Table, what: str, todo: str) -> BadInputError:
-    """What is said of a table that lacks a column."""
-    have = ", ".join(table.colnames)
-    return BadInputError("MISSING_COLUMN", f"{path} has {what}; its columns are: {have}", todo)
-
-
-def _find_labels(names: Mapping[str, str]) -> dict[str, str]:
-    """Catalog's name of a label or error -> name in the file (``names``: by lower case)."""
-    spelled = {label: [label, *(o for o, n in _OTHER_NAMES.items() if n == label)]
-               for label in LABELS}  # fmt: skip
+def _find_labels(table: RawTable) -> dict[str, RawColumn]:
+    """Return the columns of labels and errors by the catalog's names for them."""
+    known = {fold(name) for c in table.columns for name in (c.name, c.other_name)}
     found = {}
-    for label, forms in spelled.items():
-        errors = [form.format(name) for name in forms for form in _ERROR_FORMS]
-        for name, wanted in ((label, forms), (error_of(label), errors)):
-            here = [names[w] for w in wanted if w in names]
-            if here:
-                found[name] = here[0]
-    return found
+    for label, entry in LABELS.items():
+        names = (label, *entry.names)
+        errors = tuple(form.format(name) for name in names for form in _ERROR_FORMS)
+        for name, wanted in ((label, names), (error_of(label), errors)):
+            here = [w for w in wanted if w in known]
+            column = table.find(here) if here else None
+            if column is not None:
+                found[name] = column
+    return {n: c for n, c in found.items() if n in LABELS or _label_of(n) in found}
 
 
-def _key_cells(path: Path, table: Table, name: str) -> np.ndarray:
-    """The keys as byte strings, empty where there is none."""
-    column = table[name]
-    masked = np.ma.getmaskarray(np.ma.asarray(column))
-    texts = [b"" if m else str(v).strip().encode() for v, m in zip(column, masked, strict=True)]
-    as_text = [text for text in texts if text]  # CSV has texts only
-    if column.dtype.kind == "f" or (as_text and all(map(_FLOAT.fullmatch, as_text))):
+def _label_of(error: str) -> str:
+    """Return the label whose error this is."""
+    return error.removesuffix("_err")
+
+
+def _scale(table: RawTable, name: str, column: RawColumn) -> Scale:
+    """Return what makes a column of a label or error the catalog's."""
+    label = name if name in LABELS else _label_of(name)
+    return scale_to(
+        column.unit, LABELS[label].measured_in, f"column {column.name} of {table.where}"
+    )
+
+
+def _keys(
+    table: RawTable, column: RawColumn, cells: np.ma.MaskedArray, read_id: Callable[[object], str]
+) -> RowAudit:
+    """Return an audit with the keys of all rows; those that are none are rejected."""
+    where = f"the key column {column.name} of {table.where}"
+    if cells.dtype.kind == "f":
         raise BadInputError(
-            "BAD_DTYPE", f"the key column {name} of {path} holds floating-point numbers, in which "
-            "ids lose digits", "Write it as text or integers",
+            "BAD_DTYPE", f"{where} holds floating-point numbers, in which ids lose digits",
+            "Write it as text or integers",
         )  # fmt: skip
-    return np.array(texts or [b""], "S")[: len(texts)]
+    mask = np.ma.getmaskarray(cells)
+    keys, bad = [], {}
+    for i, cell in enumerate(cells.data.tolist()):
+        try:
+            text = "" if mask[i] else read_id(cell)
+        except BadId as exc:
+            text, bad[i] = str(cell), ("BAD_ID", f"{column.name} {exc}")
+        except UnicodeDecodeError:
+            text, bad[i] = "", ("BAD_TEXT", f"{column.name} is no UTF-8: {cell!r}")
+        if "\0" in text:  # PostgreSQL refuses it
+            bad[i] = "BAD_TEXT", f"{column.name} holds a NUL"
+        elif not text:
+            bad.setdefault(i, ("BAD_ID", f"{column.name} is empty"))
+        keys.append(text.encode())
+    audit = RowAudit(np.array(keys or [b""], "S")[: len(keys)], 0)
+    for code in ("BAD_ID", "BAD_TEXT"):
+        rows = np.isin(np.arange(len(keys)), [i for i in bad if bad[i][0] == code])
+        audit.reject(rows, code, lambda i: bad[i][1])
+    return audit
 
 
-def _label_cells(
-    path: Path, table: Table, name: str, label: str, audit: RowAudit, *, is_error: bool
-) -> np.ndarray:
-    """A column in the catalog's unit, NaN where there is no value."""
-    column = table[name]
-    if column.ndim != 1 or column.dtype.kind not in "fiuSUO":
-        raise BadInputError(
-            "BAD_DTYPE", f"column {name} of {path} does not hold numbers", "Write it again"
-        )
-    factor, offset = factor_and_offset(column.unit, label, f"column {name} of {path}")
-    values = _numbers(column, audit, name)
-    missing = (values <= MISSING_BELOW) & (values > -np.inf)
-    values = values * factor + (0.0 if is_error else offset)
-    if is_error:
-        missing |= (values < 0) | ~np.isfinite(values)
-    with np.errstate(over="ignore"):  # beyond float32 means infinite, which the checks report
-        return np.where(missing, np.nan, values).astype("f4")
+def _labels(numbers: dict[str, np.ndarray], scales: dict[str, Scale]) -> dict[str, np.ndarray]:
+    """Return labels and errors in the catalog's units, float32, NaN where there is no value."""
+    columns = {}
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 means infinite
+        for label in (name for name in LABELS if name in numbers):
+            given, scale = numbers[label], scales[label]
+            missing = is_missing(given, label, scale)
+            columns[label] = np.where(missing, np.nan, scale.value(given)).astype("f4")
+        if "teff" in numbers:
+            forget_zeros(columns, numbers["teff"] == 0)
+        for label in list(columns):
+            error = error_of(label)
+            columns[error] = np.full(len(columns[label]), np.nan, "f4")
+            if error in numbers:
+                given, scale = numbers[error], scales[error]
+                missing = is_missing_error(given, label, scale) | np.isnan(columns[label])
+                columns[error] = np.where(missing, np.nan, scale.error(given)).astype("f4")
+    return columns
 
 
-def _numbers(column: Column, audit: RowAudit, name: str) -> np.ndarray:
-    """The numbers of a column, float64; a text that is none rejects its row."""
-    masked = np.ma.getmaskarray(np.ma.asarray(column))
-    if column.dtype.kind in "fiu":
-        values = np.asarray(column).astype("f8")
-    else:
-        values = np.full(len(column), np.nan)
-        no_number: dict[int, str] = {}
-        for i, cell in enumerate(np.asarray(column).tolist()):
-            text = (
-                cell.decode("ascii", "replace") if isinstance(cell, bytes) else str(cell)
-            ).strip()
-            if masked[i] or text.lower() in _NULL_WORDS:
-                continue
-            try:
-                values[i] = float(text)
-            except ValueError:
-                no_number[i] = text[:40]
-        bad = np.isin(np.arange(len(column)), list(no_number))
-        audit.reject(bad, "BAD_VALUE", lambda i: f"{name} is {no_number[i]!r}")
-    return np.where(masked, np.nan, values)
-
-
-def _reject_duplicates(audit: RowAudit, columns: Mapping[str, np.ndarray]) -> None:
-    """Of rows with one key keep the first if all say the same, else none."""
-    keys = columns["key"]
-    values = np.array([columns[c] for c in columns if c != "key"])
-    order = np.argsort(keys, kind="stable")
-    firsts = np.flatnonzero(np.append(True, keys[order][1:] != keys[order][:-1])[: len(keys)])
-    repeated, conflicting = np.zeros((2, len(keys)), bool)
-    number = np.zeros(len(keys), int)
-    for group in np.split(order, firsts[1:]):
-        if len(group) > 1 and keys[group[0]]:
-            number[group] = len(group)
-            if np.array_equal(values[:, group[1:]], values[:, group[:-1]], equal_nan=True):
-                repeated[group[1:]] = True
-            else:
-                conflicting[group] = True
-    for rejected, code in ((repeated, "DUP_EQUAL"), (conflicting, "DUP_CONFLICT")):
-        audit.reject(
-            rejected, code,
-            lambda i: f"{number[i]} rows have the key {keys[i].decode('utf-8', 'replace')}",
-        )  # fmt: skip
+def _no_number(name: str, words: Mapping[int, str]) -> Callable[[int], str]:
+    """Return what says which cell of a column is no number."""
+    return lambda i: f"{name} is {words[i]!r}, no number"

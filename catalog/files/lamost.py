@@ -18,11 +18,11 @@ import numpy as np
 
 from catalog.errors import BadInputError
 from catalog.files.cards import CardValue
-from catalog.files.cells import MISSING_BELOW
 from catalog.files.checksum import verify_checksums
 from catalog.files.fits import FitsFile, open_fits
 from catalog.files.fitstable import native, open_table
 from catalog.files.foreign import refuse_foreign
+from catalog.files.missing import MISSING_BELOW
 from catalog.files.spectrum import (
     SpectrumFile,
     bad_fraction,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from catalog.files.block import RowAudit
-from catalog.files.cells import check_positions, integer_cells, text_cells
+from catalog.files.cells import check_positions, integer_cells, position_cells, text_cells
 from catalog.files.fitstable import Column, Kind, Table, native
 from catalog.files.specobjid import parse_ids, run2d_code, unpack_specobjid
 
@@ -68,7 +68,7 @@ def identity_cells(
     out |= {name: integer_cells(rows, columns[name]) for name in ("plate", "mjd", "fiberid")}
     audit.reject(audit.keys == b"", "BAD_ID", "PLATE, MJD, the fibre or RUN2D is missing")
     out["specobjid"] = check_specobjid(rows, columns["specobjid"], out, audit)
-    out["ra"], out["dec"] = (native(rows, columns[name]) for name in ("ra", "dec"))
+    out |= {name: position_cells(rows, columns[name], name) for name in ("ra", "dec")}
     check_positions(audit, out["ra"], out["dec"])
     out["epoch"] = epoch_of(out["mjd"])
     return out

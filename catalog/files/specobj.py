@@ -18,7 +18,7 @@ import numpy as np
 
 from catalog.files.block import Block, RowAudit
 from catalog.files.catalogtable import CatalogTable
-from catalog.files.cells import flag_cells, integer_cells, text_cells
+from catalog.files.cells import check_units, flag_cells, integer_cells, text_cells
 from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
@@ -125,6 +125,7 @@ def open_specobj(
     with open_fits(path) as file:
         table = open_table(file)
         columns = find_columns(table, REQUIRED, OPTIONAL)
+        check_units(table, {name: [columns[name]] for name in ("ra", "dec")})
         verify_checksums(file, table.hdu)
         left_out: Counter[str] = Counter()
 

@@ -8,8 +8,11 @@ and never goes through a signed integer or a float.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import numpy as np
+
+from catalog.files.identifiers import BadId, spectrum_id
 
 MJD_ZERO = 50_000
 LARGEST = b"18446744073709551615"
@@ -90,7 +93,7 @@ def unpack_specobjid(
 
 
 def parse_ids(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Read decimal identifiers exactly.
+    """Read identifiers exactly, in any form of `catalog.files.identifiers`.
 
     Parameters
     ----------
@@ -100,7 +103,7 @@ def parse_ids(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     ids : numpy.ndarray
-        uint64, shape (n,); 0 where the text is no unsigned 64-bit number.
+        uint64, shape (n,); 0 where the text is no 64-bit number.
     good : numpy.ndarray
         bool, shape (n,).
     """
@@ -110,4 +113,9 @@ def parse_ids(text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     good &= (length < len(LARGEST)) | (text <= LARGEST)
     ids = np.zeros(len(text), np.uint64)
     ids[good] = text[good].astype(np.uint64)
+    for i in np.flatnonzero(~good & (length > 0)).tolist():
+        with suppress(BadId, UnicodeDecodeError, ValueError):
+            number = int(spectrum_id(bytes(text[i])))
+            if number < 2**64:
+                ids[i], good[i] = number, True
     return ids, good

@@ -16,19 +16,18 @@ import numpy as np
 from catalog.files.block import Block, RowAudit
 from catalog.files.catalogtable import CatalogTable
 from catalog.files.cells import (
-    FAINTEST_MAGNITUDE,
-    FASTEST_KMS,
     check_labels,
+    check_units,
     error_cells,
-    finite_cells,
-    float_cells,
+    forget_zeros,
     integer_cells,
     text_cells,
+    value_cells,
 )
 from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
-from catalog.files.fitstable import Column, open_table
+from catalog.files.fitstable import Column, native, open_table
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
 REQUIRED: Names = {
@@ -62,6 +61,7 @@ OPTIONAL: Names = {
 }
 LABELS = ("teff", "logg", "fe_h", "alpha_m")
 MAIN_LABELS = LABELS[:3]
+MEASUREMENTS = ("bv", "v_mag", "g_mag", "snr_sspp", "rv_adop")
 KEY = ("plate", "mjd", "fiberid", "run2d")
 
 
@@ -102,28 +102,21 @@ class Sspp(CatalogTable):
         start, stop = max(start, 0), min(stop, self.n_rows)
         rows = self.table.read(start, stop, columns.values())
         audit = RowAudit(spectrum_keys(columns, rows), start)
-        floats = {
-            name: finite_cells(rows, columns.get(name), missing_from=limit)
-            for name, limit in {
-                "bv": FAINTEST_MAGNITUDE,
-                "v_mag": FAINTEST_MAGNITUDE,
-                "g_mag": FAINTEST_MAGNITUDE,
-                "snr_sspp": np.inf,
-                "rv_adop": FASTEST_KMS,
-            }.items()
-        }
         out = identity_cells(columns, rows, audit)
         out["sspp_flag"] = text_cells(rows, columns["sspp_flag"], audit)
         out["spectype"] = text_cells(rows, columns.get("spectype"), audit)
-        out |= floats
-        out["rv_adop_err"] = error_cells(rows, columns.get("rv_adop_err"))
+        for name in MEASUREMENTS:
+            out[name] = value_cells(rows, columns.get(name), name)
+        out["rv_adop_err"] = error_cells(rows, columns.get("rv_adop_err"), "rv_adop")
         out["zwarning"] = integer_cells(rows, columns.get("zwarning"))
         # A file without SPECPRIMARY does not tell: every row counts as primary.
         primary = integer_cells(rows, columns.get("is_primary"))
         out["is_primary"] = primary.filled(1) > 0
         for name in LABELS:
-            out[name] = float_cells(rows, columns.get(name))
-            error = error_cells(rows, columns.get(f"{name}_err"))
+            out[name] = value_cells(rows, columns.get(name), name)
+        forget_zeros(out, native(rows, columns["teff"]) == 0)
+        for name in LABELS:
+            error = error_cells(rows, columns.get(f"{name}_err"), name)
             error[np.isnan(out[name])] = np.nan
             out[f"{name}_err"] = error
         check_labels(audit, out, LABELS)
@@ -163,6 +156,8 @@ def open_sspp(path: str | os.PathLike[str], release: str) -> Iterator[Sspp]:
     with open_fits(path) as file:
         table = open_table(file)
         columns = find_columns(table, REQUIRED, OPTIONAL)
+        for name in ("ra", "dec", *LABELS, *MEASUREMENTS):
+            check_units(table, {name: [columns.get(name), columns.get(f"{name}_err")]})
         verify_checksums(file, table.hdu)
         key = [columns[name] for name in KEY]
         duplicates = find_duplicates(table, key, lambda rows: spectrum_keys(columns, rows))

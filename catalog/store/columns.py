@@ -25,20 +25,74 @@ class Meaning:
         return f"{self.description}{unit} ({self.ucd})"
 
 
+@dataclass(frozen=True)
+class Label(Meaning):
+    """A label: a column, what it can be, and how files of others call it and leave it out.
+
+    Attributes
+    ----------
+    limits : tuple of float
+        Smallest and largest value that a star can have; what lies outside is damage.
+    measured_in : str
+        Its unit in Astropy's spelling, for the reading of declared units (`catalog.files.units`):
+        that of log g says of what it is the logarithm.
+    missing : tuple of float
+        Numbers that stand for no value of this label. (What many surveys write for any quantity,
+        such as -9999, is in `catalog.files.missing`, and counts outside the limits only.)
+    names : tuple of str
+        What else files call it, best first: in lower case, with one ``_`` for all that is no letter
+        or digit, so that ``[Fe/H]`` is ``fe_h``.
+    """
+
+    limits: tuple[float, float]
+    measured_in: str
+    missing: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+
+
 #: The elements of which ASPCAP gives an abundance relative to iron, as ``<element>_fe``.
 ELEMENTS = tuple(
     "c ci n o na mg al si p s k ca ti tiii v cr mn co ni cu ge ce rb y nd yb".split()  # noqa: SIM905
 )
 _SPECIAL = {"ci": "C (from C I lines)", "tiii": "Ti (from Ti II lines)"}
+# Abundances beyond 10 dex are beyond every model grid; -9.99 is how SSPP, LAMOST and others leave
+# one out.
+_NO_ABUNDANCE = (-9.99, -9.999, -9.9, 9.99, 9.999)
 
-LABELS: dict[str, Meaning] = {
-    "teff": Meaning("K", "phys.temperature.effective", "Effective temperature"),
-    "logg": Meaning("dex", "phys.gravity", "Surface gravity, log10 of cm/s2"),
-    "m_h": Meaning("dex", "phys.abund.Z", "Metallicity [M/H]"),
-    "alpha_m": Meaning("dex", "phys.abund", "Alpha enhancement [alpha/M]"),
-    "fe_h": Meaning("dex", "phys.abund.Fe", "Iron abundance [Fe/H]"),
+
+def _abundance(ucd: str, description: str, *names: str) -> Label:
+    """Return the label of an abundance."""
+    return Label("dex", ucd, description, (-10.0, 10.0), "dex", _NO_ABUNDANCE, names)
+
+
+LABELS: dict[str, Label] = {
+    # The hottest known stars have about 2e5 K.
+    "teff": Label(
+        "K",
+        "phys.temperature.effective",
+        "Effective temperature",
+        (500.0, 300_000.0),
+        "K",
+        missing=(0.0, -1.0),
+        names=("t_eff", "teff_k", "teff_adop", "teffadop"),
+    ),
+    # White dwarfs stay below 10.
+    "logg": Label(
+        "dex",
+        "phys.gravity",
+        "Surface gravity, log10 of cm/s2",
+        (-5.0, 12.0),
+        "dex(cm/s2)",
+        names=("log_g", "logg_adop", "loggadop"),
+    ),
+    # DR12 of APOGEE calls the overall abundances PARAM_*, DR10 METALS.
+    "m_h": _abundance("phys.abund.Z", "Metallicity [M/H]", "mh", "param_m_h", "metals"),
+    "alpha_m": _abundance(
+        "phys.abund", "Alpha enhancement [alpha/M]", "alpham", "a_m", "param_alpha_m"
+    ),
+    "fe_h": _abundance("phys.abund.Fe", "Iron abundance [Fe/H]", "feh", "feh_adop", "fehadop"),
 } | {
-    f"{e}_fe": Meaning("dex", "phys.abund", f"Abundance [{_SPECIAL.get(e, e.title())}/Fe]")
+    f"{e}_fe": _abundance("phys.abund", f"Abundance [{_SPECIAL.get(e, e.title())}/Fe]", f"{e}fe")
     for e in ELEMENTS
 }
 """The labels of the catalog: the columns of ``stellar_label`` (and, with ``_err``, their errors)."""
@@ -300,7 +354,7 @@ chunks_failed | | meta.number | Chunks failed
 
 def _vocabulary() -> dict[str, Meaning]:
     """The lines above, with the labels and their errors."""
-    table = dict(LABELS)
+    table: dict[str, Meaning] = dict(LABELS)
     for label, of in LABELS.items():
         table[error_of(label)] = Meaning(of.unit, f"stat.error;{of.ucd}", f"Error of {label}")
         for side in ("left", "right"):  # of the function pairs

@@ -141,10 +141,12 @@ def spectra(
 
 @app.command()
 def labels(
-    file: Annotated[Path, typer.Argument(help="A table: .csv, .ecsv, .fits, .vot, .parquet.")],
+    file: Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .txt, .ecsv, .fits, .vot, .parquet; .gz after it.")],
     survey: Annotated[str, typer.Option(metavar="apogee|sdss|lamost", help="Survey whose sources the rows are.")],
     name: Annotated[str, typer.Option(help="Name of the label set.")],
     key: Annotated[str, typer.Option(help="Column that names the source; survey_key, apogee_id or specobjid if not given.")] = "",
+    hdu: Annotated[str, typer.Option(help="Number or name of the HDU or table of the file, if several have labels.")] = "",
+    allow_overflow: Annotated[bool, typer.Option("--allow-overflow", help="Take a VOTable of which its service says that rows are missing.")] = False,
     max_bad: MaxBad = 0.1, note: Note = "",
     max_rows: Annotated[int, typer.Option(help="Rows above which a table is not read.", min=1)] = 10_000_000,
     max_bytes: Annotated[int, typer.Option(help="Bytes above which a table is not read, counted after unpacking.", min=1)] = 1 << 30,
@@ -153,12 +155,14 @@ def labels(
     """Ingest anyone's table of labels and publish it as a label set."""
     from catalog.files.opening import Limits
     from jobs.catalog_rows import refused_rows
-    from jobs.ingest_labels import KIND, ingest_labels, ingested
+    from jobs.ingest_labels import KIND, ingest_labels
+    from jobs.label_rows import ingested
 
     with database() as db:
         summary = ingest_labels(
-            db, file, survey, name, key=key, max_bad=max_bad, note=note,
-            limits=Limits(max_bytes, max_rows), retry_failed=True, dry_run=dry_run,
+            db, file, survey, name, key=key, hdu=hdu, allow_overflow=allow_overflow,
+            max_bad=max_bad, note=note, limits=Limits(max_bytes, max_rows), retry_failed=True,
+            dry_run=dry_run,
         )  # fmt: skip
         if summary.state == "succeeded" and not quiet and not as_json:
             with db.reader() as conn:

@@ -40,7 +40,8 @@ SOURCE_KEYS: Mapping[str, tuple[Key, ...]] = {
     "spectra": (_PATHS, _MAX_BAD),
     "labels": (
         _PATHS, Key("survey", choice("apogee", "sdss", "lamost")), Key("label_set", line),
-        Key("key", line, ""), _MAX_BAD, Key("note", text, ""),
+        Key("key", line, ""), Key("hdu", line, ""), Key("allow_overflow", flag, False), _MAX_BAD,
+        Key("note", text, ""),
     ),
     "sppparams": (_RELEASE, _MAX_BAD, Key("note", text, "")),
     "positions": (Key("left", line, "apogee/dr14"), _RELEASE, _RADIUS, _MAX_BAD),

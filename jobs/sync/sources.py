@@ -175,7 +175,8 @@ def _labels(row: Values, config: Config) -> Iterator[Step]:
                 "A table of labels is one file: take the others away",
             )
         return ingest_labels(
-            work.db, files[0], row["survey"], row["label_set"], key=row["key"],
+            work.db, files[0], row["survey"], row["label_set"], key=row["key"], hdu=row["hdu"],
+            allow_overflow=row["allow_overflow"],
             max_bad=row["max_bad"], note=row["note"], retry_failed=True, dry_run=work.dry_run,
             identify=work.seen.identify,
         )  # fmt: skip

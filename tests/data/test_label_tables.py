@@ -17,7 +17,8 @@ from export_survey import BIG, make_survey, written
 from catalog.errors import BadInputError, UsageError
 from catalog.files.label_table import read_label_table
 from jobs.compare_labels import compare
-from jobs.ingest_labels import ingest_labels, ingested
+from jobs.ingest_labels import ingest_labels
+from jobs.label_rows import ingested
 
 KEYS = ("survey_key", "apogee_id")
 
@@ -62,8 +63,12 @@ def test_what_was_exported_comes_back(db, survey, tmp_path):
         assert got == [row for row in want if row[1] is None or row[1] > 500]
         with db.reader() as conn:
             lines = ingested(conn, name)
-        assert lines[0].startswith("4 rows: 3 of sources in the catalog, 1 in quarantine; again")
-        assert "survey, apogee_id, ra, dec, flags" in lines[1].replace("survey_key, ", "")
+        assert lines[0].startswith(
+            "4 rows: 3 labelled, 0 unknown to the catalog, 1 in quarantine; again"
+        )
+        assert "BAD_VALUE" not in lines[1]
+        assert lines[1].endswith("teff is 1e-30 K, which no star has")
+        assert "survey, apogee_id, ra, dec, flags" in lines[2].replace("survey_key, ", "")
 
 
 def test_an_identical_file_is_nothing_to_do_and_another_a_new_edition(db, survey, tmp_path):
@@ -83,8 +88,10 @@ def test_ids_beyond_two_to_the_63_find_their_spectra_and_are_compared(db, survey
     found = labels_of(db, "mine")
     assert [row[:2] for row in found] == [(survey["right"][0], 4500), (survey["right"][2], 4600)]
     with db.reader() as conn:
-        assert ingested(conn, "mine")[0].startswith("3 rows: 2 of sources")
-        assert "note" in ingested(conn, "mine")[1]
+        lines = ingested(conn, "mine")
+        assert lines[0].startswith("3 rows: 2 labelled, 1 unknown to the catalog, 0 in quarantine")
+        assert lines[1].startswith("unknown to the catalog, such as: 7 of the file beside")
+        assert "note" in lines[2]
         assert compare(conn, "sspp/dr12", ["mine"], bootstrap=0).rows[0].n == 2
 
 
@@ -151,7 +158,7 @@ def test_rows_that_contradict_each_other_are_all_left_out(tmp_path):
 
 @pytest.mark.parametrize(("text", "code"), [
     ("", "EMPTY_FILE"),
-    ("<html><body>not found</body></html>\n", "MISSING_COLUMN"),
+    ("<html><body>not found</body></html>\n", "HTML_BODY"),
     ("apogee_id,colour\n2M1,1\n", "MISSING_COLUMN"),
     ("star,teff\n2M1,5000\n", "MISSING_COLUMN"),
     ("apogee_id,teff\n2M1,5000,7\n", "WRONG_CONTENT"),
@@ -196,12 +203,13 @@ def test_numbers_of_any_width_are_taken(tmp_path):
 
 def test_a_key_in_floating_point_is_refused(tmp_path):
     Table({"survey_key": [1e18], "teff": [5000.0]}).write(tmp_path / "x.fits")
-    for path in (
-        tmp_path / "x.fits",
-        csv_file(tmp_path, "survey_key,teff\n1.0081429095691952e+19,5000\n,5000\n101001.0,1\n"),
-    ):
-        with pytest.raises(BadInputError, match=r"BAD_DTYPE.*ids lose digits"):
-            read_label_table(path, KEYS)
+    with pytest.raises(BadInputError, match=r"BAD_DTYPE.*ids lose digits"):
+        read_label_table(tmp_path / "x.fits", KEYS)
+    path = csv_file(tmp_path, "survey_key,teff\n1.0081429095691952e+19,5000\n7,5000\n101001.0,1\n")
+    block = read_label_table(path, KEYS).block
+    assert block.columns["key"].tolist() == [b"7"]
+    assert [(item.row, item.reason_code) for item in block.bad] == [(0, "BAD_ID"), (2, "BAD_ID")]
+    assert "ids lose digits" in block.bad[0].detail
 
 
 def test_names_and_surveys_are_checked(db, survey, tmp_path):
@@ -226,8 +234,9 @@ def test_the_command_says_what_was_not_taken(db_url, survey, tmp_path, command_l
     words = ("ingest", "labels", path, "--survey", "apogee", "--name", "mine")
     code, out, _ = command_line(db_url, *words)
     assert code == 0
-    assert out.splitlines()[:3] == [
-        "2 rows: 1 of sources in the catalog, 0 in quarantine; mine@1 labels 1 sources",
+    assert out.splitlines()[:4] == [
+        "2 rows: 1 labelled, 1 unknown to the catalog, 0 in quarantine; mine@1 labels 1 sources",
+        "unknown to the catalog, such as: 2M8 of the file beside dr14/star.a or 2M0",
         "columns not taken, no label of the catalog: colour",
         "no unit named, the catalog's assumed: teff",
     ]

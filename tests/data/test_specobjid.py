@@ -35,15 +35,23 @@ def test_decimal_text_is_read_exactly(value: int) -> None:
     assert ids.astype("S20")[0] == str(value).encode()
 
 
-@given(st.one_of(st.integers(2**64, 10**22 - 1), st.integers(-(10**20), -1)))
+@given(st.one_of(st.integers(2**64, 10**22 - 1), st.integers(-(10**20), -(2**63) - 1)))
 def test_numbers_beyond_64_bits_are_refused(value: int) -> None:
     ids, good = parse_ids(np.array([str(value).encode()]))
     assert (good.tolist(), ids.tolist()) == ([False], [0])
 
 
-@pytest.mark.parametrize("text", [b"", b"1.2345e+18", b"12 34", b"nan", b"0x1F", b"+12", b"\xb9"])
-def test_what_is_no_decimal_number_is_refused(text: bytes) -> None:
+@pytest.mark.parametrize("text", [b"", b"1.2345e+18", b"12 34", b"nan", b"0xG", b"+-12", b"\xb9"])
+def test_what_is_no_number_is_refused(text: bytes) -> None:
     assert not parse_ids(np.array([text, b"12"]))[1][0]
+
+
+@given(st.integers(2**63, 2**64 - 1))
+def test_ids_of_a_signed_column_and_in_hexadecimal_are_the_same_ids(value: int) -> None:
+    forms = [str(value - 2**64), f"0x{value:016x}", f"0X{value:X}", f"b'{value}'", f"'{value}'"]
+    ids, good = parse_ids(np.array([form.encode() for form in forms]))
+    assert good.all()
+    assert {int(i) for i in ids} == {value}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from catalog.errors import UsageError
 from catalog.version import code_version
 from jobs.cli import app, main
 from jobs.cli.help import EXAMPLES, NEXT
-from jobs.ingest_labels import KEYS
+from jobs.label_rows import KEYS
 from jobs.sample_options import INSTRUMENTS
 from jobs.sample_rules import PRESETS as SAMPLE_PRESETS
 from models.presets import PRESETS
