@@ -1,8 +1,8 @@
 """Rows that share a key, in one file or in several: the same row twice, or two answers.
 
-Within a file a row that repeats another byte by byte is left out, and rows that differ are all
-refused, because nothing tells which is right. The same holds across the files of one run, where
-repeated rows do no harm: what is written twice is the same.
+Within a file a row that repeats another (but for the padding of its texts) is left out, and rows
+that differ are all refused, because nothing tells which is right. The same holds across the files
+of one run, where repeated rows do no harm: what is written twice is the same.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ class Duplicates:
     Parameters
     ----------
     repeats : dict of int to int
-        Row to the earlier row of the file that it repeats byte by byte.
+        Row to the earlier row of the file that it repeats.
     conflicts : dict of int to tuple of int
         Row to all rows of its key, where they differ.
     keys : callable
         Returns the keys of all rows, byte strings of shape (n_rows,); reads the file.
-    digest : callable
-        Returns the digest of a row as it is in the file.
+    content : callable
+        Returns a digest of a row: of its bytes, or (``padded=False``) of its values by column, with
+        texts without their padding, which tells rows of other layouts the same.
     elsewhere : mapping of int to str
         Row to the row of another file that has its key and differs, in words.
     """
@@ -38,7 +39,7 @@ class Duplicates:
     repeats: dict[int, int]
     conflicts: dict[int, tuple[int, ...]]
     keys: Callable[[], np.ndarray]
-    digest: Callable[[int], bytes]
+    content: Callable[..., bytes]
     elsewhere: Mapping[int, str] = field(default_factory=dict)
 
     def reject(self, audit: RowAudit, n_rows: int) -> None:
@@ -96,17 +97,17 @@ def find_duplicates(
         parts = [_narrow(key_of(rows)) for rows in blocks]
         return np.concatenate(parts) if parts else np.zeros(0, "S1")
 
-    def digest(row: int) -> bytes:
-        return _row_digest(table, row)
+    def content(row: int, *, padded: bool = True) -> bytes:
+        return _digest(table, row, padded)
 
     repeats: dict[int, int] = {}
     conflicts: dict[int, tuple[int, ...]] = {}
     for rows in _groups(keys()):
-        if len({digest(row) for row in rows}) == 1:
+        if _are_same([(content, row) for row in rows]):
             repeats |= dict.fromkeys(rows[1:], rows[0])
         else:
             conflicts |= dict.fromkeys(rows, tuple(rows))
-    return Duplicates(repeats, conflicts, keys, digest)
+    return Duplicates(repeats, conflicts, keys, content)
 
 
 def compare_files(found: Mapping[str, Duplicates]) -> dict[str, Duplicates]:
@@ -131,7 +132,7 @@ def compare_files(found: Mapping[str, Duplicates]) -> dict[str, Duplicates]:
         if len(set(files)) == 1:
             continue
         places = [(names[f], int(row - first[f])) for f, row in zip(files, rows, strict=True)]
-        if len({found[name].digest(row) for name, row in places}) == 1:
+        if _are_same([(found[name].content, row) for name, row in places]):
             continue
         for name, row in places:
             other = next(p for p in places if p[0] != name)
@@ -157,10 +158,26 @@ def _narrow(keys: np.ndarray) -> np.ndarray:
     return keys.astype(f"S{max(width, 1)}")
 
 
-def _row_digest(table: Table, row: int) -> bytes:
-    """Return the digest of one whole row as it is in the file."""
+def _are_same(rows: Sequence[tuple[Callable[..., bytes], int]]) -> bool:
+    """Return whether rows, each with what digests those of its file, are all the same."""
+    return any(
+        len({content(row, padded=padded) for content, row in rows}) == 1 for padded in (True, False)
+    )
+
+
+def _digest(table: Table, row: int, padded: bool) -> bytes:
+    """Return the digest of one whole row as it is in the file, or of its values by column."""
     table.file.stream.seek(table.hdu.data_offset + row * table.row_bytes)
-    return hashlib.sha256(table.file.stream.read(table.row_bytes)).digest()
+    data = table.file.stream.read(table.row_bytes)
+    if padded:
+        return hashlib.sha256(data).digest()
+    found = hashlib.sha256()
+    for name, column in sorted(table.columns.items()):
+        cell = data[column.offset : column.offset + column.n_bytes]
+        if column.code == "A":
+            cell = cell.strip(b" \0")
+        found.update(f"{name}:{len(cell)}:".encode() + cell)
+    return found.digest()
 
 
 def reject_repeats(audit: RowAudit, columns: Mapping[str, np.ndarray]) -> None:

@@ -360,7 +360,7 @@ def test_file_that_does_not_stay_as_it_is(
             else:
                 before = file.stat()
                 with fits.open(file, mode="update") as hdus:
-                    hdus[1].data["TEFF"] += 10
+                    hdus[1].data["TEFF"][hdus[1].data["TEFF"] > 0] += 10
                 if event.endswith("put back"):
                     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
@@ -407,10 +407,10 @@ def test_one_key_in_two_files_of_a_run(
         hdus[1].data = hdus[1].data[5:15]
         if contradict:
             hdus[1].data["RA"][2] += 0.5
-        hdus.writeto(two)
+        hdus.writeto(two, checksum=True)
     files = sorted([one, two])
     code, _, err = cli("ingest", "apogee", *files, "--release", "dr14")
-    assert code == 0
+    assert (code, "TRUNC" in err) == (0, False), err
     assert count(db, "apogee_star") == n - contradict
     with db.reader() as conn:
         found = conn.execute(sa.text("SELECT reason_code, detail FROM quarantine")).all()
