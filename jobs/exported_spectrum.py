@@ -30,7 +30,7 @@ SELECT b.source_id, s.survey, s.survey_key, s.ra, s.dec, d.specobjid::text AS sp
        b.and_mask, b.or_mask, b.sha256, n.normalize_flags, n.good_fraction,
        n.flux AS normalized_flux, n.ivar AS normalized_ivar, n.continuum,
        t.star_key, l.survey_key AS left_key, k.sep_arcsec,
-       EXISTS (SELECT FROM stellar_label x JOIN label_set y USING (label_set_id)
+       b.simulated OR EXISTS (SELECT FROM stellar_label x JOIN label_set y USING (label_set_id)
                WHERE x.source_id = b.source_id AND y.status = 'complete' AND y.kind = 'survey'
                  AND (y.params ->> 'simulated')::boolean) AS simulated
 FROM spectrum_blob b
@@ -102,7 +102,7 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
         "CREATOR": (f"crosslabel {code_version()}", ""),
         "SIMULATE": (
             True if row.simulated or chosen.simulated else None,
-            "its labels are simulated",
+            "it, or its labels, nobody observed",
         ),
         "OBJECT": (row.star_key or row.survey_key, "star, or spectrum"),
         "SURVEY": (row.survey, ""),

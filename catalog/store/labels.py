@@ -80,8 +80,23 @@ def building_edition(conn: sa.Connection, run_id: int, name: str | None = None) 
     return conn.execute(query).scalar_one()
 
 
+#: Whether an edition labels a source that nobody observed: its spectrum says so, or a survey's
+#: own simulated labels of it do.
+_OF_SIMULATED = sa.text("""
+    SELECT EXISTS (
+        SELECT FROM stellar_label l JOIN spectrum_blob b USING (source_id)
+        WHERE l.label_set_id = :id AND b.simulated)
+    OR EXISTS (
+        SELECT FROM label_set s JOIN stellar_label o USING (label_set_id)
+        JOIN stellar_label l ON l.label_set_id = :id AND l.source_id = o.source_id
+        WHERE s.kind = 'survey' AND s.status = 'complete' AND s.label_set_id <> :id
+          AND s.params -> 'release' IS NOT NULL AND (s.params ->> 'simulated')::boolean)""")
+
+
 def publish(conn: sa.Connection, label_set_id: int) -> int:
     """Turn a building edition into a complete one; returns its number of label rows.
+
+    An edition that labels sources which nobody observed is marked as simulated, whoever made it.
 
     Raises
     ------
@@ -93,6 +108,14 @@ def publish(conn: sa.Connection, label_set_id: int) -> int:
             stellar_label.c.label_set_id == label_set_id
         )
     )  # fmt: skip
+    if not is_simulated(conn, label_set_id) and conn.scalar(_OF_SIMULATED, {"id": label_set_id}):
+        conn.execute(
+            sa.text(
+                "UPDATE label_set SET description = description || :words, "
+                "params = params || '{\"simulated\": true}' WHERE label_set_id = :id"
+            ),
+            {"words": SIMULATED, "id": label_set_id},
+        )
     done = conn.execute(
         label_set.update()
         .where(label_set.c.label_set_id == label_set_id, label_set.c.status == "building")
