@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from catalog.files.allstar import open_allstar
 from catalog.files.block import Block
 from catalog.files.duplicates import Duplicates
+from catalog.files.release import Recognised
 from catalog.files.specobj import open_specobj
 from catalog.files.sspp import open_sspp
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG, sspp_flag_bits
@@ -31,6 +32,10 @@ class CatalogFile(Protocol):
     @property
     def simulated(self) -> bool:
         """Whether the file says that nobody observed this."""
+
+    @property
+    def recognised(self) -> Recognised:
+        """What the file says of its release."""
 
     @property
     def duplicates(self) -> Duplicates:

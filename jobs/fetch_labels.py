@@ -118,7 +118,7 @@ def fetch_labels_job(params: FetchLabelsParams, db: Database) -> Job:
             return [failed(u.source_id, exc) for u in asked]
         path = label_file(params.folder, release, plate)
         if rows:
-            write_sspp(path, list(rows.values()), f"{params.skyserver_url}, {release}")
+            write_sspp(path, list(rows.values()), f"{params.skyserver_url}, {release}", release)
         return [
             Outcome(u.source_id, "matched", path=str(path))
             if u.key in rows

@@ -39,7 +39,7 @@ from jobs.catalog_rows import (
 )
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
 from jobs.engine.ledger import Run
-from jobs.engine.params import NOT_HASHED, digest
+from jobs.engine.params import HASHED_IF_SET, NOT_HASHED, digest
 from jobs.engine.runner import run_job
 from jobs.names import check_label_set_name, check_release
 from jobs.open_files import OpenFiles
@@ -68,6 +68,8 @@ class CatalogParams:
         What a reader of the labels should know; shown with every comparison.
     rows_per_chunk : int
         Rows that commit together.
+    as_release : bool
+        Take the files as of this release, whatever they say themselves.
     """
 
     format: str
@@ -77,6 +79,7 @@ class CatalogParams:
     max_bad: float = 0.1
     note: str = field(default="", metadata=NOT_HASHED)
     rows_per_chunk: int = field(default=ROWS_PER_CHUNK, metadata=NOT_HASHED)
+    as_release: bool = field(default=False, metadata=HASHED_IF_SET)
 
 
 def ingest_catalog(
@@ -88,6 +91,7 @@ def ingest_catalog(
     max_bad: float = 0.1,
     note: str = "",
     rows_per_chunk: int = ROWS_PER_CHUNK,
+    as_release: bool = False,
     retry_failed: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
@@ -112,6 +116,7 @@ def ingest_catalog(
         params = CatalogParams(
             kind, release, tuple(i.sha256 for i in identities),
             tuple(str(i.path) for i in identities), max_bad, note, rows_per_chunk,
+            as_release,
         )  # fmt: skip
         return ingest_job(params, db)
 
@@ -129,7 +134,9 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
     fmt = FORMATS[params.format]
     name = _target(params.format, params.release)
     inputs = digest([params.format, params.release, sorted(params.digests)])
-    files = OpenFiles(fmt, params.release, params.paths, params.digests)
+    files = OpenFiles(
+        fmt, params.release, params.paths, params.digests, as_release=params.as_release
+    )
 
     def plan(conn: sa.Connection) -> list[str]:
         check_label_set_name(conn, name, "survey")

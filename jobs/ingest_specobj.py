@@ -29,7 +29,7 @@ from jobs.catalog_rows import (
 )
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
 from jobs.engine.ledger import Run
-from jobs.engine.params import NOT_HASHED, params_hash
+from jobs.engine.params import HASHED_IF_SET, NOT_HASHED, params_hash
 from jobs.engine.runner import run_job
 from jobs.names import check_release
 from jobs.open_files import OpenFiles
@@ -58,6 +58,8 @@ class SpecObjParams:
         Fraction of bad rows, among those that enter, above which the run fails.
     rows_per_chunk : int
         Rows that commit together.
+    as_release : bool
+        Take the files as of this release, whatever they say themselves.
     """
 
     release: str
@@ -66,6 +68,7 @@ class SpecObjParams:
     classes: tuple[str, ...] = ("STAR",)
     max_bad: float = 0.1
     rows_per_chunk: int = field(default=ROWS_PER_CHUNK, metadata=NOT_HASHED)
+    as_release: bool = field(default=False, metadata=HASHED_IF_SET)
 
 
 def ingest_specobj(
@@ -76,6 +79,7 @@ def ingest_specobj(
     classes: tuple[str, ...] = ("STAR",),
     max_bad: float = 0.1,
     rows_per_chunk: int = ROWS_PER_CHUNK,
+    as_release: bool = False,
     retry_failed: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
@@ -121,7 +125,7 @@ def ingest_specobj(
         found = {i.sha256: i for i in (identify(path.absolute()) for path in paths)}
         files = tuple(str(found[digest].path) for digest in sorted(found))
         params = SpecObjParams(
-            release, tuple(sorted(found)), files, classes, max_bad, rows_per_chunk
+            release, tuple(sorted(found)), files, classes, max_bad, rows_per_chunk, as_release
         )
         return ingest_specobj_job(params, db, left_out)
 
@@ -146,7 +150,9 @@ def ingest_specobj_job(
         Takes the rows that are left out, by the reason in words, when the files are read.
     """
     fmt = specobj_format(params.classes)
-    files = OpenFiles(fmt, params.release, params.paths, params.digests)
+    files = OpenFiles(
+        fmt, params.release, params.paths, params.digests, as_release=params.as_release
+    )
     target = _target(params.release)
 
     def count_left_out() -> dict[str, int]:

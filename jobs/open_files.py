@@ -18,9 +18,10 @@ class OpenFiles:
     """The files of a run, opened when first needed and kept open: checking one is slow."""
 
     def __init__(
-        self, fmt: Format, release: str, paths: Sequence[str], digests: Sequence[str]
-    ) -> None:
-        self._fmt, self._release = fmt, release
+        self, fmt: Format, release: str, paths: Sequence[str], digests: Sequence[str],
+        *, as_release: bool = False,
+    ) -> None:  # fmt: skip
+        self._fmt, self._release, self._as_release = fmt, release, as_release
         self._paths, self._digests = [Path(p) for p in paths], digests
         self._asked = 0
         self._compared = False
@@ -60,7 +61,10 @@ class OpenFiles:
                     f"{path} is not the file that this run began with",
                     "Ingest it again; the unfinished run is then abandoned",
                 )
-            self._open[i] = self._stack.enter_context(self._fmt.open(path, self._release))
+            opened = self._stack.enter_context(self._fmt.open(path, self._release))
+            if not self._as_release:
+                opened.recognised.check(path, self._release)
+            self._open[i] = opened
         return self._open[i]
 
     def _compare(self) -> None:

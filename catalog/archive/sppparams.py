@@ -88,7 +88,7 @@ def sspp_of_plate(service: Any, release: str, plate: int) -> Rows:
     return found
 
 
-def write_sspp(path: Path, rows: Sequence[Mapping[str, Any]], origin: str) -> None:
+def write_sspp(path: Path, rows: Sequence[Mapping[str, Any]], origin: str, release: str) -> None:
     """Write rows as ssppOut is written; the same rows make the same bytes.
 
     Parameters
@@ -99,6 +99,8 @@ def write_sspp(path: Path, rows: Sequence[Mapping[str, Any]], origin: str) -> No
         Values by the names of `COLUMNS`.
     origin : str
         Where they come from, for the header.
+    release : str
+        The release that was asked, for the header: an ingest under another one is refused.
 
     Raises
     ------
@@ -115,6 +117,7 @@ def write_sspp(path: Path, rows: Sequence[Mapping[str, Any]], origin: str) -> No
     )
     primary = fits.PrimaryHDU()
     primary.header["ORIGIN"] = (origin, "rows of SkyServer's sppParams")
+    primary.header["RELEASE"] = (release, "data release that was asked")
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

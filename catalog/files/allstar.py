@@ -33,6 +33,7 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, Table, native, open_table
+from catalog.files.release import Recognised, recognise_allstar
 from catalog.store.columns import ELEMENTS, LABELS
 
 # Positions in allStar are 2MASS's, observed from June 1997 to February 2001 (Skrutskie et al.
@@ -75,6 +76,11 @@ class AllStar(CatalogTable):
     """
 
     release: str
+
+    @property
+    def recognised(self) -> Recognised:
+        """What the file says of its release."""
+        return recognise_allstar(self.table)
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).

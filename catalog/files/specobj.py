@@ -23,6 +23,7 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, open_table
+from catalog.files.release import Recognised, recognise_specobj
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
 REQUIRED: Names = {
@@ -65,6 +66,11 @@ class SpecObj(CatalogTable):
     columns: dict[str, Column]
     classes: tuple[str, ...]
     left_out: Mapping[str, int]
+
+    @property
+    def recognised(self) -> Recognised:
+        """What the file says of its release."""
+        return recognise_specobj(self.table)
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).

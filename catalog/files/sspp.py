@@ -28,6 +28,7 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, native, open_table
+from catalog.files.release import Recognised, recognise_sspp
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
 REQUIRED: Names = {
@@ -83,6 +84,11 @@ class Sspp(CatalogTable):
 
     columns: dict[str, Column]
     release: str
+
+    @property
+    def recognised(self) -> Recognised:
+        """What the file says of its release."""
+        return recognise_sspp(self.table)
 
     def read(self, start: int, stop: int) -> Block:
         """Read rows ``start`` to ``stop`` (exclusive).

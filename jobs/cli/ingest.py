@@ -29,10 +29,15 @@ Note = Annotated[
 ]
 Release = Annotated[str, typer.Option(help="Data release, such as dr14 or dr12.")]
 
+AsRelease = Annotated[
+    bool,
+    typer.Option("--as-release", help="Take the files as of this release, whatever they say."),
+]
+
 
 def _catalog(
-    kind: str, files: list[Path], release: str, max_bad: float, note: str, quiet: bool,
-    as_json: bool, dry: bool,
+    kind: str, files: list[Path], release: str, as_release: bool, max_bad: float, note: str,
+    quiet: bool, as_json: bool, dry: bool,
 ) -> None:  # fmt: skip
     """Ingest a catalog and show what became of its rows."""
     from jobs.catalog_rows import refused_rows
@@ -42,16 +47,9 @@ def _catalog(
     with database() as db:
         with progress_bar(quiet or as_json) as progress:
             summary = ingest_catalog(
-                db,
-                kind,
-                files,
-                release,
-                max_bad=max_bad,
-                note=note,
-                retry_failed=True,
-                dry_run=dry,
-                progress=progress,
-            )
+                db, kind, files, release, as_release=as_release, max_bad=max_bad, note=note,
+                retry_failed=True, dry_run=dry, progress=progress,
+            )  # fmt: skip
         with db.reader() as conn:
             _say_refused(refused_rows(conn, kind, files), quiet or as_json)
         report(summary, quiet=quiet, as_json=as_json)
@@ -74,25 +72,25 @@ def _say_refused(refused: list[tuple[str, int]], hidden: bool) -> None:
 
 @app.command()
 def apogee(
-    files: Files, release: Release, max_bad: MaxBad = 0.1, note: Note = "", quiet: Quiet = False,
-    as_json: Json = False, dry_run: DryRun = False,
+    files: Files, release: Release, as_release: AsRelease = False, max_bad: MaxBad = 0.1,
+    note: Note = "", quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest APOGEE's allStar and publish the label set aspcap/RELEASE."""
-    _catalog("apogee", files, release, max_bad, note, quiet, as_json, dry_run)
+    _catalog("apogee", files, release, as_release, max_bad, note, quiet, as_json, dry_run)
 
 
 @app.command()
 def sspp(
-    files: Files, release: Release, max_bad: MaxBad = 0.1, note: Note = "", quiet: Quiet = False,
-    as_json: Json = False, dry_run: DryRun = False,
+    files: Files, release: Release, as_release: AsRelease = False, max_bad: MaxBad = 0.1,
+    note: Note = "", quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest SEGUE's ssppOut and publish the label set sspp/RELEASE."""
-    _catalog("sspp", files, release, max_bad, note, quiet, as_json, dry_run)
+    _catalog("sspp", files, release, as_release, max_bad, note, quiet, as_json, dry_run)
 
 
 @app.command()
 def specobj(
-    files: Files, release: Release,
+    files: Files, release: Release, as_release: AsRelease = False,
     classes: Annotated[str, typer.Option(metavar="STAR,GALAXY,QSO|all", help="Rows of these classes, separated by commas.")] = "STAR",
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
@@ -105,7 +103,7 @@ def specobj(
         with progress_bar(quiet or as_json) as progress:
             summary, left_out = ingest_specobj(
                 db, files, release, classes=words_of(classes) or (), max_bad=max_bad,
-                retry_failed=True, dry_run=dry_run, progress=progress,
+                as_release=as_release, retry_failed=True, dry_run=dry_run, progress=progress,
             )  # fmt: skip
         with db.reader() as conn:
             _say_refused(refused_rows(conn, "specobj", files), quiet or as_json)

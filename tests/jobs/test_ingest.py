@@ -110,6 +110,23 @@ def test_no_input_is_opened_without_the_lock(
     assert held == list(locks)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"), [("apogee", "allStar-l31c.2.fits"), ("sspp", "ssppOut-dr12.fits")]
+)
+def test_a_file_of_another_release_is_refused_unless_it_is_to_be(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], kind: str, name: str
+) -> None:
+    words = ("ingest", kind, survey[0] / name, "--release", "dr9")
+    code, _, err = cli(*words)
+    assert (code, "BAD_RELEASE" in err, "--as-release" in err) == (65, True, True)
+    assert count(db, "quarantine", "reason_code = 'BAD_RELEASE'") == 1
+    assert count(db, "label_set") == count(db, "source") == 0
+    assert cli(*words, "--as-release")[0] == 0
+    assert count(db, "quarantine", "reason_code = 'BAD_RELEASE'") == 0
+    # DR15 has no new allStar and ssppOut: DR14's and DR12's are its own.
+    assert cli("ingest", kind, survey[0] / name, "--release", "dr15")[0] == 0
+
+
 def test_changed_file_publishes_an_edition(
     cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
 ) -> None:
@@ -296,7 +313,7 @@ def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(
     shutil.copy(survey[0] / "allStar-l31c.2.fits", lost)
     files = {"apogee": lost, "sspp": survey[0] / "ssppOut-dr12.fits"}
     for kind, file in files.items():
-        params = CatalogParams(kind, "dr1", (file_identity(file).sha256,), (str(file),))
+        params = CatalogParams(kind, "mine", (file_identity(file).sha256,), (str(file),))
         job = ingest_job(params, db)
         with db.begin() as conn:  # what a killed process leaves
             run = ledger.start_run(
@@ -307,14 +324,14 @@ def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(
     lost.unlink()
     code, out, err = cli("resume")
     assert code == 2
-    assert "ingest sspp sspp/dr1: done" in out
-    assert f"run 1, ingest apogee aspcap/dr1: there is no file {lost}" in err
-    assert count(db, "label_set", "name = 'sspp/dr1' AND status = 'complete'") == 1
+    assert "ingest sspp sspp/mine: done" in out
+    assert f"run 1, ingest apogee aspcap/mine: there is no file {lost}" in err
+    assert count(db, "label_set", "name = 'sspp/mine' AND status = 'complete'") == 1
     # Its file is gone for good: the run is given up, and with it the edition that it was building.
     assert count(db, "label_set", "status = 'building'") == 1
-    with advisory_lock(db, "ingest apogee aspcap/dr1"):
+    with advisory_lock(db, "ingest apogee aspcap/mine"):
         assert cli("abandon", "1")[0] == 75  # alive
-    assert cli("abandon", "1")[:2] == (0, "run 1, ingest apogee aspcap/dr1, is abandoned\n")
+    assert cli("abandon", "1")[:2] == (0, "run 1, ingest apogee aspcap/mine, is abandoned\n")
     assert count(db, "label_set", "status = 'building'") == 0
     assert count(db, "job_run", "run_id = 1 AND state = 'abandoned'") == 1
     assert cli("resume")[:2] == (0, "nothing to resume\n")
@@ -364,13 +381,13 @@ def test_file_that_does_not_stay_as_it_is(
                 if event.endswith("put back"):
                     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    run = ingest_catalog(db, "apogee", [file], "dr1", rows_per_chunk=50, progress=progress)
+    run = ingest_catalog(db, "apogee", [file], "mine", rows_per_chunk=50, progress=progress)
     written = event.startswith("written")
     assert run.state == ("failed" if written else "succeeded")
     assert ("[CHANGED]" in " ".join(run.errors)) == written
     assert count(db, "label_set", "status = 'complete'") == (not written)
     if written:  # the advice is to ingest it again
-        code, out, _ = cli("ingest", "apogee", file, "--release", "dr1")
+        code, out, _ = cli("ingest", "apogee", file, "--release", "mine")
         assert (code, "nothing to do" in out) == (0, False)
         assert count(db, "label_set", "status = 'complete'") == 1
 
@@ -388,10 +405,10 @@ def test_what_is_written_back_can_be_ingested_again(
                 stream.seek(-3000, os.SEEK_END)
                 stream.write(b"x")
 
-    run = ingest_catalog(db, "apogee", [file], "dr1", rows_per_chunk=50, progress=spoil)
+    run = ingest_catalog(db, "apogee", [file], "mine", rows_per_chunk=50, progress=spoil)
     assert run.state == "failed"
     shutil.copy(survey[0] / "allStar-l31c.2.fits", file)
-    assert cli("ingest", "apogee", file, "--release", "dr1")[0] == 0
+    assert cli("ingest", "apogee", file, "--release", "mine")[0] == 0
     assert count(db, "label_set", "status = 'complete'") == 1
 
 
