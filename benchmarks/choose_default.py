@@ -9,7 +9,7 @@ Every candidate is trained once per split and answers with each weight of the Ga
 Not one of ``python -m benchmarks``: a candidate takes minutes.
 
 Usage: python -m benchmarks.choose_default [--rows N] [--outer N] [--inner N]
-       [--candidates NAME ...] [--seed SEED]
+       [--candidates NAME ...] [--epochs N] [--seed SEED]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common import check_learned
 from benchmarks.real_spectra import LABELS, RECIPE, read_spectra
 from models import crossval, metrics, nested
 from models.crossval import Split
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="only the spectra of this many random stars")
     parser.add_argument("--outer", type=int, default=5, help="outer folds")
     parser.add_argument("--inner", type=int, default=3, help="inner folds of each outer fold")
+    parser.add_argument("--epochs", type=int, help="fewer than the preset has")
     parser.add_argument("--seed", type=int, default=0, help="of the stars, folds and networks")
     parser.add_argument(
         "--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), metavar="NAME"
@@ -100,7 +102,8 @@ def main() -> None:
     values: dict[str, list[FloatArray]] = {}
     for name in arguments.candidates:
         start = time.perf_counter()
-        spec = TrainSpec("default", LABELS, RECIPE.name, seed=arguments.seed, **CANDIDATES[name])
+        settings = {"seed": arguments.seed, "epochs": arguments.epochs, **CANDIDATES[name]}
+        spec = TrainSpec("default", LABELS, RECIPE.name, **settings)
         for weight, found in leave_out(spec, data, flat, nested.INNER).items():
             scores = [
                 nested.loss(data, split, v, "mae") for split, v in zip(flat, found, strict=True)
@@ -120,6 +123,7 @@ def main() -> None:
         for split, part in zip(outer, parts, strict=True):
             delta[split.test] = part - data.labels[split.test]
         inside = f"{np.mean(losses[name]):.4f}" if name in losses else ""
+        check_learned(name, LABELS, data.labels, delta + data.labels)
         report(name, str(best.count(name)) if name in losses else "", inside, delta)
 
 

@@ -71,7 +71,7 @@ def report(preset: str, groups: dict[str, list[Mask]], within: Mask) -> None:
     for kind, parts in groups.items():
         line = f"{preset:10}{kind:8}" + " ".join(f"{rows.sum():4}" for rows in parts[:-1])
         for j, name in enumerate(LABELS):
-            shares = [within[rows, j].mean(axis=0) for rows in parts[:-1]]
+            shares = [within[rows, j].mean(axis=0) for rows in parts[:-1] if rows.any()]
             text = "; ".join(" ".join(f"{100 * s[i]:.0f}" for s in shares) for i in range(2))
             line += f"  {name}: {text}"
         print(line)

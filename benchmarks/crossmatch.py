@@ -4,7 +4,7 @@ Three ways on one server: the job `crosslabel crossmatch` runs; one SQL join on 
 and astropy between the same bulk reads and writes. All must give the pairs of the job before any
 time is printed.
 
-Usage: python -m benchmarks.crossmatch [FOLDER with an allStar and an ssppOut file]
+Usage: python -m benchmarks.crossmatch [FOLDER with an allStar and an ssppOut file | N_LEFT N_RIGHT]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
-from benchmarks.common import fresh_database, kit_survey, print_ratios
+from benchmarks.common import fresh_server, print_ratios, rest, simulated_survey
 from catalog.files.allstar import open_allstar
 from catalog.files.sspp import open_sspp
 from catalog.sky.healpix import healpix29
@@ -71,8 +71,7 @@ def fill(db: Database, folder: Path) -> None:
                 columns["survey"] = np.full(rows["ra"].size, survey.encode())
                 columns["healpix29"] = healpix29(rows["ra"], rows["dec"])
                 copy_in(conn, schema.source.name, columns)
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.execute(sa.text("VACUUM ANALYZE source"))
+    rest(db)
 
 
 def forget(db: Database) -> None:
@@ -165,11 +164,12 @@ def compare(db: Database) -> None:
 
 
 def main() -> None:
-    """Fill a fresh database from the survey kit, or from a folder, and compare."""
-    given = [Path(folder) for folder in sys.argv[1:]]
-    size = ("--seed", "2", "--no-spectra", "--slim", "--apogee", "160000", "--sspp", "500000")
-    survey = nullcontext(given[0]) if given else kit_survey(*size)
-    with survey as folder, fresh_database() as db:
+    """Fill a fresh database from a simulated survey, or from a folder, and compare."""
+    words = sys.argv[1:]
+    sizes = [int(word) for word in words if word.isdigit()] or [160_000, 500_000]
+    given = [Path(word) for word in words if not word.isdigit()]
+    survey = nullcontext(given[0]) if given else simulated_survey(*sizes)
+    with survey as folder, fresh_server() as server, server.database("crossmatch") as db:
         fill(db, folder)
         compare(db)
 

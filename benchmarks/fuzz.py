@@ -2,7 +2,7 @@
 
 None may end in an error that nobody foresaw, take longer than a limit, or more memory than one.
 
-usage: python -m benchmarks.fuzz [FILES PER KIND (2000)] [SEED (1)]
+Usage: python -m benchmarks.fuzz [FILES PER KIND (2000)] [SEED (1)]
 
 The readers run without their guards (`catalog.files.guard`), so that what these would hide is seen;
 warnings are errors. Seeds have no checksums: damage must reach the readers.

@@ -4,7 +4,7 @@ The bare COPYs get their rows ready made: nothing is read, checked, staged or lo
 makes a Python object per value and hands rows to psycopg, as people write it; the second sends
 bytes packed beforehand, which is the floor that the server sets.
 
-Usage: python -m benchmarks.ingest
+Usage: python -m benchmarks.ingest [N_ROWS]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from benchmarks.common import fresh_database, kit_survey, print_ratios
+from benchmarks.common import fresh_server, print_ratios, simulated_survey
 from catalog.files.allstar import open_allstar
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import pack_copy, staging_type
@@ -31,15 +31,6 @@ N_ROWS = 100_000
 RUNS = 3
 OURS = "crosslabel ingest apogee"
 TABLES = (star, source, apogee_star, stellar_label)
-
-
-def empty(db: Database) -> None:
-    """Take all rows away, and let the server come to rest."""
-    with db.begin() as conn:
-        conn.execute(sa.text("TRUNCATE star, source, input_file, label_set, job_run CASCADE"))
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.execute(sa.text("VACUUM ANALYZE"))
-        conn.execute(sa.text("CHECKPOINT"))
 
 
 def stored(db: Database) -> dict[str, tuple[int, float]]:
@@ -118,43 +109,43 @@ def python_rows(columns: dict[str, np.ndarray]) -> list[tuple[Any, ...]]:
 
 
 def main() -> None:
-    options = ["--no-spectra", "--slim", "--apogee", str(N_ROWS), "--sspp", "1000", "--seed", "2"]
-    with kit_survey(*options) as folder, fresh_database() as db:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else N_ROWS
+    seconds: dict[str, float] = {}
+    rivals: dict[str, tuple[Any, Any]] = {
+        "bare binary COPY, write_row": (copy_rows, python_rows),
+        "bare binary COPY, packed beforehand": (copy_bytes, pack_copy),
+    }
+    with simulated_survey(n, 1000) as folder, fresh_server() as server:
         file = next(folder.glob("allStar*.fits"))
-        seconds: dict[str, float] = {}
-        rivals: dict[str, tuple[Any, Any]] = {
-            "bare binary COPY, write_row": (copy_rows, python_rows),
-            "bare binary COPY, packed beforehand": (copy_bytes, pack_copy),
-        }
-        for _ in range(RUNS):  # in turn, so that what else the machine does hits all alike
-            empty(db)
-            start = time.perf_counter()
-            summary = ingest_catalog(db, "apogee", [file], "dr14")
-            keep_best(seconds, OURS, time.perf_counter() - start)
-            ours = stored(db)
-            start = time.perf_counter()
-            again = ingest_catalog(db, "apogee", [file], "dr14")
-            idle = time.perf_counter() - start
-            if again.rows_written:
-                sys.exit(f"the second run wrote {again.rows_written} rows")
-            for name, (copy, prepare) in rivals.items():
-                empty(db)
-                with db.begin() as conn:
-                    owner = ledger.start_run(conn, "bench", name, {}, "", [])
-                    label_set_id = begin_edition(conn, "aspcap/dr14", "survey", run_id=owner.run_id)
-                tables = ready_made(file, label_set_id)
-                ready = {table: prepare(columns) for table, columns in tables.items()}
+        for run in range(RUNS):  # in turn, so that what else the machine does hits all alike
+            with server.database(f"ours_{run}") as db:
                 start = time.perf_counter()
-                copy(db, tables, ready)
-                keep_best(seconds, name, time.perf_counter() - start)
-                if stored(db) != ours:
-                    sys.exit(f"{name}: {stored(db)}, not the {ours} of crosslabel")
-        print(
-            f"{N_ROWS:,} rows of allStar, {summary.rows_written:,} rows in 4 tables, all the same;"
-        )
-        print(f"best of {RUNS} runs in turn")
-        print_ratios(seconds, OURS)
-        print(f"second run: nothing to do, {idle:.2f} s")
+                summary = ingest_catalog(db, "apogee", [file], "dr14")
+                keep_best(seconds, OURS, time.perf_counter() - start)
+                ours = stored(db)
+                start = time.perf_counter()
+                again = ingest_catalog(db, "apogee", [file], "dr14")
+                idle = time.perf_counter() - start
+                if again.rows_written:
+                    sys.exit(f"the second run wrote {again.rows_written} rows")
+            for i, (name, (copy, prepare)) in enumerate(rivals.items()):
+                with server.database(f"rival_{i}_{run}") as db:
+                    with db.begin() as conn:
+                        owner = ledger.start_run(conn, "bench", name, {}, "", [])
+                        label_set_id = begin_edition(
+                            conn, "aspcap/dr14", "survey", run_id=owner.run_id
+                        )
+                    tables = ready_made(file, label_set_id)
+                    ready = {table: prepare(columns) for table, columns in tables.items()}
+                    start = time.perf_counter()
+                    copy(db, tables, ready)
+                    keep_best(seconds, name, time.perf_counter() - start)
+                    if stored(db) != ours:
+                        sys.exit(f"{name}: {stored(db)}, not the {ours} of crosslabel")
+    print(f"{n:,} rows of allStar, {summary.rows_written:,} rows in 4 tables, all the same;")
+    print(f"best of {RUNS} runs in turn")
+    print_ratios(seconds, OURS)
+    print(f"second run: nothing to do, {idle:.2f} s")
 
 
 def keep_best(seconds: dict[str, float], name: str, value: float) -> None:

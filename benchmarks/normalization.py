@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.common import KIT
+from benchmarks.common import KIT, check_learned, skip_without_kit
 from benchmarks.real_spectra import LABELS, TEFF_RANGE, leave_out, number_stars
 from models import metrics, resampling
 from models.continuum import RECIPES, Normalized, Recipe, align, divide, normalize
@@ -78,7 +77,7 @@ def read_noisy(n_stars: int, targets: Sequence[int], seed: int) -> Spectra:
     """Read good spectra of some random stars, one of each, and add noise to copies of them."""
     folder = KIT / "data" / "lamost"
     if not (folder / "spectra.npz").exists():
-        sys.exit(f"skipped: the survey kit is not in {KIT} (set CROSSLABEL_KIT)")
+        skip_without_kit()
     table = pd.read_parquet(folder / "labels.parquet")
     with np.load(folder / "spectra.npz", allow_pickle=False) as file:
         loglam, flux, ivar = (file[name].astype(np.float64) for name in ("loglam", "flux", "ivar"))
@@ -237,6 +236,8 @@ def main() -> None:
     for name, apply in CANDIDATES.items():
         if name == "default" or not arguments.names or name in arguments.names:
             found[name] = label(arguments.model, apply(spectra), spectra, arguments.seed)
+    for name, values in found.items():
+        check_learned(name, LABELS, spectra.labels, values)
     report(spectra, found)
 
 

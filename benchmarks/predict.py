@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from benchmarks.common import fresh_database
+from benchmarks.common import fresh_server, rest
 from benchmarks.learned import RECIPE, simulate, train_default
 from catalog.store.bulk import copy_in
 from catalog.store.db import Database
@@ -76,9 +76,7 @@ def fill(db: Database, data: TrainingData, n: int) -> None:
                 }
                 | {name: objects([column[i] for i in copies]) for name, column in blobs.items()},
             )  # fmt: skip
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.execute(sa.text("VACUUM ANALYZE"))
-        conn.execute(sa.text("CHECKPOINT"))
+    rest(db)
 
 
 def objects(values: list[bytes]) -> np.ndarray:
@@ -113,7 +111,7 @@ def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     model, _ = train_default(simulate(N_TRAINED), folds=2, epochs=100)
     data = simulate(N_DIFFERENT, seed=1)
-    with fresh_database() as db:
+    with fresh_server() as server, server.database("predict") as db:
         fill(db, data, n)
         store(db, model)
         best = float("inf")

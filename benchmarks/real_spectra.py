@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.common import KIT
+from benchmarks.common import KIT, check_learned, skip_without_kit
 from models import crossval, metrics, resampling, trainer
 from models.continuum import RECIPES, normalize
 from models.presets import PRESETS
@@ -52,7 +52,7 @@ def read_spectra(n_stars: int | None, seed: int) -> TrainingData:
     """Read, select and normalize the kit's spectra; all of them, or those of some random stars."""
     folder = KIT / "data" / "lamost"
     if not (folder / "spectra.npz").exists():
-        sys.exit(f"skipped: the survey kit is not in {KIT} (set CROSSLABEL_KIT)")
+        skip_without_kit()
     table = pd.read_parquet(folder / "labels.parquet")
     with np.load(folder / "spectra.npz", allow_pickle=False) as spectra:
         loglam, flux, ivar = (spectra[name] for name in ("loglam", "flux", "ivar"))
@@ -182,6 +182,7 @@ def main() -> None:
         if not np.array_equal(folds, fold_of_row):
             sys.exit(f"{preset} had other folds than the others")
         fewer = f", only {epochs} epochs" if epochs else ""
+        check_learned(preset, LABELS, data.labels, found[preset].values)
         print(f"{preset}: {FOLDS} folds in {time.perf_counter() - start:.0f} s{fewer}", flush=True)
         if arguments.out is not None:
             save(arguments.out, data, fold_of_row, {preset: found[preset]})

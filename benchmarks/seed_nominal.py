@@ -2,10 +2,14 @@
 
 Some chunks of both networks are run as a training runs them, each with its state from the chunk
 before, and their time is scaled to all chunks of the plan. Goal: at most 30 CPU-minutes.
+Not one of ``python -m benchmarks``: it takes minutes.
+
+Usage: python -m benchmarks.seed_nominal [--spectra N] [--folds N]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections import Counter
@@ -21,19 +25,19 @@ N_MEASURED = 2  # chunks of each network, between one that compiles and one that
 LABELS = ("teff", "logg", "fe_h")
 
 
-def random_data() -> TrainingData:
-    """Spectra of the notebook's number and length, with noise of S/N 50."""
+def random_data(n_spectra: int) -> TrainingData:
+    """Spectra of the notebook's length, with noise of S/N 50."""
     recipe = RECIPES["seed-2018"]
     rng = np.random.default_rng(0)
-    shape = (N_SPECTRA, recipe.n_pixels)
-    labels = rng.normal(size=(N_SPECTRA, 3)) * [300.0, 0.7, 0.3] + [4700.0, 2.3, -0.4]
+    shape = (n_spectra, recipe.n_pixels)
+    labels = rng.normal(size=(n_spectra, 3)) * [300.0, 0.7, 0.3] + [4700.0, 2.3, -0.4]
     return TrainingData(
         flux=(1.0 + 0.02 * rng.normal(size=shape)).astype(np.float32),
         ivar=np.full(shape, 2500.0, np.float32),
         continuum=np.full(shape, 30.0, np.float32),
         labels=labels,
         label_errors=np.full(labels.shape, np.nan),
-        group=np.arange(N_SPECTRA),
+        group=np.arange(n_spectra),
         names=LABELS,
         first_index=recipe.first_index,
     )
@@ -46,18 +50,25 @@ def epochs_of(key: str) -> int:
 
 
 def main() -> None:
-    data = random_data()
-    nominal = TrainSpec("seed-2018", LABELS, "seed-2018")
-    plan = trainer.plan(nominal, N_SPECTRA)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--spectra", type=int, default=N_SPECTRA)
+    parser.add_argument("--folds", type=int, default=10)
+    arguments = parser.parse_args()
+    n_spectra, folds = arguments.spectra, arguments.folds
+    data = random_data(n_spectra)
+    nominal = TrainSpec("seed-2018", LABELS, "seed-2018", folds=folds)
+    plan = trainer.plan(nominal, n_spectra)
     total = Counter()
     for key in plan:
         total[key.rsplit("/", 1)[0]] += epochs_of(key)
     step = epochs_of(plan[0])
     n_epochs = step * (N_MEASURED + 2)
-    short = TrainSpec("seed-2018", LABELS, "seed-2018", epochs=n_epochs, reverse_epochs=n_epochs)
+    short = TrainSpec(
+        "seed-2018", LABELS, "seed-2018", folds=folds, epochs=n_epochs, reverse_epochs=n_epochs
+    )
     cpu, wall, epochs, state, losses = Counter(), Counter(), Counter(), None, []
     before, longest, size = "", 0.0, 0
-    for key in trainer.plan(short, N_SPECTRA):
+    for key in trainer.plan(short, n_spectra):
         stage = key.rsplit("/", 1)[0]
         if not stage.startswith("folds"):
             break
@@ -79,7 +90,7 @@ def main() -> None:
         minutes = cpu[stage] / n * total[stage] / 60.0
         whole += minutes
         print(f"{stage:16}{total[stage]:8,}{1e3 * cpu[stage] / n:14.1f}{minutes:16.1f}")
-    print(f"10 folds: {whole:.1f} CPU-minutes (goal: 30); longest chunk {longest:.1f} s,")
+    print(f"{folds} folds: {whole:.1f} CPU-minutes (goal: 30); longest chunk {longest:.1f} s,")
     print(f"{size / 1e6:.0f} MB of state a chunk, {len(plan)} chunks")
 
 

@@ -33,6 +33,7 @@ from catalog.store.head import head_revision
 from jobs.cli import app
 from jobs.sample_rules import REASONS
 from scripts import build_docs
+from tests.warm import warm_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -90,17 +91,18 @@ def test_loosened_output_still_tells() -> None:
         assert not re.fullmatch(pattern(shown), other)
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Path]:
+    """A folder with the command."""
+    with tempfile.TemporaryDirectory() as folder, warm_program(Path(folder)) as program:
+        yield program.parent
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Any]:
+def shell(tmp_path: Path, programs: Path) -> Iterator[Any]:
     """Run a line of a page in a folder of its own, with a home of its own."""
     home = Path(tempfile.mkdtemp(prefix="crosslabel-docs-"))
     home.chmod(0o755)  # as root, the server's account must get in
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    script = f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
-    script += "sys.argv[0] = 'crosslabel'\nfrom jobs.cli import main\nmain()\n"
-    (programs / "crosslabel").write_text(script)
-    (programs / "crosslabel").chmod(0o755)
     folder = tmp_path / "here"
     folder.mkdir()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("CROSSLABEL_", "PG"))}

@@ -6,6 +6,8 @@ label, so that the numbers are those of ``crosslabel compare`` and ``crosslabel 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import sqlalchemy as sa
 
@@ -19,7 +21,7 @@ from jobs.report.origin import out_of_fold_sets
 from jobs.report.per_model import NO_MODEL, caution, stem
 from jobs.report.planes import MOST_POINTS as MOST_IN_PLANE
 from jobs.report.planes import PLANES, common_rows, draw_plane
-from jobs.report.residuals import MOST_POINTS, draw_residuals, outside
+from jobs.report.residuals import MOST_POINTS, draw_residuals, mean_errors, outside
 from jobs.report.signal_to_noise import draw_repeats, draw_signal_to_noise
 from jobs.report.style import drawn_of
 
@@ -83,14 +85,35 @@ def _residuals(
         "equality. Below: the differences; coloured lines are their medians. Shown: "
         f"{drawn_of(min(n, MOST_POINTS), n, 'spectra')} of {n_stars:,} stars, those that all of "
         f"{', '.join(order)} label; each model's label comes from a fit that never saw the star "
-        f"(out of fold). {beyond:,} points lie outside the frames. Crosses: mean stated errors "
-        "(above those of the label sets, below of the differences; none where none are stated). "
+        f"(out of fold). {beyond:,} points lie outside the frames. "
+        f"{_crosses_told(labels, shown)}"
         "bias: median difference, sigma_mad: 1.4826 times the median absolute deviation about it; "
         "seed_bias and seed_scatter: the notebook's mean difference and mean absolute deviation "
-        f"about it; ±: errors from {found.settings['bootstrap']} resamplings of the stars.{words}"
+        "about it; the signs are those of the legend; "
+        f"±: errors from {found.settings['bootstrap']} resamplings of the stars.{words}"
     )
     figure = draw_residuals(labels, found.scores, shown, order, subject.seed)
     return Drawing(stem("residuals", model), f"{RESIDUALS}: {model}", caption, figure)
+
+
+def _crosses_told(labels: Sequence[ComparedLabel], shown: Sequence[str]) -> str:
+    """The words of a caption on the crosses of mean errors; empty where none is drawn."""
+    stated = [
+        name
+        for name in shown
+        if any(name in d.names and np.isfinite(mean_errors(d, name)[1]) for d in labels)
+    ]
+    if not stated:
+        return ""
+    return (
+        f"Crosses: mean stated errors of {' and '.join(stated)} (above of the labels, below of the "
+        "differences). "
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name label sets with the verb of what they state, or fail to."""
+    return f"{' and '.join(names)} {'states' if len(names) == 1 else 'state'}"
 
 
 def _planes(
@@ -116,8 +139,8 @@ def _planes(
         }
         n = len(reference)
         caption = (
-            f"Two labels and their densities (each integrates to 1) in {subject.reference} (grey) "
-            f"and in each other label set, for the same "
+            f"Two labels and their densities (each integrates to 1) in {subject.reference} (grey: "
+            "crosses, and filled densities) and in each other label set, for the same "
             f"{drawn_of(min(n, MOST_IN_PLANE), n, 'spectra')}; densities are of all. "
             f"Models are out of fold.{words}"
         )
@@ -165,12 +188,19 @@ def _repeats(found: Evaluation, order: tuple[str, ...], words: str) -> Drawing |
     overall = [row for row in found.repeats if row.bin_by == "all" and row.n_pairs]
     if not overall:
         return Missing(name, title, "No star of the sample has two spectra with these labels")
+    bars = any(row.repeat_sigma_err for row in found.repeats if row.bin_by == "snr")
+    unstated = [
+        name
+        for name in order
+        if not any(row.predicted_sigma for row in found.repeats if row.test_set == name)
+    ]
     caption = (
         f"Internal precision: labels of {overall[0].n_pairs:,} pairs of spectra of "
         f"{overall[0].n_stars:,} stars, by the lower S/N of the two. Above: 1.4826 times the "
-        "median absolute difference, over the square root of 2; errors from resampled stars. "
+        "median absolute difference, over the square root of 2"
+        f"{'; errors from resampled stars' if bars else ''}. "
         "Below: its ratio to the median error that the label set states; errors hold what repeats "
         "do not show, such as errors of the reference's labels, so ratios below 1 are expected."
-        f"{words}"
+        f"{f' {_listed(unstated)} no errors.' if unstated else ''}{words}"
     )
     return Drawing(name, title, caption, draw_repeats(found.repeats, order))

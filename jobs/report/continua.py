@@ -123,5 +123,7 @@ def draw_continua(fits: Sequence[ContinuumFits]) -> Figure:
 
 def _flux_limits(fit: ContinuumFits) -> tuple[float, float]:
     """Limits that show spectrum and fits, but not single wild pixels."""
-    low, high = style.limits(np.concatenate([fit.flux, fit.steps[-1]]), 0.005)
+    low, high = style.spectrum_limits(fit.flux)
+    fits = np.concatenate([fit.steps.ravel(), fit.smooth])
+    low, high = min(low, np.nanmin(fits)), max(high, np.nanmax(fits))
     return min(0.0, low) if low < 0.2 * high else low, high

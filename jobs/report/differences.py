@@ -81,11 +81,9 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     )
     caption = (
         f"{subject.compared} minus {subject.reference} against {subject.reference}, on the spectra "
-        f"of the sample {subject.sample} that both label; at most {_MOST} of them, chosen at "
-        "random, have their error bars drawn: across that of the reference, upwards both combined. "
-        "The line is the bias (median), the band the robust scatter (1.4826 median absolute "
-        f"deviations) about it, of all spectra; what lies {_REACH:g} of them out is "
-        f"not shown. {told}."
+        f"of the sample {subject.sample} that both label.{errors_told(found)} The dashed line is "
+        "the bias (median), the band the robust scatter (1.4826 median absolute deviations) about "
+        f"it, of all spectra.{outside_told(found)} {told}."
     )
     figure = draw_differences(found, subject.compared, subject.reference, subject.seed)
     return [Drawing(NAME, TITLE, caption, figure)]
@@ -132,13 +130,65 @@ def _panel(axes: Axes, label: str, rows: Differences, seed: int) -> None:
     axes.plot(
         rows.value, rows.delta, ".", color=style.BLUE, markersize=3, alpha=0.6, rasterized=True
     )
-    some = style.choose(rows.value.size, _MOST, seed)
+    inside = np.flatnonzero(_shown(rows))
+    some = inside[style.choose(inside.size, _MOST, seed)]
+    across, upwards = (np.nan_to_num(e[some]) for e in (rows.value_err, rows.delta_err))
     axes.errorbar(
-        rows.value[some], rows.delta[some],
-        xerr=np.nan_to_num(rows.value_err[some]), yerr=np.nan_to_num(rows.delta_err[some]),
+        rows.value[some], rows.delta[some], xerr=across, yerr=upwards,
         fmt="o", color=style.BLUE, markersize=3, elinewidth=0.7, alpha=0.7,
     )  # fmt: skip
-    reach = _REACH * score.sigma_mad or 1.0
-    axes.set(xlim=style.limits(rows.value), ylim=(score.bias - reach, score.bias + reach))
+    axes.set(
+        xlim=_widened(style.limits(rows.value[inside], 0.0), rows.value[some], across),
+        ylim=_widened(_reach(rows), rows.delta[some], upwards),
+    )
     axes.set_ylabel(style.axis_label(label, rf"$\Delta${style.symbol(label)}"))
     style.astronomers_way(axes, label)
+
+
+def _reach(rows: Differences) -> tuple[float, float]:
+    """Differences within `_REACH` robust scatters of the bias."""
+    score = metrics.score(rows.delta)
+    reach = _REACH * score.sigma_mad or 1.0
+    return score.bias - reach, score.bias + reach
+
+
+def _shown(rows: Differences) -> NDArray[np.bool_]:
+    """Which points are within the reach of a panel, shape (n,)."""
+    low, high = _reach(rows)
+    return (rows.delta >= low) & (rows.delta <= high)
+
+
+def _widened(
+    ends: tuple[float, float], at: FloatArray, error: FloatArray, margin: float = 0.02
+) -> tuple[float, float]:
+    """Limits of an axis that hold whole error bars too."""
+    low = min([ends[0], *(at - error)])
+    high = max([ends[1], *(at + error)])
+    pad = margin * (high - low)
+    return (low - pad if low < ends[0] else low), (high + pad if high > ends[1] else high)
+
+
+def errors_told(found: Mapping[str, Differences]) -> str:
+    """The words of a caption on error bars, with a space before them; empty where none is known."""
+    bars = [
+        words
+        for name, words in (
+            ("value_err", "across that of the reference"),
+            ("delta_err", "upwards both combined"),
+        )
+        if any((np.nan_to_num(getattr(rows, name)) > 0).any() for rows in found.values())
+    ]
+    if not bars:
+        return ""
+    most = max(int(_shown(rows).sum()) for rows in found.values())
+    who = f" of {_MOST} of them, chosen at random" if most > _MOST else ""
+    return f" Error bars{who}: {', '.join(bars)}."
+
+
+def outside_told(found: Mapping[str, Differences]) -> str:
+    """The words of a caption on points that are not shown, with a space before them."""
+    n = sum(int((~_shown(rows)).sum()) for rows in found.values())
+    if not n:
+        return ""
+    points = "1 point that lies" if n == 1 else f"{n:,} points that lie"
+    return f" Not shown: {points} farther than {_REACH:g} scatters from the bias."

@@ -63,11 +63,19 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         reason = f"No labels by these models are here. Run: crosslabel predict {subject.models[0]}"
         return [Missing(NAME, TITLE, reason)]
     counts = "; ".join(_counted(flagged) for flagged in found)
+    own = any("/oof@" in flagged.name for flagged in found)
+    others = any("/oof@" not in flagged.name for flagged in found)
     caption = (
-        "Fraction of the spectra with any warning (black) and with each flag, by median S/N per "
-        "pixel; under the axis the number of spectra. Out-of-fold sets (oof) hold the training "
-        "stars, each by a model that did not see it: few of these should be flagged; predictions "
-        f"hold all kinds of spectra. Flagged: {counts}.{caution(conn, subject)}"
+        "Fraction of the spectra with any warning (black, thick) and with each flag, by median S/N "
+        "per pixel; under the axis the number of spectra; dotted: 5%."
+        + (
+            " Out-of-fold sets (oof) hold the training stars, each by a model that did not see it: "
+            "few of these should be flagged."
+            if own
+            else ""
+        )
+        + (" Predictions hold all kinds of spectra." if others else "")
+        + f" Flagged: {counts}.{caution(conn, subject)}"
     )
     return [Drawing(NAME, TITLE, caption, draw_flagged(found))]
 

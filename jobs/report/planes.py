@@ -74,7 +74,8 @@ def draw_plane(
     Returns
     -------
     Figure
-        Densities above and beside the panels integrate to 1.
+        Densities above and beside the panels integrate to 1. The reference is grey: crosses, and
+        filled densities.
     """
     everything = np.concatenate([reference[1], *tests.values()])
     frame = (limits(everything[:, 0]), limits(everything[:, 1]))
@@ -92,7 +93,7 @@ def draw_plane(
         top = figure.add_subplot(inner[0, 0], sharex=joint)
         side = figure.add_subplot(inner[1, 1], sharey=joint)
         key = key_of(i)
-        below = {"color": GREY, "marker": "o", "linestyle": "-"}
+        below = {"color": GREY, "marker": "x", "linestyle": "none"}
         for (label, points), look in ((reference, below), ((name, values), key)):
             _draw_points(joint, label, points[rows], look)
             _draw_density(top, points[:, 0], edges[0], look, "vertical")
@@ -115,9 +116,11 @@ def draw_plane(
 
 def _draw_points(panel: Axes, name: str, points: np.ndarray, look: Mapping[str, str]) -> None:
     """Scatter the points of a label set."""
+    is_cross = look["marker"] == "x"
     panel.plot(
         points[:, 0], points[:, 1], linestyle="none", marker=look["marker"], color=look["color"],
-        markersize=2.8, markeredgewidth=0.0, alpha=0.5, rasterized=True, label=name,
+        markersize=3.4 if is_cross else 2.8, markeredgewidth=0.7 if is_cross else 0.0, alpha=0.6,
+        rasterized=True, label=name,
     )  # fmt: skip
 
 
@@ -128,8 +131,13 @@ def _draw_density(
     look: Mapping[str, str],
     direction: Literal["vertical", "horizontal"],
 ) -> None:
-    """Outline a histogram of density."""
+    """Draw a histogram of density: an outline, or filled where a set has no line."""
     density, _ = np.histogram(values, edges, density=True)
+    if look["linestyle"] == "none":
+        panel.stairs(
+            density, edges, orientation=direction, fill=True, color=look["color"], alpha=0.35
+        )
+        return
     panel.stairs(
         density, edges, orientation=direction, color=look["color"], linestyle=look["linestyle"],
         linewidth=1.5,

@@ -24,6 +24,7 @@ from jobs.report.style import (
 )
 
 MOST_POINTS = 2000  # of a label set in a panel
+EDGE = 0.05  # between crosses and frame, as a share of the frame
 STATISTICS = ("bias", "sigma_mad", "seed_bias", "seed_scatter")
 
 
@@ -112,7 +113,8 @@ def _draw_label(
         below.axhline(bias, color=key["color"], linestyle=key["linestyle"], linewidth=2.0)
     above.set(xlim=(low, high), ylim=(low, high))
     below.set(xlim=(low, high), ylim=_delta_frame(data, here))
-    for place, name in enumerate(here):
+    stated = [name for name in here if np.isfinite(mean_errors(data, name)[1])]
+    for place, name in enumerate(stated):
         _draw_mean_errors(above, below, data, name, key_of(order.index(name)), place)
     unit = f" [{data.unit}]" if data.unit else ""
     above.set(ylabel=f"{symbol(data.label)}{unit}", title=symbol(data.label))
@@ -127,19 +129,36 @@ def _draw_label(
 def _draw_mean_errors(
     above: Axes, below: Axes, data: ComparedLabel, name: str, key: dict[str, Any], place: int
 ) -> None:
-    """One cross per label set in the lower right corner: its mean error and the reference's."""
+    """Draw one cross per label set in the lower right corner: its mean error and the reference's.
+
+    A cross that would leave the frame moves inwards; the frame grows where it is larger than that.
+    """
     of_reference, own = mean_errors(data, name)
-    if not np.isfinite(own):
-        return
+    across = float(np.nan_to_num(of_reference))
     both = np.hypot(data.sigma[data.names.index(name)], np.nan_to_num(data.reference_err))
     for panel, error in ((above, own), (below, _mean(both))):
+        _make_room(panel, across, error)
         (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+        width, height = right - left, top - bottom
+        x = right - max((0.13 + 0.16 * place) * width, across + EDGE * width)
+        y = bottom + max(0.16 * height, error + EDGE * height)
         panel.errorbar(
-            right - (0.13 + 0.16 * place) * (right - left), bottom + 0.16 * (top - bottom),
-            yerr=error, xerr=of_reference if np.isfinite(of_reference) else None,
+            max(x, left + across + EDGE * width), y, yerr=error, xerr=across or None,
             color=key["color"], marker=key["marker"], markersize=5, capsize=3, linewidth=1.8,
             markeredgecolor="white", zorder=5,
         )  # fmt: skip
+
+
+def _make_room(panel: Axes, across: float, upwards: float) -> None:
+    """Widen a frame in which a cross would take more than nine tenths."""
+    for error, get, put in (
+        (across, panel.get_xlim, panel.set_xlim),
+        (upwards, panel.get_ylim, panel.set_ylim),
+    ):
+        low, high = get()
+        lacking = 2.0 * error / (1.0 - 2.0 * EDGE) - (high - low)
+        if lacking > 0.0:
+            put(low - 0.55 * lacking, high + 0.55 * lacking)
 
 
 def _print_numbers(
@@ -149,7 +168,7 @@ def _print_numbers(
     here: Sequence[str],
     order: Sequence[str],
 ) -> None:
-    """A line for each statistic and label set, in its colour."""
+    """Write a line for each statistic and label set, in its colour and behind its marker."""
     text: dict[str, Any] = {
         "transform": table.transAxes,
         "va": "center",
@@ -162,11 +181,13 @@ def _print_numbers(
     step = 1.0 / (len(lines) + 1)
     for i, (statistic, name) in enumerate(lines):
         height = 1.0 - (i + 0.5) * step
-        printed, colour = (
-            _printed(data, scores, name, statistic),
-            key_of(order.index(name))["color"],
-        )
-        table.text(1.0, height, printed, ha="right", color=colour, **text)
+        key = key_of(order.index(name))
+        table.plot(
+            0.98, height, marker=key["marker"], color=key["color"], markersize=5, clip_on=False,
+            transform=table.transAxes, in_layout=False,
+        )  # fmt: skip
+        printed = _printed(data, scores, name, statistic)
+        table.text(0.93, height, printed, ha="right", color=key["color"], **text)
         if name == here[0] and is_first:
             table.text(-0.4, height, statistic, ha="left", **text)
     n = f"{data.reference.size:,} spectra"

@@ -25,6 +25,7 @@ ORDER = 4  # of the HEALPix cells of the map: 13 square degrees
 CENTRE = 180.0  # right ascension in the middle: the survey's northern cap stays in one piece [deg]
 _STEPS = (720, 360)  # of the map in right ascension and declination
 _MOST = 5000  # stars of the sample that are drawn
+PLANE = "plane of the Galaxy"
 
 _CELLS = f"""
     SELECT healpix29 >> {2 * (MAX_ORDER - ORDER)}, count(*) FROM source
@@ -65,15 +66,15 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         return [Missing(NAME, TITLE, "The sample has no accepted pair; the counts above say why.")]
     chosen = style.choose(sky.ra.size, _MOST, subject.seed)
     shown = sky._replace(ra=sky.ra[chosen], dec=sky.dec[chosen])
+    points = f"stars of the sample {subject.sample}"
     caption = (
-        f"Stars of the sample {subject.sample} "
-        f"({style.drawn_of(chosen.size, sky.ra.size, 'APOGEE entries')}; red points) on all "
-        f"{int(sky.entries.sum()):,} entries of {sky.catalog}, counted per HEALPix cell of "
-        f"{41253 / (12 * 4**ORDER):.1f} square degrees. Mollweide projection of ICRS positions, "
-        f"east to the left, right ascension {CENTRE:.0f} degrees in the middle; the dashed line "
-        "is the plane of the Galaxy."
+        f"Points: {points} ({style.drawn_of(chosen.size, sky.ra.size, 'APOGEE entries')}). Blue, "
+        f"the darker the more: all {int(sky.entries.sum()):,} entries of {sky.catalog}, counted "
+        f"per HEALPix cell of {41253 / (12 * 4**ORDER):.1f} square degrees; white where there is "
+        f"none. Dashed line: {PLANE}. Mollweide projection of ICRS positions, east to the left, "
+        f"right ascension {CENTRE:.0f} degrees in the middle."
     )
-    return [Drawing(NAME, TITLE, caption, draw_sky(shown))]
+    return [Drawing(NAME, TITLE, caption, draw_sky(shown, points))]
 
 
 def read_sky(conn: sa.Connection, sample: str) -> Sky:
@@ -90,9 +91,17 @@ def read_sky(conn: sa.Connection, sample: str) -> Sky:
 
 
 @style.style()
-def draw_sky(sky: Sky) -> Figure:
-    """Draw a sample on the density of its catalog, in Mollweide's projection."""
-    figure = style.new_figure(5.0)
+def draw_sky(sky: Sky, points: str) -> Figure:
+    """Draw a sample on the density of its catalog, in Mollweide's projection.
+
+    Parameters
+    ----------
+    sky : Sky
+        Positions and counts.
+    points : str
+        What the legend calls the positions.
+    """
+    figure = style.new_figure(5.4)
     axes = figure.add_subplot(projection="mollweide")
     x, y, density = _density(sky)
     most = max(2.0, float(np.nanmax(density, initial=1.0)))
@@ -101,10 +110,13 @@ def draw_sky(sky: Sky) -> Figure:
         cmap=style.SEQUENTIAL, rasterized=True,
     )  # fmt: skip
     plane = SkyCoord(np.linspace(0, 360, 721) * u.deg, np.zeros(721) * u.deg, frame="galactic").icrs
-    axes.plot(*_split(*project(plane.ra.deg, plane.dec.deg)), "--", color=style.GREY, linewidth=1.2)
     axes.plot(
-        *project(sky.ra, sky.dec), "o", color=style.VERMILION, markersize=2.5,
-        markeredgewidth=0, alpha=0.8,
+        *project(sky.ra, sky.dec), "o", color=style.VERMILION, markersize=3.4,
+        markeredgewidth=0.5, markeredgecolor="white", label=points,
+    )  # fmt: skip
+    axes.plot(
+        *_split(*project(plane.ra.deg, plane.dec.deg)), "--", color=style.BLACK, linewidth=1.2,
+        label=PLANE,
     )  # fmt: skip
     ticks = np.arange(-120, 121, 60)
     axes.set_xticks(np.radians(ticks), [])
@@ -114,6 +126,7 @@ def draw_sky(sky: Sky) -> Figure:
             zorder=5, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
         )  # fmt: skip
     axes.set_yticks(np.radians(np.arange(-60, 61, 30)))
+    figure.legend(loc="outside upper center", ncols=2, markerscale=2)
     axes.set_xlabel(style.axis_label("ra", "Right ascension"))
     axes.set_ylabel(style.axis_label("dec", "Declination"))
     bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.6, pad=0.06)

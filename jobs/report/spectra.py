@@ -26,6 +26,7 @@ RANGES = ((3900.0, 4500.0), (4500.0, 5500.0), (5500.0, 7000.0), (7000.0, 8800.0)
 _STACKED, _IN_GRID = 4, 6
 _STEP = 0.6  # between stacked spectra, in units of the continuum
 _LEAST_SN = 0.5
+_ROOM = 0.35  # above stacked spectra for the names of lines, as a share of what they take
 
 
 def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
@@ -76,6 +77,8 @@ def draw_lines(spectra: Normalized, recipe: Recipe = RECIPE) -> Figure:
     figure = style.new_figure(3.1 * len(RANGES))
     panels = figure.subplots(len(RANGES), 1)
     flux = np.where(spectra.ivar > 0, spectra.flux, np.nan)
+    frames = [style.spectrum_limits(row + _STEP * i) for i, row in enumerate(flux)]
+    bottom, top = min(frame[0] for frame in frames), max(frame[1] for frame in frames)
     for axes, (low, high) in zip(panels, RANGES, strict=True):
         part = (recipe.wavelength >= low) & (recipe.wavelength <= high)
         for i in range(len(flux)):
@@ -83,7 +86,7 @@ def draw_lines(spectra: Normalized, recipe: Recipe = RECIPE) -> Figure:
                 recipe.wavelength[part], flux[i, part] + _STEP * i,
                 color=style.COLOURS[i % len(style.COLOURS)], linewidth=0.9,
             )  # fmt: skip
-        axes.set(xlim=(low, high), ylim=(0.2, 1.7 + _STEP * len(flux)))
+        axes.set(xlim=(low, high), ylim=(bottom, top + _ROOM * (top - bottom)))
         axes.set_ylabel("flux / continuum")
         _name_lines(axes, low, high)
     panels[-1].set_xlabel(style.WAVELENGTH_AXIS)
@@ -128,10 +131,10 @@ def draw_grid(chosen: ChosenSpectra, spectra: Normalized, recipe: Recipe = RECIP
         flux = np.where(good[i], spectra.flux[i], np.nan)
         before.plot(wavelength, flux * continuum, color=style.BLUE, linewidth=0.6)
         before.plot(wavelength, continuum, linestyle="--", color=style.VERMILION, linewidth=1.4)
-        before.set_ylim(*style.limits(flux * continuum, 0.003))
+        before.set_ylim(*style.spectrum_limits(flux * continuum))
         after.plot(wavelength, flux, color=style.BLUE, linewidth=0.6)
         after.axhline(1.0, color=style.VERMILION, linestyle="--", linewidth=1.0)
-        after.set_ylim(*style.limits(flux, 0.003))
+        after.set_ylim(*style.spectrum_limits(flux))
         before.set_title(chosen.keys[i], loc="left", fontsize=11)
         after.set_title(chosen.labels[i], loc="left", fontsize=11)
         after.set_ylabel("flux / cont.")

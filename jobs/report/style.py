@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import median_filter
 
 from catalog.store.columns import LABELS, VOCABULARY
 
@@ -34,6 +35,7 @@ LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8,
 SEQUENTIAL = "Blues"
 
 WIDTH = 8.0  # of a figure [inch]
+WILD = 2  # pixels of a spectrum that are taken for no feature
 RESOLUTION = 160  # of PNG files [dots per inch]: 1280 pixels
 
 _RC = MappingProxyType(
@@ -178,6 +180,31 @@ def limits(values: ArrayLike, share: float = 0.005, margin: float = 0.06) -> tup
     low, high = (float(v) for v in np.quantile(known, (share, 1.0 - share)))
     pad = margin * (high - low) if high > low else max(1e-3, 0.01 * abs(low))
     return low - pad, high + pad
+
+
+def spectrum_limits(flux: ArrayLike, margin: float = 0.1) -> tuple[float, float]:
+    """Tell between which values an axis shows all features of a spectrum, but no wild pixels.
+
+    A running median takes away what is narrower than `WILD` pixels; a line as strong and as wide as
+    those of Ca II stays whole, whatever small share of the pixels it has.
+
+    Parameters
+    ----------
+    flux : array_like
+        Pixels in order; what is not finite is left out.
+    margin : float
+        What to add on both sides, as a share of the range.
+
+    Returns
+    -------
+    low, high : float
+    """
+    known = _finite(flux)
+    if not known.size:
+        return 0.0, 1.0
+    features = median_filter(known, size=min(2 * WILD + 1, known.size), mode="nearest")
+    usual = np.quantile(known, (0.005, 0.995))
+    return limits([features.min(), features.max(), *usual], 0.0, margin)
 
 
 def bin_edges(sets: Iterable[ArrayLike], bins: int = 40, share: float = 0.002) -> NDArray[Any]:

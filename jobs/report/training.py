@@ -175,8 +175,7 @@ def _draw_model(conn: sa.Connection, model: TrainedModel) -> Drawing | Missing:
         return Missing(name, title, f"{why}.")
     validated = any(VALIDATION_FOLD in folds for folds in curves.values())
     caption = (
-        "Mean loss by epoch: thin, the folds of the cross-validation; thick, their median. "
-        f"{_best(curves)}"
+        f"Mean loss by epoch: {_drawn(curves)}. {_best(curves)}"
         + (
             "Validation run: trained once more with some stars set aside, to see when the network "
             "begins to learn its training stars by heart. "
@@ -184,7 +183,7 @@ def _draw_model(conn: sa.Connection, model: TrainedModel) -> Drawing | Missing:
             else "No stars were set aside to validate with: train with --validation 0.3. "
         )
         + ("" if "reverse" in curves else f"{model.full_name} has no reverse network. ")
-        + "Circles and diamonds mark the ten lowest points."
+        + f"{'Circles and diamonds mark' if validated else 'Circles mark'} the lowest points."
     )
     return Drawing(name, title, caption, draw_curves(curves, _forward_loss(model)))
 
@@ -193,6 +192,17 @@ def _forward_loss(model: TrainedModel) -> str:
     """What the losses of a model's forward network are."""
     spec = make_spec(from_dict(TrainParams, dict(model.params)))
     return LIKELIHOOD if spec.preset == "default" else FORWARD_LOSSES[spec.option("loss")]
+
+
+def _drawn(curves: Mapping[str, Mapping[int, Curve]]) -> str:
+    """Which curves are drawn, in words."""
+    folds = {fold for of_network in curves.values() for fold in of_network}
+    words = []
+    if any(fold >= 0 for fold in folds):
+        words += ["pale, the folds of the cross-validation", "black, their median"]
+    if FINAL_FOLD in folds:
+        words.append("grey and dashed, the final fit on all stars")
+    return "; ".join(words)
 
 
 def _best(curves: Mapping[str, Mapping[int, Curve]]) -> str:

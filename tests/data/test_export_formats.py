@@ -293,6 +293,7 @@ def test_a_query_that_takes_too_long_is_stopped(db, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_validators_find_nothing(db, survey, tmp_path):
     missing = [tool for tool in ("fitsverify", "stilts") if shutil.which(tool) is None]
     if missing:

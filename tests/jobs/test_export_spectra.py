@@ -232,6 +232,7 @@ def test_a_full_disk_leaves_what_was_there(survey: Database, tmp_path: Path) -> 
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+@pytest.mark.full
 def test_validators_find_nothing(folder: Path) -> None:
     if shutil.which("fitsverify") is None:
         pytest.skip("fitsverify not installed (Debian package of that name)")
@@ -241,6 +242,7 @@ def test_validators_find_nothing(folder: Path) -> None:
         assert found.startswith("verification OK"), found
 
 
+@pytest.mark.full
 def test_topcat_s_reader_takes_both_tables(folder: Path, tmp_path: Path) -> None:
     if shutil.which("stilts") is None:
         pytest.skip("stilts not installed (Debian package of that name)")

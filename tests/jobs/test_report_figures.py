@@ -16,6 +16,7 @@ from jobs.report.origin import simulated_words
 from jobs.report.page import render_figure
 from jobs.report.sky import Sky
 from models.continuum import RECIPES, Normalized
+from models.lines import LINES
 
 RANDOM = np.random.default_rng(3)
 SUBJECT = Subject("clean", "aspcap/dr14@1", "sspp/dr12@1", ())
@@ -101,15 +102,84 @@ def test_differences_show_bias_and_scatter_and_both_errors():
     assert axes.get_xlabel() == r"$T_{\rm eff}$ of a@1 [K]"
 
 
+def within(axes, points: np.ndarray) -> np.ndarray:
+    """Which points, shape (n, 2), are inside the frame."""
+    (left, right), (bottom, top) = (sorted(ends) for ends in (axes.get_xlim(), axes.get_ylim()))
+    x, y = points.T
+    return (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
+
+
+def test_error_bars_are_whole_and_the_caption_promises_no_others(survey):
+    random = np.random.default_rng(1)
+    value, delta = random.normal(5000.0, 200.0, 90), random.normal(20.0, 50.0, 90)
+    delta[0] = 5000.0
+    rows = Differences(value, np.full(90, 80.0), delta, np.full(90, 260.0))
+    [axes] = differences.draw_differences({"teff": rows}, "b@1", "a@1").axes
+    bars = [b for lines in axes.containers[0].lines[2] for b in lines.get_segments()]
+    assert len(bars) == 2 * 89  # none of the one that is not shown
+    assert within(axes, np.concatenate(bars)).all()
+    with survey.reader() as conn:
+        [drawing] = differences.draw(conn, SUBJECT)
+    assert "Error bars: across that of the reference, upwards both combined." in drawing.caption
+    unknown = np.full(90, np.nan)
+    assert differences.errors_told({"teff": Differences(value, unknown, delta, unknown)}) == ""
+    only = differences.errors_told({"teff": Differences(value, unknown, delta, rows.delta_err)})
+    assert only == " Error bars: upwards both combined."
+    assert differences.outside_told({"teff": rows}) == (
+        " Not shown: 1 point that lies farther than 6 scatters from the bias."
+    )
+
+
+def test_calcium_lines_are_whole_and_wild_pixels_do_not_matter():
+    spectra_ = normalized(3)
+    wave = RECIPES["default"].wavelength
+    calcium = [w for w in LINES if w.name in ("Ca K", "Ca H, H epsilon")]
+    assert len(calcium) == 2
+    inside = np.any([(wave > w.low) & (wave < w.high) for w in calcium], axis=0)
+    spectra_.flux[:, inside] = 0.05
+    spectra_.flux[:, 2000] = 400.0
+    figures = (
+        spectra.draw_lines(spectra_),
+        spectra.draw_grid(ChosenSpectra(("a",) * 3, ("x",) * 3, None), spectra_),
+    )
+    for figure, panels in zip(figures, (figures[0].axes[:1], figures[1].axes), strict=True):
+        assert figure.axes
+        for axes in panels:
+            line = axes.get_lines()[0]
+            points = np.column_stack([line.get_xdata(), line.get_ydata()])
+            near = points[(points[:, 0] > calcium[0].low) & (points[:, 0] < calcium[-1].high)]
+            assert within(axes, near[np.isfinite(near[:, 1])]).all()
+            assert axes.get_ylim()[1] < 100.0
+
+
 def test_the_sky_has_east_to_the_left():
     x, y = sky.project([180.0, 190.0, 170.0, 0.0], [0.0, 10.0, -10.0, 90.0])
     assert x[0] == y[0] == 0.0
     assert x[1] < 0 < x[2]
     assert y[3] == pytest.approx(np.pi / 2)
     cells = np.array([5, 77], np.int64)
-    figure = sky.draw_sky(Sky("apogee/dr14", cells, np.array([1, 9]), x, y))
+    figure = sky.draw_sky(Sky("apogee/dr14", cells, np.array([1, 9]), x, y), "stars")
     density = figure.axes[0].collections[0].get_array()
     assert set(np.unique(density.compressed())) == {1.0, 9.0}
+
+
+def test_the_legend_of_the_sky_says_what_its_caption_says(survey):
+    with survey.reader() as conn:
+        [drawing] = sky.draw(conn, SUBJECT)
+    axes = drawing.figure.axes[0]
+    [legend] = drawing.figure.legends
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["stars of the sample clean", "plane of the Galaxy"]
+    assert f"Points: {said[0]} (" in drawing.caption
+    assert f"Dashed line: {said[1]}." in drawing.caption
+    points, plane = axes.get_lines()
+    assert (points.get_marker(), points.get_linestyle()) == ("o", "None")
+    assert plane.get_linestyle() == "--"
+    # the colours that the caption names: the scale of blues, light where there are few
+    few, many = axes.collections[0].cmap([0.2, 1.0])
+    assert few[:3].sum() > many[:3].sum()
+    assert few[2] > few[0]
+    assert many[2] > many[0]
 
 
 def test_fits_and_spectra_are_drawn_with_gaps_where_nothing_is_known():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
@@ -180,6 +181,52 @@ def test_residuals_show_the_labels_and_their_mean_errors(evaluation):
             sigmas.append(0.5 * np.ptp(upright[:, 1]))
         expected = [residuals.mean_errors(data, name)[1] for name in shown]
         assert sigmas == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 200.0, 5000.0])
+def test_crosses_of_mean_errors_stay_inside_their_frames(sigma):
+    data = compared_label(300, factor=0.01, sigma=sigma)
+    data = dataclasses.replace(data, reference_err=np.full(300, sigma))
+    figure = residuals.draw_residuals([data], scores_of(data), data.names, data.names)
+    for panel in figure.axes[:2]:
+        [cross] = [c for c in panel.containers if isinstance(c, ErrorbarContainer)]
+        ends = np.concatenate([s for bars in cross.lines[2] for s in bars.get_segments()])
+        (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+        assert (ends[:, 0] > left).all()
+        assert (ends[:, 0] < right).all()
+        assert (ends[:, 1] > bottom).all()
+        assert (ends[:, 1] < top).all()
+
+
+def test_numbers_and_points_are_told_apart_by_more_than_colour(figures):
+    [sign, other] = (key_of(i)["marker"] for i in range(2))
+    assert sign != other
+    figure = figures["residuals-small-1"].figure
+    [legend] = figure.legends
+    assert [h.get_marker() for h in legend.legend_handles] == [sign, other]
+    for table in [panel for panel in figure.axes if not panel.axison]:
+        n_lines = len(residuals.STATISTICS) + 1
+        assert [x.get_marker() for x in table.get_lines()] == [sign, other] * n_lines
+    plane = figures["plane-teff-logg"].figure
+    for panel in [panel for panel in plane.axes if panel.get_xlabel()]:
+        markers = [x.get_marker() for x in panel.get_lines()]
+        assert len(set(markers)) == len(markers) == 2
+
+
+def test_captions_promise_only_what_is_drawn(figures):
+    for name, item in figures.items():
+        words = item.caption if hasattr(item, "caption") else ""
+        markers = {x.get_marker() for p in item.figure.axes for x in p.get_lines()} if words else {}
+        if name.startswith("loss"):
+            assert ("diamonds" in words) == ("D" in markers)
+        if "errors from resampled stars" in words:
+            above = item.figure.axes[0]
+            bars = [c for c in above.containers if isinstance(c, ErrorbarContainer)]
+            lengths = [np.ptp(s[:, 1]) for c in bars for b in c.lines[2] for s in b.get_segments()]
+            assert max(lengths) > 0
+        if name.startswith("residuals"):
+            bars = [c for p in item.figure.axes for c in p.containers]
+            assert ("Crosses: mean stated errors" in words) == bool(bars)
 
 
 def test_points_outside_the_frames_are_counted():

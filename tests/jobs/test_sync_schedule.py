@@ -103,6 +103,7 @@ finally:
     assert loaded == "[]"
 
 
+@pytest.mark.full
 def test_systemd_accepts_the_units(installed: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed here")

@@ -28,6 +28,7 @@ from catalog.files.simulate import NAMES
 from catalog.store.db import Database
 from tests.archive_server import Archive, serve
 from tests.conftest import ROOT, cloned, full_disk, libpq_url
+from tests.processes import Started, command
 
 ALLSTAR = catalog_places("apogee", "dr14")[0]
 FETCH = ('paths = ["incoming/allStar-*.fits"]\n# fetch = true', "fetch = true")
@@ -178,28 +179,23 @@ def test_half_written_exports_are_written_again(case: Case) -> None:
     }  # fmt: skip
 
 
-def start(case: Case, db: Database) -> subprocess.Popen[str]:
-    words = ["--database-url", libpq_url(db.engine.url), "sync", "--config", str(case.config)]
-    return subprocess.Popen(
-        [sys.executable, "-c", "from jobs.cli import main; main()", *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+def start(case: Case, db: Database) -> Started:
+    return command("--database-url", libpq_url(db.engine.url), "sync", "--config", case.config)
 
 
-def kill_when(process: subprocess.Popen[str], db: Database, runs: int) -> int:
+def kill_when(process: Started, db: Database, runs: int) -> int:
     """Kill -9 as soon as the ledger has so many runs; the number it has then."""
     query = sa.text("SELECT count(*) FROM job_run")
     deadline = time.monotonic() + 90
     with db.engine.connect() as conn:
         while (found := conn.scalar(query)) < runs:
             conn.rollback()
-            assert process.poll() is None, process.communicate()[0]
+            assert process.returncode is None, process.output()
             assert time.monotonic() < deadline, "it does not get anywhere"
             time.sleep(0.002)
     process.kill()
-    process.communicate()
     assert process.returncode == -signal.SIGKILL
+    process.close()
     return int(found)
 
 
@@ -208,8 +204,9 @@ def test_killed_twice_it_ends_like_one_that_never_was(
 ) -> None:
     with cloned(server_url, admin, template) as other:
         process = start(case, other)
-        out, _ = process.communicate(timeout=90)
+        out = process.wait(90)
         assert process.returncode == 0, out
+        process.close()
         expected = content_digests(other)
     rows = (case.out / "sdss.csv").read_bytes()
     labels = Table.read(case.out / "aspcap.fits")
