@@ -66,7 +66,7 @@ QUESTIONS = (
     ("how far runs are", "view `job_progress`"),
 )
 #: Functions that others are made of.
-_BEHIND = ("sample_id_of", "compared_pairs", "healpix_ranges")
+_BEHIND = ("sample_id_of", "compared_pairs", "compared_labels", "healpix_ranges")
 
 
 def schema_page(conn: sa.Connection) -> str:

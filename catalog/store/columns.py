@@ -197,6 +197,10 @@ radius_arcsec | arcsec | pos.angDistance | Search radius, inclusive
 left_id | | meta.id | Source on the left side of a pair: the reference of the crossmatch
 right_id | | meta.id | Source on the right side of a pair: the one with the spectrum
 entries | | meta.id | Sources of whose labels one is taken: of the right one, if it has any
+sources | | meta.id | Sources whose labels are taken, one per label set; NULL: it has none
+label_values | | stat.value | Labels, by label set and in the order of the vocabulary
+label_errors | | stat.error | Errors of label_values
+is_flagged | | meta.code | Whether a label set flags it (flags is not 0)
 trained_by | | meta.number | Place of the first label set whose network was trained on the star
 trained_on | | meta.code | Whether a network behind one of the label sets was trained on the star
 first_cell | | pos.healpix;stat.min | First cell of a range of healpix29

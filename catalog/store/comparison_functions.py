@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from catalog.store.columns import LABELS, error_of
 from catalog.store.sql_function import Function
-from catalog.store.views import LABEL_VALUES
 
 #: The row of a label set for a pair ``k``.
 _ROW_OF_PAIR = """
@@ -30,7 +29,7 @@ WITH releases AS MATERIALIZED (
     SELECT NOT EXISTS (
         SELECT FROM unnest(label_sets) AS i (id) WHERE 'apogee' IS DISTINCT FROM (
             SELECT r.survey FROM stellar_label s JOIN source r USING (source_id)
-            WHERE s.label_set_id = i.id LIMIT 1)) AS by_star
+            WHERE s.label_set_id = i.id ORDER BY s.source_id LIMIT 1)) AS by_star
 ), trained AS MATERIALIZED (
     SELECT p.place, t.star_id, t.source_id
     FROM unnest(label_sets) WITH ORDINALITY AS p (label_set_id, place)
@@ -73,13 +72,58 @@ $$
     "functions that compare use it",
 )
 
-_NAMES = """names text[] := ARRAY(
-        SELECT l.name || '@' || l.edition FROM unnest(ids) WITH ORDINALITY AS i (id, place)
-        JOIN label_set l ON l.label_set_id = i.id ORDER BY i.place);"""
-_IDS = """ids bigint[] := ARRAY(
+_COLUMNS = ", ".join(f"s.{label}" for label in LABELS)
+_ERRORS = ", ".join(f"s.{error_of(label)}" for label in LABELS)
+_ORDINALS = ", ".join(
+    f"({i}, '{label}', '{meaning.unit}')" for i, (label, meaning) in enumerate(LABELS.items(), 1)
+)
+
+COMPARED_LABELS = Function(
+    "compared_labels",
+    "bigint[], bigint",
+    f"""
+CREATE OR REPLACE FUNCTION compared_labels(label_sets bigint[], of_sample bigint)
+RETURNS TABLE (left_id bigint, right_id bigint, star_id bigint, sep_arcsec double precision,
+               trained_by bigint, sources bigint[], label_values real[], label_errors real[],
+               is_flagged boolean)
+LANGUAGE sql STABLE AS $$
+SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, k.trained_by, m.*
+FROM compared_pairs(label_sets, of_sample) k
+CROSS JOIN LATERAL (
+    SELECT array_agg(s.source_id ORDER BY a.place),
+           array_agg(ARRAY[{_COLUMNS}] ORDER BY a.place),
+           array_agg(ARRAY[{_ERRORS}] ORDER BY a.place),
+           coalesce(bool_or(s.flags <> 0), false)
+    FROM unnest(label_sets) WITH ORDINALITY AS a (label_set_id, place)
+    LEFT JOIN LATERAL ({_ROW_OF_PAIR.format(label_set="a.label_set_id")}
+    ) s ON true
+) m
+$$
+""",
+    "The pairs of compared_pairs with the labels of each set: label_values[place of the set][place "
+    "of the label], the errors likewise, and whose they are",
+)
+
+_START = """names text[]; ids bigint[] := ARRAY(
         SELECT label_set_id_of(u.name)
         FROM unnest(array_prepend(ref, tests)) WITH ORDINALITY AS u (name, place)
-        ORDER BY u.place);"""
+        ORDER BY u.place);
+    wanted bigint := sample_id_of(sample);
+BEGIN
+names := ARRAY(
+    SELECT l.name || '@' || l.edition FROM unnest(ids) WITH ORDINALITY AS i (id, place)
+    JOIN label_set l ON l.label_set_id = i.id ORDER BY i.place);"""
+#: The labels that each of the sets has at all.
+_SHARED = f"""shared AS MATERIALIZED (
+    SELECT l.ordinal, l.label, l.unit
+    FROM unnest(ids) AS a (id)
+    CROSS JOIN LATERAL (
+        SELECT ARRAY[{", ".join(f"bool_or(s.{label} IS NOT NULL)" for label in LABELS)}] AS has
+        FROM stellar_label s WHERE s.label_set_id = a.id) b
+    CROSS JOIN (VALUES {_ORDINALS}) AS l (ordinal, label, unit)
+    WHERE b.has[l.ordinal]
+    GROUP BY l.ordinal, l.label, l.unit HAVING count(*) = cardinality(ids)
+)"""
 
 # plpgsql, so that unknown names are refused even where there is no row to look at
 COMPARISON_ROWS = Function(
@@ -94,36 +138,29 @@ RETURNS TABLE (ordinal bigint, label text, unit text, ref_set text, test_set tex
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
-    {_IDS}
-    {_NAMES}
-    wanted bigint := sample_id_of(sample);
-BEGIN
+    {_START}
 RETURN QUERY
-WITH labelled AS (
-    SELECT k.left_id, k.right_id, k.star_id, k.sep_arcsec, v.ordinal, v.label, v.unit,
-           array_agg(s.source_id ORDER BY a.place) AS sources,
-           array_agg(v.value::double precision ORDER BY a.place) AS value,
-           array_agg(v.err::double precision ORDER BY a.place) AS err
-    FROM compared_pairs(ids, wanted) k
-    CROSS JOIN unnest(ids) WITH ORDINALITY AS a (label_set_id, place)
-    CROSS JOIN LATERAL ({_ROW_OF_PAIR.format(label_set="a.label_set_id")}
-    ) AS s
-    CROSS JOIN LATERAL (VALUES
-        {LABEL_VALUES}
-    ) AS v (ordinal, label, unit, value, err)
-    WHERE v.value IS NOT NULL AND k.trained_by IS NULL
-    GROUP BY k.left_id, k.right_id, k.star_id, k.sep_arcsec, v.ordinal, v.label, v.unit
-    HAVING count(*) = cardinality(ids)
-), once AS (  -- a pair of two crossmatches, or another star beside it, adds no spectrum
-    SELECT DISTINCT ON (d.ordinal, d.sources) d.* FROM labelled d
-    ORDER BY d.ordinal, d.sources, d.sep_arcsec, d.left_id, d.right_id
+WITH {_SHARED}, once AS MATERIALIZED (
+    -- a pair of two crossmatches, or another star beside it, adds no spectrum
+    SELECT DISTINCT ON (p.sources) p.* FROM compared_labels(ids, wanted) p
+    WHERE p.trained_by IS NULL
+    ORDER BY p.sources, p.sep_arcsec, p.left_id, p.right_id
 )
-SELECT t.n * 1000 + o.ordinal::bigint, o.label, o.unit, names[1], names[t.n], o.star_id,
+SELECT t.n * 1000 + l.ordinal::bigint, l.label, l.unit, names[1], names[t.n], o.star_id,
        CASE WHEN o.sep_arcsec IS NULL THEN o.sources[1] ELSE o.left_id END,
        CASE WHEN o.sep_arcsec IS NULL THEN o.sources[t.n] ELSE o.right_id END,
-       o.value[1], o.value[t.n], o.value[t.n] - o.value[1],
-       sqrt(o.err[1] * o.err[1] + o.err[t.n] * o.err[t.n]), o.sep_arcsec
-FROM once o CROSS JOIN generate_series(2, cardinality(ids)) AS t (n);
+       v.ref, v.test, v.test - v.ref, sqrt(v.ref_err * v.ref_err + v.test_err * v.test_err),
+       o.sep_arcsec
+FROM once o
+CROSS JOIN shared l
+CROSS JOIN generate_series(2, cardinality(ids)) AS t (n)
+CROSS JOIN LATERAL (
+    SELECT o.label_values[1][l.ordinal]::double precision AS ref,
+           o.label_errors[1][l.ordinal]::double precision AS ref_err,
+           o.label_values[t.n][l.ordinal]::double precision AS test,
+           o.label_errors[t.n][l.ordinal]::double precision AS test_err) v
+WHERE NOT EXISTS (SELECT FROM generate_series(1, cardinality(ids)) AS i (place)
+                  WHERE o.label_values[i.place][l.ordinal] IS NULL);
 END $$
 """,
     "Label sets against a reference, row by row: only spectra whose label all of the sets have "
@@ -142,50 +179,29 @@ RETURNS TABLE (label text, reason text, label_set text, n bigint, n_stars bigint
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
-    {_IDS}
-    {_NAMES}
-    wanted bigint := sample_id_of(sample);
-BEGIN
+    {_START}
 RETURN QUERY
-WITH shared AS MATERIALIZED (  -- ordinals of the labels that each of the sets has at all
-    SELECT h.ordinal
-    FROM unnest(ids) AS a (id)
-    CROSS JOIN LATERAL (
-        SELECT ARRAY[{", ".join(f"bool_or(s.{label} IS NOT NULL)" for label in LABELS)}] AS has
-        FROM stellar_label s WHERE s.label_set_id = a.id) b
-    CROSS JOIN LATERAL unnest(b.has) WITH ORDINALITY AS h (is_known, ordinal)
-    WHERE h.is_known
-    GROUP BY h.ordinal HAVING count(*) = cardinality(ids)
-), looked AS (
-    SELECT k.left_id, k.right_id, coalesce(k.star_id, -k.left_id) AS star, k.sep_arcsec,
-           k.trained_by, v.ordinal, v.label,
-           min(a.place) FILTER (WHERE v.value IS NULL) AS lacking,
-           array_agg(s.source_id ORDER BY a.place) AS sources,
-           bool_or(s.flags <> 0) AS is_flagged
-    FROM compared_pairs(ids, wanted) k
-    CROSS JOIN unnest(ids) WITH ORDINALITY AS a (label_set_id, place)
-    LEFT JOIN LATERAL ({_ROW_OF_PAIR.format(label_set="a.label_set_id")}
-    ) AS s ON true
-    CROSS JOIN LATERAL (VALUES
-        {LABEL_VALUES}
-    ) AS v (ordinal, label, unit, value, err)
-    WHERE v.ordinal IN (SELECT ordinal FROM shared)
-    GROUP BY k.left_id, k.right_id, k.star_id, k.sep_arcsec, k.trained_by, v.ordinal, v.label
+WITH {_SHARED}, pair AS MATERIALIZED (
+    SELECT p.*, coalesce(p.star_id, -p.left_id) AS star,
+           row_number() OVER (PARTITION BY p.trained_by IS NULL, p.sources
+                              ORDER BY p.sep_arcsec, p.left_id, p.right_id) AS copy
+    FROM compared_labels(ids, wanted) p
 ), judged AS (
-    SELECT l.*, CASE WHEN l.trained_by IS NOT NULL THEN 'TRAINED_ON'
-                     WHEN l.lacking IS NOT NULL THEN 'NO_LABEL'
-                     WHEN 1 < row_number() OVER (
-                         PARTITION BY l.ordinal, l.trained_by IS NULL, l.lacking IS NULL, l.sources
-                         ORDER BY l.sep_arcsec, l.left_id, l.right_id) THEN 'REPEATED'
-                     ELSE 'compared' END AS reason
-    FROM looked l
+    SELECT l.ordinal, l.label, p.star, p.is_flagged, coalesce(p.trained_by, v.lacking) AS place,
+           CASE WHEN p.trained_by IS NOT NULL THEN 'TRAINED_ON'
+                WHEN v.lacking IS NOT NULL THEN 'NO_LABEL'
+                WHEN p.copy > 1 THEN 'REPEATED' ELSE 'compared' END AS reason
+    FROM pair p
+    CROSS JOIN shared l
+    CROSS JOIN LATERAL (
+        SELECT min(i.place) AS lacking FROM generate_series(1, cardinality(ids)) AS i (place)
+        WHERE p.label_values[i.place][l.ordinal] IS NULL) v
 )
-SELECT j.label, j.reason, names[coalesce(j.trained_by, j.lacking)], count(*),
-       count(DISTINCT j.star), count(*) FILTER (WHERE j.is_flagged)
+SELECT j.label, j.reason, names[j.place], count(*), count(DISTINCT j.star),
+       count(*) FILTER (WHERE j.is_flagged)
 FROM judged j
-GROUP BY j.ordinal, j.label, j.reason, coalesce(j.trained_by, j.lacking)
-ORDER BY j.ordinal, array_position('{{compared,TRAINED_ON,NO_LABEL,REPEATED}}', j.reason),
-         coalesce(j.trained_by, j.lacking);
+GROUP BY j.ordinal, j.label, j.reason, j.place
+ORDER BY j.ordinal, array_position('{{compared,TRAINED_ON,NO_LABEL,REPEATED}}', j.reason), j.place;
 END $$
 """,
     "How many pairs a comparison uses and leaves out, for each label that all of the sets have: "
@@ -271,6 +287,7 @@ $$
 
 COMPARISON_FUNCTIONS = (
     COMPARED_PAIRS,
+    COMPARED_LABELS,
     COMPARISON_ROWS,
     COMPARISON_COUNTS,
     COMPARE_LABEL_SETS,
