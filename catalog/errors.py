@@ -6,10 +6,19 @@ Exit codes follow the contract of docs/operations.md (sysexits.h where it has a 
 from __future__ import annotations
 
 import errno
+import os
+import tempfile
 from enum import IntEnum
 
 #: What the system says where a disk is full, or a file would grow beyond what it allows.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: What it says where no such file can be: the path is wrong, or none at all.
+WRONG_PATH = (
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL
+)  # fmt: skip
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+#: What it says where the machine, or the account's share of it, is used up.
+USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
 class ExitCode(IntEnum):
@@ -82,6 +91,10 @@ class SourceUnavailableError(CrosslabelError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class ServerUnavailableError(SourceUnavailableError):
+    """The database server does not answer, gave up or is full: nothing else can be done either."""
+
+
 class LockedError(CrosslabelError):
     """Another run is writing the same target."""
 
@@ -94,8 +107,52 @@ class ConfigurationError(CrosslabelError):
     exit_code = ExitCode.CONFIG
 
 
+class UnexpectedError(CrosslabelError):
+    """A fault of crosslabel itself; its traceback is in the log."""
+
+
 class ChunkFailed(CrosslabelError):  # noqa: N818 - the ledger's own word for a mark
     """One chunk of a job cannot be done; the run goes on with the others."""
+
+
+def system_error(exc: OSError) -> CrosslabelError:
+    """Return the error that says what the operating system did not do, by its number.
+
+    Parameters
+    ----------
+    exc : OSError
+        What no reader or writer of files has turned into something more exact. Errors of sockets
+        and of HTTP, such as a loop of redirections, are `OSError` too; they have no number.
+
+    Returns
+    -------
+    CrosslabelError
+        `UsageError` for a path that cannot be, else `SourceUnavailableError`.
+    """
+    what = exc.strerror or str(exc) or type(exc).__name__
+    said = f"{os.fsdecode(exc.filename)}: {what}" if isinstance(exc.filename, str | bytes) else what
+    if exc.errno in NO_ROOM:
+        where = "" if exc.filename else f", also for temporary files ({_temporary_folder()})"
+        return SourceUnavailableError(said, f"Make space{where}, then run the command again")
+    if exc.filename is None and "temporary directory" in said:  # it tried to write into each
+        return SourceUnavailableError(said, "Make space there, or name a folder with TMPDIR")
+    if exc.errno in WRONG_PATH and exc.filename is not None:
+        return UsageError(said, "Check the path")
+    if exc.errno in NOT_ALLOWED:
+        return SourceUnavailableError(said, "Look at the permissions of the file and its folder")
+    if exc.errno in USED_UP:
+        return SourceUnavailableError(said, "Close what else runs, or raise its limits (ulimit)")
+    if exc.errno == errno.EIO:
+        return SourceUnavailableError(said, "Look at its disk (dmesg), or copy the file again")
+    return SourceUnavailableError(said, "Look at the disk or the network, then try again")
+
+
+def _temporary_folder() -> str:
+    """Return the folder of temporary files, as far as one can be had."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "TMPDIR"
 
 
 def cannot_write(what: str, exc: OSError) -> CrosslabelError:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from catalog.errors import SourceUnavailableError, UsageError
+from catalog.errors import UsageError
 from catalog.files.export import Selection
 from catalog.version import code_version
 
@@ -120,8 +120,8 @@ def query_errors() -> Iterator[None]:
     ------
     UsageError
         If it is no single SELECT, names what does not exist, takes too long, or would write.
-    SourceUnavailableError
-        If the server gave up.
+    psycopg.OperationalError
+        If the server gave up; see `catalog.store.server_errors`.
     """
     try:
         yield
@@ -140,10 +140,6 @@ def query_errors() -> Iterator[None]:
     ) as exc:  # fmt: skip
         todo = exc.diag.message_hint or "Give one SELECT; the tables are listed in docs/schema.md"
         raise _refused(exc, todo) from exc
-    except psycopg.OperationalError as exc:
-        raise SourceUnavailableError(
-            f"the database server gave up: {str(exc).strip()}", "Run the command again"
-        ) from exc
 
 
 def _refused(exc: psycopg.Error, todo: str) -> UsageError:

@@ -9,9 +9,10 @@ from pathlib import Path
 from catalog.config import Settings, make_settings
 from catalog.errors import ConfigurationError
 from catalog.notebook.methods import Catalog
-from catalog.store.db import connect, translated_errors
+from catalog.store.db import connect
 from catalog.store.head import require_schema_at_head
 from catalog.store.place import find_place
+from catalog.store.server_errors import translated_errors
 
 
 def open_catalog(url: str | None = None, home: str | Path | None = None) -> Catalog:

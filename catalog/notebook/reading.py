@@ -17,7 +17,8 @@ from catalog.files.query import query_errors, read_as_reader
 from catalog.notebook.requested import REQUESTS
 from catalog.notebook.summary import summary_of
 from catalog.notebook.tables import LimitWarning, iterate_tables, read_table
-from catalog.store.db import Database, translated_errors
+from catalog.store.db import Database
+from catalog.store.server_errors import translated_errors
 
 #: Rows that a table has at most, unless more are asked for.
 DEFAULT_LIMIT = 100_000

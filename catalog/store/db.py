@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 from catalog.config import Settings, parse_url
-from catalog.errors import (
-    ConfigurationError,
-    LockedError,
-    SourceUnavailableError,
-    UsageError,
-)
+from catalog.errors import ConfigurationError, LockedError, ServerUnavailableError
 from catalog.store import embedded
+from catalog.store.server_errors import connection_error
 
 MINIMUM_SERVER = 150000  # PostgreSQL 15
-_FORBIDDEN = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)
 
 
 @dataclass(frozen=True)
@@ -61,28 +56,17 @@ def connect(settings: Settings) -> Database:
 def open_database(url: sa.URL) -> Database:
     """A database by its URL, checked with a real query."""
     engine = sa.create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=4,
-        connect_args={
-            "options": "-c timezone=UTC",
-            "application_name": "crosslabel",
-            # A staging table may have other types under the same query text.
-            "prepare_threshold": None,
-        },
+        url, pool_pre_ping=True, pool_size=4, connect_args=connection_options(url)
     )
+    where = url.set(query={}).render_as_string(hide_password=True)  # options may hold secrets
     try:
         with engine.connect() as conn:
             version = conn.scalar(sa.text("SELECT current_setting('server_version_num')::int"))
     except OperationalError as exc:
-        raise SourceUnavailableError(
-            f"the database {url.render_as_string(hide_password=True)} does not answer: "
-            f"{str(exc.orig).strip()}",
-            "Is the server running, and is CROSSLABEL_DATABASE_URL right?",
-        ) from None  # the cause would print the password
+        raise connection_error(exc, where) from None  # the cause would print the password
     except (InterfaceError, ProgrammingError) as exc:
         raise ConfigurationError(
-            f"the database URL {url.render_as_string(hide_password=True)} has an option that "
+            f"the database URL {where} has an option that "
             f"PostgreSQL does not know: {str(exc.orig).strip()}",
             "Correct CROSSLABEL_DATABASE_URL",
         ) from None
@@ -93,31 +77,27 @@ def open_database(url: sa.URL) -> Database:
     return Database(engine)
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn what the server says into messages: gone or full, not allowed, or an unknown name."""
-    try:
-        yield
-    except OperationalError as exc:
-        raise SourceUnavailableError(
-            f"the database server gave up: {str(exc.orig).strip()}",
-            "What was committed is safe; run the command again, or: crosslabel resume",
-        ) from exc
-    except UnicodeEncodeError as exc:
-        text = exc.object[max(exc.start - 40, 0) : exc.end + 40]
-        raise UsageError(f"{text!r} is not UTF-8", "Write it again in UTF-8") from exc
-    except sa.exc.DBAPIError as exc:
-        if type(exc.orig) is psycopg.DataError:  # not the server's, whose errors are more exact
-            raise UsageError(f"a name or text cannot be one: {exc.orig}", "Write it again") from exc
-        if isinstance(exc.orig, psycopg.errors.RaiseException):
-            diagnosis = exc.orig.diag
-            raise UsageError(diagnosis.message_primary or "", diagnosis.message_hint or "") from exc
-        if isinstance(exc.orig, _FORBIDDEN):
-            raise ConfigurationError(
-                f"the database server refuses: {exc.orig.diag.message_primary}",
-                "Connect as the role that owns the catalog's tables, where it may write",
-            ) from exc
-        raise
+def connection_options(url: sa.URL) -> dict[str, Any]:
+    """Return how all connections are made; what the URL says itself wins.
+
+    A server whose machine or network has gone is noticed after half a minute, also while we wait
+    for it; one that finds our process gone gives up the query, and with it the locks.
+    """
+    patience: dict[str, Any] = {
+        "connect_timeout": 20,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+    }
+    said = str(url.query.get("options", ""))
+    ours = "-c timezone=UTC -c client_connection_check_interval=2s"
+    return {name: value for name, value in patience.items() if name not in url.query} | {
+        "options": f"{ours} {said}".strip(),
+        "application_name": "crosslabel",
+        # A staging table may have other types under the same query text.
+        "prepare_threshold": None,
+    }
 
 
 @dataclass(frozen=True)
@@ -131,8 +111,8 @@ class Lock:
         """Stop if the lock's connection is gone, for then the lock is gone too."""
         try:
             self.connection.execute(sa.text("SELECT 1"))
-        except OperationalError as exc:
-            raise SourceUnavailableError(
+        except sa.exc.DBAPIError as exc:
+            raise ServerUnavailableError(
                 f"the connection that held the lock on {self.target} broke",
                 "Nothing of the open chunk was written; run: crosslabel resume",
             ) from exc
@@ -168,7 +148,7 @@ def _unlock(conn: sa.Connection, target: str) -> None:
     """Give the lock back; a broken connection has done so already."""
     try:
         conn.execute(sa.text(f"SELECT pg_advisory_unlock({_LOCK_KEY})"), {"target": target})
-    except OperationalError:
+    except sa.exc.DBAPIError:
         conn.invalidate()
 
 

@@ -21,6 +21,7 @@ import psycopg
 
 from catalog.errors import ConfigurationError, SourceUnavailableError
 from catalog.store.place import OWNER, Place, find_place, run_as_account, run_program
+from catalog.store.server_errors import connection_error, is_full
 
 START_SECONDS = 120.0  # crash recovery of a busy catalog takes tens of seconds
 MAX_STARTS = 15  # how often a server is started again while a crashed one's children linger
@@ -59,7 +60,7 @@ def start(home: Path) -> Server:
         If the data folder belongs to another major version of PostgreSQL or another account, or
         the home cannot be made.
     SourceUnavailableError
-        If the server does not come up.
+        If the server does not come up, or all its connections are in use.
     """
     place = find_place(home, create=True)
     if (server := _ask(place)) is not None:
@@ -236,7 +237,9 @@ def _ask(place: Place) -> Server | None:
             row = conn.execute(
                 "SELECT current_setting('server_version'), current_setting('data_directory')"
             ).fetchone()
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as exc:
+        if is_full(exc):  # it lives: nothing is to be started, and nothing gained by waiting
+            raise connection_error(exc, f"of {place.home}") from None
         return None
     assert row is not None
     if Path(row[1]).resolve() != place.data.resolve():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -28,6 +28,7 @@ from jobs.cli import (
     sync,
 )
 from jobs.cli.common import complain, remember, without_output
+from jobs.cli.error_log import tracebacks_in_file, wants_tracebacks
 from jobs.cli.help import complete_help
 
 # The order of the work, in which help lists the commands.
@@ -109,18 +110,31 @@ def _options(
 
 
 def main() -> None:
-    """Entry point of the command ``crosslabel``."""
+    """Run the command ``crosslabel``: whatever happens ends in a line and an exit code."""
     # libraries' remarks, such as on folders for their caches, would become cron's mail
     logging.getLogger().addHandler(logging.NullHandler())
-    try:
-        _check_encoding(sys.argv[1:])
-        app()
-    except CrosslabelError as exc:
+    shows = wants_tracebacks()
+    with tracebacks_in_file(also_shown=shows):
         try:
-            complain(exc)
-        except OSError as broken:
-            without_output(broken)
-        sys.exit(int(exc.exit_code))
+            _check_encoding(sys.argv[1:])
+            app()
+        except CrosslabelError as exc:
+            _end(exc)
+        except Exception as exc:
+            if shows:
+                raise
+            from jobs.engine.defects import known_error, note_defect
+
+            _end(known_error(exc) or note_defect(exc, "the command"))
+
+
+def _end(exc: CrosslabelError) -> NoReturn:
+    """Say what is wrong, and exit with its code."""
+    try:
+        complain(exc)
+    except OSError as broken:
+        without_output(broken)
+    sys.exit(int(exc.exit_code))
 
 
 def _check_encoding(arguments: list[str]) -> None:

@@ -68,8 +68,9 @@ def settings() -> Settings:
 @contextmanager
 def database(*, at_head: bool = True) -> Iterator[Database]:
     """The database, with its errors turned into messages; checks the schema."""
-    from catalog.store.db import connect, translated_errors
+    from catalog.store.db import connect
     from catalog.store.head import require_schema_at_head
+    from catalog.store.server_errors import translated_errors
 
     with translated_errors():
         db = connect(settings())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catalog.errors import CrosslabelError, ExitCode, SourceUnavailableError
+from catalog.errors import ExitCode, ServerUnavailableError
 from jobs.cli.common import Json, Quiet, complain, database, run_and_report, say, say_json
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def abandon(
 
 def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:
     """Run all open runs; one that cannot be done does not hold up the others."""
+    from jobs.engine.defects import known_error, note_defect
     from jobs.engine.ledger import open_runs
 
     codes = []
@@ -95,13 +96,15 @@ def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:
         with db.reader() as conn:
             runs = open_runs(conn)
         for run in runs:
+            name = f"run {run.run_id}, {run.kind} {run.target}"
             try:
                 codes.append(_go_on(run, db, retry_failed, quiet, as_json))
-            except SourceUnavailableError:
-                raise  # nor can the others be done
-            except CrosslabelError as exc:
-                complain(exc, f"run {run.run_id}, {run.kind} {run.target}: ")
-                codes.append(int(exc.exit_code))
+            except Exception as exc:
+                error = known_error(exc) or note_defect(exc, name)
+                if isinstance(error, ServerUnavailableError):
+                    raise  # nor can the others be done
+                complain(error, f"{name}: ")
+                codes.append(int(error.exit_code))
             if codes[-1] in (ExitCode.SIGINT, ExitCode.SIGTERM):
                 break
         if not runs:

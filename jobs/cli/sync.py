@@ -20,6 +20,7 @@ from jobs.cli.common import (
     say_json,
     without_output,
 )
+from jobs.cli.error_log import put_into
 
 if TYPE_CHECKING:
     from catalog.config import Settings
@@ -84,19 +85,20 @@ def _run(
     show: Callable[[StepResult], None],
 ) -> SyncResult:
     """Open log and catalog, and do all steps."""
-    from catalog.errors import CrosslabelError
-    from catalog.store.db import connect, translated_errors
+    from catalog.store.db import connect
     from catalog.store.head import require_schema_at_head
+    from jobs.engine.defects import known_error, note_defect
     from jobs.sync.files import SeenFiles
-    from jobs.sync.log import SyncLog
-    from jobs.sync.run import log_refusal, run_sync
+    from jobs.sync.log import SyncLog, log_refusal
+    from jobs.sync.run import run_sync
     from jobs.sync.step import Work
     from jobs.sync.steps import make_steps
 
     settings = _settings(config)
+    put_into(settings.home)
     log = SyncLog(None if dry_run else config.log)
     try:
-        with translated_errors(), progress_bar(quiet) as progress:
+        with progress_bar(quiet) as progress:
             db = connect(settings)
             try:
                 require_schema_at_head(db)
@@ -104,9 +106,12 @@ def _run(
                 return run_sync(make_steps(config), work, log, time_budget_s=seconds, show=show)
             finally:
                 db.engine.dispose()
-    except CrosslabelError as exc:
-        log_refusal(log, exc)
-        raise
+    except Exception as exc:
+        error = known_error(exc) or note_defect(exc, "sync")
+        log_refusal(log, error)
+        if error is exc:
+            raise
+        raise error from exc
 
 
 def _settings(config: Config) -> Settings:

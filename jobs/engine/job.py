@@ -129,15 +129,16 @@ class RunSummary:
     elapsed_s: float = 0.0
     stopped_by: int | None = None  # the signal that paused it
     errors: tuple[str, ...] = ()
+    failed_with: ExitCode = ExitCode.FAILED  # of the chunks that failed now, where all agree
     notes: dict[str, Any] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=Outcome)
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the command that ran it."""
+        """Return the exit code of the command that ran it."""
         if self.state == "paused":
             return 128 + (self.stopped_by or signal.SIGTERM)
-        return ExitCode.FAILED if self.state == "failed" else ExitCode.OK
+        return self.failed_with if self.state == "failed" else ExitCode.OK
 
 
 Progress = Callable[[str, int, int], None]  # (job, chunks done, chunks in all)

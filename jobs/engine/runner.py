@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 
-from catalog.errors import BadInputError, ChunkFailed, SourceUnavailableError
+from catalog.errors import BadInputError, CrosslabelError, ExitCode
 from catalog.store.db import Database, Lock, advisory_lock
 from catalog.store.head import require_schema_at_head
 from jobs.engine import ledger
+from jobs.engine.chunks import do_chunk
+from jobs.engine.defects import known_error, note_defect
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
-from jobs.engine.ledger import Chunk, Run
-from jobs.engine.params import params_hash, to_dict
-from jobs.engine.signals import StopFlag, stop_on_signals
-
-WRITE_ATTEMPTS = 5
-_RETRY_STATES = ("40001", "40P01")  # serialization failure, deadlock
+from jobs.engine.ledger import Run
+from jobs.engine.opening import open_or_resume, record_defect
+from jobs.engine.signals import ChunkDropped, StopFlag, stop_on_signals
 
 
 def lock_name(kind: str, target: str) -> str:
@@ -49,8 +46,12 @@ def run_job(
         If another run holds the target.
     ConfigurationError
         If the schema is not at head.
-    SourceUnavailableError
-        If the server goes away; nothing of the open chunk is written.
+    ServerUnavailableError
+        If the server goes away or gives up; nothing of the open chunk is written.
+    UnexpectedError
+        If an exception comes that nobody foresaw, outside the chunks: the run is `failed`.
+    ChunkDropped
+        If a signal came, and what is not a chunk, such as a plan, did not end in time.
     """
     kind, target = job.kind, job.target
     try:
@@ -68,11 +69,11 @@ def run_job(
             job = _resolved(job, held)
             summary = _run_locked(job, db, lock, stop, retry_failed, progress)
             return _with_outcome(job, db, summary)
-    except OperationalError as exc:
-        raise SourceUnavailableError(
-            f"the database gave up on {kind} {target}: {str(exc.orig).strip()}",
-            "Nothing of the open chunk was written; run: crosslabel resume",
-        ) from exc
+    except Exception as exc:
+        known = known_error(exc)
+        if known is exc:
+            raise
+        raise known or note_defect(exc, f"{kind} {target}") from exc
 
 
 def _with_outcome(job: Job, db: Database, summary: RunSummary) -> RunSummary:
@@ -114,15 +115,22 @@ def _run_locked(
     job: Job, db: Database, lock: Lock, stop: StopFlag, retry_failed: bool, progress: Progress
 ) -> RunSummary:
     """Run a job while nobody else can write its target."""
-    summary = _run_once(job, db, lock.check, stop, retry_failed, progress)
-    if summary.state == "succeeded" and summary.notes.get("resumed"):
-        again = _run_once(job, db, lock.check, stop, retry_failed, progress)
-        if again.state != "idle":
-            return replace(
-                again,
-                rows_written=summary.rows_written + again.rows_written,
-                elapsed_s=summary.elapsed_s + again.elapsed_s,
-            )
+    try:
+        summary = _run_once(job, db, lock.check, stop, retry_failed, progress)
+        if summary.state == "succeeded" and summary.notes.get("resumed"):
+            again = _run_once(job, db, lock.check, stop, retry_failed, progress)
+            if again.state != "idle":
+                return replace(
+                    again,
+                    rows_written=summary.rows_written + again.rows_written,
+                    elapsed_s=summary.elapsed_s + again.elapsed_s,
+                )
+    except Exception as exc:
+        if known_error(exc) is not None:
+            raise
+        defect = note_defect(exc, f"{job.kind} {job.target}")
+        record_defect(job, db, defect)
+        raise defect from exc
     return summary
 
 
@@ -136,7 +144,7 @@ def _run_once(
 ) -> RunSummary:
     """One pass under the lock: open or resume a run, do its chunks, close it."""
     started = time.monotonic()
-    run = _open_or_resume(job, db)
+    run = open_or_resume(job, db)
     if run is None:
         return RunSummary(job.kind, job.target, None, "idle")
     with db.reader() as conn:
@@ -145,14 +153,17 @@ def _run_once(
     total = sum(state_of.values())
     if job.ordered and state_of["failed"] and not retry_failed:
         todo = []  # they build on the one that failed
-    errors: list[str] = []
+    failures: dict[str, CrosslabelError] = {}
     position = 0
     while position < len(todo) and stop.signal is None:
         chunk = todo[position]
         progress(job.kind, total - (len(todo) - position), total)
-        error = _do_chunk(job, db, run, chunk, check_lock)
-        if error:
-            errors.append(f"{chunk.key}: {error}")
+        try:
+            failure = do_chunk(job, db, run, chunk, check_lock)
+        except ChunkDropped:  # rolled back: it stays pending
+            break
+        if failure is not None:
+            failures[chunk.key] = failure
             if job.ordered:
                 break
         else:
@@ -164,91 +175,17 @@ def _run_once(
                 total = sum(ledger.counts(conn, run).values())
             position = 0
     progress(job.kind, total, total)
-    return _close(job, db, run, stop, errors, started)
-
-
-def _open_or_resume(job: Job, db: Database) -> Run | None:
-    """The open run with these parameters, or a new one; None where there is nothing to do."""
-    digest = params_hash(job.params)
-    with db.begin() as conn:
-        found = ledger.open_run(conn, job.kind, job.target)
-        resumed = found if found is not None and found.params_hash == digest else None
-        if resumed is not None:
-            ledger.take_over(conn, resumed)
-    if resumed is not None:
-        _append_new(job, db, resumed)
-        return resumed
-    keys = _plan(job, db)
-    with db.begin() as conn:
-        if found is not None:
-            job.abandon(conn, found)
-            ledger.close(conn, found, "abandoned", "run again with other parameters")
-        if not keys:
-            return None
-        run = ledger.start_run(conn, job.kind, job.target, to_dict(job.params), digest, keys)
-        ledger.add_rows(conn, run, job.begin(conn, run))
-        return run
-
-
-def _append_new(job: Job, db: Database, run: Run) -> None:
-    """Chunks for what came since the run began, so that one that failed does not hold it up."""
-    if job.ordered:
-        return
-    with db.reader() as conn:
-        if ledger.pending(conn, run, include_failed=False):
-            return
-        known = ledger.chunk_keys(conn, run)
-    new = [key for key in _plan(job, db) if key not in known]
-    if new:
-        with db.begin() as conn:
-            ledger.append_chunks(conn, run, new)
-
-
-def _plan(job: Job, db: Database) -> Sequence[str]:
-    """The chunks of a job; input that cannot be used is recorded before the run ends."""
-    try:
-        with db.reader() as conn:
-            return job.plan(conn)
-    except BadInputError as exc:
-        with db.begin() as conn:
-            job.refuse(conn, exc)
-        raise
-
-
-def _do_chunk(
-    job: Job, db: Database, run: Run, chunk: Chunk, check_lock: Callable[[], None]
-) -> str | None:
-    """Compute and write one chunk; returns the reason if it failed."""
-    started = time.monotonic()
-    try:
-        with db.reader() as conn:
-            batch = job.compute(conn, chunk.key)
-        check_lock()
-        for attempt in range(1, WRITE_ATTEMPTS + 1):
-            try:
-                with db.begin() as conn:
-                    rows = job.write(conn, run, batch)
-                    ledger.mark_done(conn, run, chunk, rows, time.monotonic() - started)
-                return None
-            except OperationalError as exc:
-                state = getattr(exc.orig, "sqlstate", None)
-                if state not in _RETRY_STATES or attempt == WRITE_ATTEMPTS:
-                    raise
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))
-    except (ChunkFailed, BadInputError) as exc:
-        with db.begin() as conn:
-            if isinstance(exc, BadInputError):
-                job.refuse(conn, exc)
-            ledger.mark_failed(conn, run, chunk, str(exc), time.monotonic() - started)
-        return str(exc)
-    return None
+    return _close(job, db, run, stop, failures, started)
 
 
 def _close(
-    job: Job, db: Database, run: Run, stop: StopFlag, errors: list[str], started: float
-) -> RunSummary:
+    job: Job, db: Database, run: Run, stop: StopFlag, failures: Mapping[str, CrosslabelError],
+    started: float,
+) -> RunSummary:  # fmt: skip
     """Publish and close, pause, or leave the failed chunks for `retry`."""
     refusal: BadInputError | None = None
+    errors = tuple(f"{key}: {failure}" for key, failure in failures.items())
+    codes = {failure.exit_code for failure in failures.values()}
     with db.reader() as conn:
         state_of = ledger.counts(conn, run)
     if stop.signal is not None and state_of["pending"]:
@@ -276,5 +213,6 @@ def _close(
     return RunSummary(
         job.kind, job.target, run.run_id, state, rows, state_of["done"],
         state_of["failed"], state_of["pending"], time.monotonic() - started,
-        stop.signal if state == "paused" else None, tuple(errors), {"resumed": run.resumed},
+        stop.signal if state == "paused" else None, errors,
+        codes.pop() if len(codes) == 1 else ExitCode.FAILED, {"resumed": run.resumed},
     )  # fmt: skip

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import ConfigurationError, SourceUnavailableError
+from catalog.errors import (
+    ConfigurationError,
+    CrosslabelError,
+    LockedError,
+    SourceUnavailableError,
+)
+from jobs.engine.defects import LOG
 
 
 class SyncLog:
@@ -53,6 +62,52 @@ class SyncLog:
                 f"the log {self._path} cannot be written: {exc.strerror}",
                 "Make space; what was done is in the catalog: crosslabel status",
             ) from exc
+
+
+def log_refusal(log: SyncLog, exc: CrosslabelError) -> None:
+    """Log a sync that ended before its first step."""
+    state = "locked" if isinstance(exc, LockedError) else "failed"
+    with suppress(SourceUnavailableError):  # what is wrong is said anyway
+        log.write(
+            time=time_stamp(), sync=sync_name(), event="sync", state=state, rows_written=0,
+            exit_code=int(exc.exit_code), error=exc.reason,
+        )  # fmt: skip
+
+
+class _Tracebacks(logging.Handler):
+    """Writes the tracebacks of unforeseen exceptions into the log of a sync."""
+
+    def __init__(self, log: SyncLog, sync: str) -> None:
+        super().__init__(logging.ERROR)
+        self.setFormatter(logging.Formatter("%(message)s"))
+        self._log, self._sync = log, sync
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        with suppress(SourceUnavailableError):  # the next line of a step says so
+            text = self.format(record)
+            self._log.write(time=time_stamp(), sync=self._sync, event="traceback", text=text)
+
+
+@contextmanager
+def tracebacks_in(log: SyncLog, sync: str) -> Iterator[None]:
+    """Let tracebacks go into the log of a sync, too."""
+    handler = _Tracebacks(log, sync)
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+
+
+def sync_name() -> str:
+    """How the log calls this sync: its time and process."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+
+
+def time_stamp() -> str:
+    """The time as the log writes it."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -7,9 +7,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -18,12 +17,13 @@ from catalog.errors import (
     CrosslabelError,
     ExitCode,
     LockedError,
-    SourceUnavailableError,
 )
-from catalog.store.db import Database, Lock, advisory_lock, translated_errors
+from catalog.store.db import Database, Lock, advisory_lock
+from jobs.engine.defects import known_error, note_defect
 from jobs.engine.job import RunSummary
-from jobs.engine.signals import ENDING, StopFlag, stop_on_signals
-from jobs.sync.log import SyncLog
+from jobs.engine.signals import ChunkDropped, StopFlag, stop_on_signals
+from jobs.engine.watchdog import ENDING
+from jobs.sync.log import SyncLog, sync_name, time_stamp, tracebacks_in
 from jobs.sync.result import SEVERITY, StepResult, SyncResult, as_json, summary_json
 from jobs.sync.step import Step, Work
 
@@ -59,7 +59,7 @@ def run_sync(
         If another sync works on the catalog.
     """
     started = time.monotonic()
-    sync = _name()
+    sync = sync_name()
     results: list[StepResult] = []
     log_code = ExitCode.OK
 
@@ -69,12 +69,17 @@ def run_sync(
         show(result)
         try:
             if not work.dry_run and log_code == ExitCode.OK:
-                log.write(time=_stamp(), sync=sync, event="step", **as_json(result))
+                log.write(time=time_stamp(), sync=sync, event="step", **as_json(result))
         except CrosslabelError as exc:  # the work goes on without it
             log_code = exc.exit_code
             show(StepResult("log", "failed", exit_code=log_code, error=exc.reason, todo=exc.todo))
 
-    with _only_sync(work.db) as lock, stop_on_signals() as stop, _alarm(time_budget_s):
+    with (
+        stop_on_signals() as stop,
+        _only_sync(work.db) as lock,
+        _alarm(time_budget_s),
+        tracebacks_in(SyncLog(None) if work.dry_run else log, sync),
+    ):
         gone: CrosslabelError | None = None
         for i, step in enumerate(steps):
             gone = gone or _lost(lock)
@@ -90,18 +95,8 @@ def run_sync(
     code = max((*codes, log_code), key=SEVERITY.index)
     end = SyncResult(_state(results, code), tuple(results), time.monotonic() - started, code)
     if not work.dry_run and log_code == ExitCode.OK:
-        log.write(time=_stamp(), sync=sync, event="sync", **summary_json(end))
+        log.write(time=time_stamp(), sync=sync, event="sync", **summary_json(end))
     return end
-
-
-def log_refusal(log: SyncLog, exc: CrosslabelError) -> None:
-    """Log a sync that ended before its first step."""
-    state = "locked" if isinstance(exc, LockedError) else "failed"
-    with suppress(SourceUnavailableError):  # what is wrong is said anyway
-        log.write(
-            time=_stamp(), sync=_name(), event="sync", state=state, rows_written=0,
-            exit_code=int(exc.exit_code), error=exc.reason,
-        )  # fmt: skip
 
 
 @contextmanager
@@ -154,21 +149,22 @@ def _do(step: Step, before: Sequence[StepResult], work: Work, stop: StopFlag) ->
         return StepResult(step.name, "planned", note=f"after {', '.join(planned)}")
     started = time.monotonic()
     try:
-        with translated_errors():
-            rows, refused = _rows_of_runs(work.db), _quarantined(work.db)
-            try:
-                done = _result(step, step.run(work))
-            except CrosslabelError as exc:
-                done = _failure(step, exc)
-            if not work.dry_run:
-                work.seen.save()
-            done = replace(
-                done,
-                rows_written=_rows_written(work.db, rows),
-                quarantined=_quarantined(work.db) - refused,
-            )
-    except CrosslabelError as exc:  # the database has gone
-        done = _failure(step, exc)
+        rows, refused = _rows_of_runs(work.db), _quarantined(work.db)
+        try:
+            done = _result(step, step.run(work))
+        except ChunkDropped:  # it came between chunks, or the step has none
+            done = StepResult(step.name, "paused")
+        except Exception as exc:
+            done = _failure(step, known_error(exc) or note_defect(exc, f"sync: {step.name}"))
+        if not work.dry_run:
+            work.seen.save()
+        done = replace(
+            done,
+            rows_written=_rows_written(work.db, rows),
+            quarantined=_quarantined(work.db) - refused,
+        )
+    except Exception as exc:  # most likely the database has gone
+        done = _failure(step, known_error(exc) or note_defect(exc, f"sync: {step.name}"))
     return replace(done, elapsed_s=time.monotonic() - started)
 
 
@@ -228,13 +224,3 @@ def _quarantined(db: Database) -> int:
     """Rows and files that were ever refused."""
     with db.reader() as conn:
         return conn.scalar(sa.text("SELECT count(*) FROM quarantine")) or 0
-
-
-def _name() -> str:
-    """How the log calls this sync: its time and process."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
-
-
-def _stamp() -> str:
-    """The time as the log writes it."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -6,12 +6,13 @@ standard output, and the exit code of the contract.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +24,7 @@ from catalog.store import labels
 from catalog.store.bulk import upsert_arrays
 from catalog.store.db import open_database
 from catalog.store.schema import star
+from jobs.engine import watchdog
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, from_dict
@@ -43,6 +45,16 @@ class StarParams:
     crash: tuple[str, ...] = field(default=(), metadata=NOT_HASHED)  # raise while computing
     die: str = field(default="", metadata=NOT_HASHED)  # chunk in whose write the process dies
     refuse: bool = field(default=False, metadata=NOT_HASHED)  # bad input found at the end
+    stuck: str = field(default="", metadata=NOT_HASHED)  # in c1: "python", "compiled" or "server"
+    grace_s: float = field(default=8.0, metadata=NOT_HASHED)  # after a signal, as a program
+
+
+#: What does not end by itself; compiled code never looks for signals, as a step of JAX does not.
+_STUCK: dict[str, Callable[[sa.Connection], object]] = {
+    "python": lambda conn: time.sleep(600),
+    "compiled": lambda conn: hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1),
+    "server": lambda conn: conn.execute(sa.text("SELECT pg_sleep(600)")),
+}
 
 
 def star_job(params: StarParams) -> Job:
@@ -60,6 +72,8 @@ def star_job(params: StarParams) -> Job:
     def compute(conn: sa.Connection, chunk: str) -> list[str]:
         say("compute", chunk)
         time.sleep(params.delay_s)
+        if chunk == "c1" and params.stuck:
+            _STUCK[params.stuck](conn)
         if chunk in params.crash:
             raise RuntimeError(f"a defect met in {chunk}")
         if chunk in params.bad:
@@ -103,8 +117,10 @@ def main() -> int:
     """Run the job on a database, as a command would."""
     url, params = sys.argv[1:]
     db = open_database(parse_url(url))
+    wanted = from_dict(StarParams, json.loads(params))
+    watchdog.GRACE_S = wanted.grace_s
     try:
-        summary = run_job(star_job(from_dict(StarParams, json.loads(params))), db)
+        summary = run_job(star_job(wanted), db)
     except CrosslabelError as exc:
         say("error", str(exc))
         return int(exc.exit_code)

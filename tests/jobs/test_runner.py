@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +22,12 @@ from catalog.errors import (
     ExitCode,
     LockedError,
     SourceUnavailableError,
+    UnexpectedError,
 )
 from catalog.store import labels
 from catalog.store.db import Database, advisory_lock, is_locked
 from jobs.engine import ledger
-from jobs.engine.job import Job, RunSummary
+from jobs.engine.job import Job, RunSummary, Unresolved
 from jobs.engine.params import NOT_HASHED, digest, from_dict, params_hash, to_dict
 from jobs.engine.runner import run_job
 
@@ -108,23 +106,106 @@ def test_progress_is_told(db: Database) -> None:
     assert told == [("stars", n, 4) for n in range(5)]
 
 
-def test_a_defect_leaves_a_run_that_resumes(db: Database) -> None:
-    with pytest.raises(RuntimeError, match=r"defect met in c2"):
-        run(db, crash=("c2",))
-    assert (stars(db), chunk_states(db), run_states(db)) == (6, "ddpp", ["running"])
+def test_a_defect_in_a_chunk_is_a_failed_chunk(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    summary = run(db, crash=("c2",))
+    assert (summary.state, summary.exit_code) == ("failed", ExitCode.FAILED)
+    assert (stars(db), chunk_states(db), run_states(db)) == (9, "ddfd", ["failed"])
+    (error,) = summary.errors
+    assert error.startswith("c2: [UNEXPECTED] RuntimeError: a defect met in c2 (jobs/star_job.py:")
+    assert one(db, "SELECT error FROM job_chunk WHERE state = 'failed'") == error[4:]
+    (record,) = caplog.records
+    assert (record.name, record.getMessage()[:23]) == ("crosslabel", "stars all stars: c2: Ru")
+    assert "Traceback" in (caplog.text)
+    assert "def compute" not in error
     with db.reader() as conn:
         assert not is_locked(conn, LOCK), "nobody works on it"
-    summary = run(db)
+    summary = run_job(star_job(StarParams()), db, retry_failed=True)
     assert (summary.state, summary.chunks_done, summary.notes["resumed"]) == ("succeeded", 4, True)
     assert (stars(db), chunk_states(db), run_states(db)) == (12, "dddd", ["succeeded"])
 
 
+@pytest.mark.parametrize("where", ["plan", "begin", "finish"])
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_defect_outside_the_chunks_ends_the_run_which_can_be_gone_on_with(
+    db: Database, where: str, retry: bool
+) -> None:
+    job = star_job(StarParams(edition="net"))
+
+    def defect(*args: Any) -> Any:
+        raise KeyError(f"met in {where}")
+
+    with pytest.raises(UnexpectedError, match=rf"KeyError: 'met in {where}' \(.*:\d+\)") as caught:
+        run(db, changed(job, **{where: defect}))
+    assert caught.value.exit_code == ExitCode.FAILED
+    assert run_states(db) == ["failed"]
+    assert one(db, "SELECT error LIKE '[UNEXPECTED] KeyError%' FROM job_run")
+    assert stars(db) == (12 if where == "finish" else 0)
+    with pytest.raises(UnexpectedError):
+        run(db, changed(job, **{where: defect}))
+    assert run_states(db) == ["failed"]
+    summary = run_job(job, db, retry_failed=retry)
+    assert summary.state == "succeeded"
+    assert (stars(db), chunk_states(db), run_states(db)) == (12, "dddd", ["succeeded"])
+    with db.reader() as conn:
+        assert labels.find_label_set(conn, "net").edition == 1
+
+
+def test_a_run_whose_plan_failed_and_that_has_nothing_to_do_is_closed(db: Database) -> None:
+    job = star_job(StarParams())
+    with pytest.raises(UnexpectedError):
+        run(db, changed(job, plan=lambda conn: [][0]))
+    assert run(db, changed(job, plan=lambda conn: [])).state == "idle"
+    assert run_states(db) == ["abandoned"]
+
+
+def test_a_defect_while_inputs_are_opened_leaves_no_run(db: Database) -> None:
+    def resolve() -> Job:
+        raise ValueError("inputs")
+
+    with pytest.raises(UnexpectedError, match=r"ValueError: inputs"):
+        run_job(Unresolved("stars", "all stars", resolve), db)
+    assert run_states(db) == []
+    with db.reader() as conn:
+        assert not is_locked(conn, LOCK)
+
+
+@pytest.mark.parametrize(
+    ("number", "states", "code"),
+    [
+        (errno.EIO, "dfdd", ExitCode.UNAVAILABLE),
+        (errno.ENAMETOOLONG, "dfdd", ExitCode.USAGE),
+        (errno.ENOSPC, "dppp", ExitCode.UNAVAILABLE),
+    ],
+)
+def test_what_the_system_refuses_is_of_a_chunk_unless_none_would_fare_better(
+    db: Database, number: int, states: str, code: ExitCode
+) -> None:
+    job = star_job(StarParams())
+
+    def compute(conn: sa.Connection, chunk: str) -> list[str]:
+        if chunk == "c1":
+            raise OSError(number, os.strerror(number), "some.fits")
+        return job.compute(conn, chunk)
+
+    broken = changed(job, compute=compute)
+    if number == errno.ENOSPC:
+        with pytest.raises(SourceUnavailableError, match=r"some.fits: No space.* Make space"):
+            run(db, broken)
+    else:
+        summary = run(db, broken)
+        assert summary.exit_code == code
+        assert summary.errors[0].startswith(f"c1: some.fits: {os.strerror(number)}. ")
+    assert chunk_states(db) == states
+    assert run_job(job, db, retry_failed=True).state == "succeeded"
+
+
 def test_a_resumed_run_goes_on_to_the_work_that_came_meanwhile(db: Database) -> None:
-    with pytest.raises(RuntimeError):
-        run(db, crash=("c3",))
+    run(db, bad=("c3",))
     with db.begin() as conn:  # what the first chunk wrote goes away: it is new work again
         conn.execute(sa.text("DELETE FROM star WHERE star_key LIKE 'c0 %'"))
-    summary = run(db)
+    summary = run_job(star_job(StarParams()), db, retry_failed=True)
     assert stars(db) == 12
     assert run_states(db) == ["succeeded", "succeeded"]
     assert (summary.state, summary.rows_written) == ("succeeded", 12 + 3)
@@ -178,6 +259,7 @@ def test_bad_input_in_a_chunk_is_a_failed_chunk(db: Database) -> None:
 
     summary = run(db, changed(star_job(StarParams(chunks=1)), compute=compute))
     assert summary.errors == ("c0: [TRUNCATED] the file of c0 ends early",)
+    assert summary.exit_code == ExitCode.BAD_INPUT
 
 
 def test_rows_of_a_write_that_fails_are_rolled_back(db: Database) -> None:
@@ -189,9 +271,8 @@ def test_rows_of_a_write_that_fails_are_rolled_back(db: Database) -> None:
             raise RuntimeError("between the rows and the mark")
         return rows
 
-    with pytest.raises(RuntimeError, match=r"between the rows"):
-        run(db, changed(job, write=write))
-    assert (stars(db), chunk_states(db)) == (3, "dppp")
+    assert "between the rows" in run(db, changed(job, write=write)).errors[0]
+    assert (stars(db), chunk_states(db)) == (9, "dfdd")
 
 
 def test_other_parameters_abandon_the_open_run(db: Database) -> None:
@@ -246,10 +327,7 @@ def test_a_job_is_closed_once_however_it_ends(db: Database, how: str) -> None:
     closed: list[bool] = []
     params = StarParams(bad=("c1",) * (how == "fails"), crash=("c1",) * (how == "crashes"))
     job = changed(star_job(params), close=lambda: closed.append(True))
-    if how == "crashes":
-        with pytest.raises(RuntimeError):
-            run(db, job)
-    elif how == "is locked out":
+    if how == "is locked out":
         with advisory_lock(db, LOCK), pytest.raises(LockedError):
             run(db, job)
     else:
@@ -377,7 +455,7 @@ def test_a_serialization_failure_is_tried_again(db: Database) -> None:
 def test_a_serialization_failure_that_does_not_end(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.engine.runner.WRITE_ATTEMPTS", 3)
+    monkeypatch.setattr("jobs.engine.chunks.WRITE_ATTEMPTS", 3)
     job = star_job(StarParams(chunks=1))
 
     def write(conn: sa.Connection, r: ledger.Run, batch: list[str]) -> int:
@@ -442,102 +520,3 @@ def test_locks_of_different_targets_are_apart(db: Database) -> None:
         assert not is_locked(conn, "three")
     with db.reader() as conn:
         assert not is_locked(conn, "one")
-
-
-# --------------------------------------------------------------------------- several processes
-
-
-@contextmanager
-def process(db_url: sa.URL, **params: Any) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs the job; killed at the end if it still lives."""
-    url = db_url.render_as_string(hide_password=False)
-    child = subprocess.Popen(
-        [sys.executable, str(HERE / "star_job.py"), url, json.dumps(params)],
-        stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
-
-
-def wait_for(child: subprocess.Popen[str], line: str) -> None:
-    """Read what a process says until it says this."""
-    assert child.stdout is not None
-    for said in child.stdout:
-        if said.strip() == line:
-            return
-    raise AssertionError(f"the process ended without saying {line!r}")
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, ExitCode.SIGTERM), (signal.SIGINT, ExitCode.SIGINT)]
-)
-def test_a_signal_pauses_the_run_after_the_open_chunk(
-    db: Database, db_url: sa.URL, number: int, code: int
-) -> None:
-    with process(db_url, delay_s=0.5) as child:
-        wait_for(child, "compute c1")
-        child.send_signal(number)
-        out, _ = child.communicate(timeout=10)
-        assert child.returncode == code
-    assert out.split() == ["end", "paused", "6"]
-    assert (stars(db), chunk_states(db), run_states(db)) == (6, "ddpp", ["paused"])
-    assert one(db, "SELECT finished_at IS NULL FROM job_run")
-    assert run(db).state == "succeeded"
-    assert (stars(db), run_states(db)) == (12, ["succeeded"])
-
-
-def test_a_signal_pauses_a_run_with_a_failed_chunk(db: Database, db_url: sa.URL) -> None:
-    with process(db_url, delay_s=0.5, bad=["c0"]) as child:
-        wait_for(child, "compute c1")
-        child.send_signal(signal.SIGTERM)
-        assert child.wait(timeout=10) == ExitCode.SIGTERM
-    assert (chunk_states(db), run_states(db)) == ("fdpp", ["paused"])
-    assert run(db).state == "failed"
-    assert chunk_states(db) == "fddd"
-
-
-def test_a_second_signal_ends_the_process_at_once(db: Database, db_url: sa.URL) -> None:
-    with process(db_url, delay_s=60.0) as child:
-        wait_for(child, "compute c0")
-        child.send_signal(signal.SIGTERM)
-        with pytest.raises(subprocess.TimeoutExpired):
-            child.wait(timeout=0.5)
-        child.send_signal(signal.SIGTERM)
-        assert child.wait(timeout=10) == -signal.SIGTERM
-    assert (stars(db), chunk_states(db), run_states(db)) == (0, "pppp", ["running"])
-    assert run(db).state == "succeeded"
-
-
-def test_two_processes_never_work_on_one_target(db: Database, db_url: sa.URL) -> None:
-    with process(db_url, delay_s=30.0) as first:
-        wait_for(first, "compute c0")
-        with db.reader() as conn:
-            assert is_locked(conn, LOCK)
-        with process(db_url) as second:
-            out, _ = second.communicate(timeout=20)
-            assert second.returncode == ExitCode.LOCKED == 75
-        assert "another run is writing stars all stars" in out
-        with pytest.raises(LockedError):
-            run(db)
-        first.kill()
-        first.wait()
-        # The server notices a dead process when it next looks at the connection.
-        for _ in range(200):
-            with db.reader() as conn:
-                if not is_locked(conn, LOCK):
-                    break
-    assert run(db).state == "succeeded"
-    assert (stars(db), run_states(db)) == (12, ["succeeded"])
-
-
-def test_a_process_killed_before_the_commit_wrote_nothing(db: Database, db_url: sa.URL) -> None:
-    with process(db_url, die="c1") as child:
-        wait_for(child, "die c1")
-        assert child.wait(timeout=10) == -signal.SIGKILL
-    assert (stars(db), chunk_states(db), run_states(db)) == (3, "dppp", ["running"])
-    summary = run(db)
-    assert (summary.state, summary.chunks_done) == ("succeeded", 4)
-    assert stars(db) == 12
