@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from catalog.errors import BadInputError, CrosslabelError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("crosslabel")  # whose records the command line keeps in a file
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from astropy.io.votable.ucd import check_ucd
 from catalog.errors import ConfigurationError, ExitCode, LockedError
 from catalog.store import columns, derived, functions, guards, schema, upgrade, views
 from catalog.store.db import Database, open_database
-from catalog.store.server_errors import translated_errors
 from catalog.store.guards import Trigger
 from catalog.store.head import head_revision, require_schema_at_head, schema_revision
+from catalog.store.server_errors import translated_errors
 from catalog.store.sql_function import Function
 from catalog.store.upgrade import Upgrade, alembic_config, upgrade_schema
 from catalog.store.views import View
