@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from catalog.errors import BadInputError
 from catalog.files.block import BadItem, Block
 from catalog.files.fits import FileIdentity
+from catalog.reasons import advice
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import quarantine_items, register_file, release_rows
@@ -144,31 +145,54 @@ def check_bad(
     BadInputError
         TOO_MANY_BAD.
     """
-    bad, total, reasons = conn.execute(
+    total = conn.scalar(
         sa.text(
-            "SELECT count(q.item_key), (SELECT sum(n_rows)::bigint FROM input_file "
-            "WHERE sha256 = ANY(:d) AND kind = :kind AND path = ANY(:p)), "
-            "string_agg(DISTINCT q.reason_code, ', ') "
-            "FROM quarantine q JOIN input_file f USING (input_file_id) "
-            "WHERE f.sha256 = ANY(:d) AND f.kind = :kind AND f.path = ANY(:p)"
+            "SELECT sum(n_rows)::bigint FROM input_file "
+            "WHERE sha256 = ANY(:d) AND kind = :kind AND path = ANY(:p)"
         ),
         {"d": list(digests), "p": list(paths), "kind": kind},
-    ).one()
-    if bad and bad > max_bad * (total - n_left_out):
+    )
+    refused = refused_rows(conn, kind, [Path(p) for p in paths])
+    bad, asked = sum(r.n_rows for r in refused), (total or 0) - n_left_out
+    if bad and bad > max_bad * asked:
+        words = ", ".join(f"{r.n_rows:,} {r.reason_code}" for r in refused)
         raise BadInputError(
             "TOO_MANY_BAD",
-            f"{bad} of {total - n_left_out} rows of {', '.join(paths)} are bad ({reasons})",
-            f"{kept} Look at the table quarantine; --max-bad raises the limit",
+            f"{bad:,} of {asked:,} rows of {', '.join(paths)} are bad ({words}): "
+            + "; ".join(r.example for r in refused[:3]),
+            f"{kept} {advice(r.reason_code for r in refused)}. All of them are in the table "
+            "quarantine; --max-bad raises the limit",
         )
 
 
-def refused_rows(conn: sa.Connection, kind: str, paths: Sequence[Path]) -> list[tuple[str, int]]:
-    """The reasons for which rows of files, as they were last read, were refused; their numbers."""
+@dataclass(frozen=True)
+class Refused:
+    """The rows of some files that were refused for one reason.
+
+    Attributes
+    ----------
+    reason_code : str
+        The reason.
+    n_rows : int
+        How many.
+    example : str
+        The first of them, and what is wrong with it.
+    """
+
+    reason_code: str
+    n_rows: int
+    example: str
+
+
+def refused_rows(conn: sa.Connection, kind: str, paths: Sequence[Path]) -> list[Refused]:
+    """Return the rows of files, as they were last read, that were refused, by reason."""
     query = sa.text(
-        "SELECT q.reason_code, count(*) FROM quarantine q JOIN ("
+        "SELECT q.reason_code, count(*), "
+        "(array_agg(q.item_key || ': ' || q.detail ORDER BY length(q.item_key), q.item_key))[1] "
+        "FROM quarantine q JOIN ("
         "  SELECT DISTINCT ON (path) input_file_id FROM input_file "
         "  WHERE kind = :kind AND path = ANY(:paths) ORDER BY path, ingested_at DESC"
-        ") f USING (input_file_id) GROUP BY 1 ORDER BY 2 DESC, 1"
+        ") f USING (input_file_id) WHERE q.item_key <> '' GROUP BY 1 ORDER BY 2 DESC, 1"
     )
     given = {"kind": kind, "paths": [str(p.absolute()) for p in paths]}
-    return [(row[0], row[1]) for row in conn.execute(query, given)]
+    return [Refused(*row) for row in conn.execute(query, given)]

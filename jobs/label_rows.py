@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from catalog.errors import BadInputError
 from catalog.files.block import BadItem, Block
+from catalog.reasons import advice
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import item_key, quarantine_items
 from catalog.store.labels import find_label_set
@@ -98,6 +99,7 @@ def write_labels(conn: sa.Connection, edition: int, file_id: int, block: Block, 
         "n_unknown": block.n_rows - len(bad) - found, "unknown": unknown,
         "catalog_keys": [x for x in conn.execute(sa.text(_EXAMPLE[survey])).one() if x],
         "reasons": ", ".join(f"{n} {code}" for code, n in reasons.most_common()),
+        "advice": advice(reasons),
         "bad": [f"{item_key(item)}: {item.detail}" for item in examples(bad)],
     }  # fmt: skip
     conn.execute(
@@ -150,8 +152,8 @@ def check_counts(conn: sa.Connection, edition: int, path: str, survey: str, max_
             "TOO_MANY_BAD",
             f"{counts['n_bad']:,} of {counts['n_rows']:,} rows of {path} are bad "
             f"({counts['reasons']}): {'; '.join(counts['bad'])}",
-            "Nothing was published. All of them: crosslabel db psql, table quarantine; --max-bad "
-            "raises the limit",
+            f"Nothing was published. {counts['advice']}. All of them are in the table quarantine; "
+            "--max-bad raises the limit",
         )  # fmt: skip
     if counts["n_rows"] == 0:
         raise BadInputError("BAD_ID", f"{path} has no rows", "Nothing was published")
@@ -192,7 +194,6 @@ def ingested(conn: sa.Connection, name: str) -> list[str]:
     ]
     if known["n_unknown"]:
         lines.append(f"unknown to the catalog, such as: {_beside(known)}")
-    lines += [f"in quarantine, such as: {example}" for example in known["bad"]]
     other = [f"{column} is {label}" for label, column in known["columns"].items()
              if label != "key" and column.lower() != label]  # fmt: skip
     if other:

@@ -32,7 +32,7 @@ from catalog.files.table_votable import read_votable
 from catalog.files.units import Scale, scale_to
 from catalog.store.columns import LABELS, error_of
 
-#: Suffix -> what the file is; any may be followed by ``.gz``.
+#: Suffix -> what the file is; any may be followed by ``.gz`` or ``.bz2``.
 SUFFIXES = {
     ".csv": "text", ".tsv": "text", ".txt": "text", ".dat": "text", ".ecsv": "ecsv",
     ".fits": "fits", ".fit": "fits", ".vot": "votable", ".votable": "votable", ".xml": "votable",
@@ -144,11 +144,13 @@ def _open(
 ) -> Iterator[tuple[list[RawTable], bool]]:
     """Give the tables of a file, and whether it calls itself simulated."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    kind = SUFFIXES.get(suffixes[-2 if suffixes[-1:] == [".gz"] else -1]) if suffixes else None
+    if suffixes[-1:] in ([".gz"], [".bz2"]):
+        suffixes.pop()
+    kind = SUFFIXES.get(suffixes[-1]) if suffixes else None
     if kind is None:
         raise UsageError(
             f"{path} does not say what kind of table it is",
-            f"Its name must end with {', '.join(SUFFIXES)}, or one of these and .gz",
+            f"Its name must end with {', '.join(SUFFIXES)}, or one of these and .gz or .bz2",
         )
     try:
         with warnings.catch_warnings():

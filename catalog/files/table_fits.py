@@ -76,7 +76,7 @@ def _reader(
             rows = table.read(start, stop, found)
             for part, column in zip(parts, found, strict=True):
                 part.append(np.ma.MaskedArray(native(rows, column)))
-        none = np.ma.MaskedArray(np.zeros(0), False)
+        none = np.ma.MaskedArray(np.zeros(0, object), False)
         return [np.ma.concatenate(part) if part else none for part in parts]
 
     return read

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from jobs.cli.common import (
     say_json,
     words_of,
 )
+
+if TYPE_CHECKING:
+    from jobs.catalog_rows import Refused
 
 app = typer.Typer(help="Read survey files into the catalog.")
 
@@ -63,11 +66,16 @@ def _check_files(files: list[Path]) -> None:
         require_file(file)
 
 
-def _say_refused(refused: list[tuple[str, int]], hidden: bool) -> None:
-    """Tell how many rows went to the quarantine, and why."""
+def _say_refused(refused: list[Refused], hidden: bool) -> None:
+    """Tell how many rows went to the quarantine, why, and what to do about them."""
+    from catalog.reasons import advice
+
     if refused and not hidden:
-        words = ", ".join(f"{n} {code}" for code, n in refused)
+        words = ", ".join(f"{r.n_rows:,} {r.reason_code}" for r in refused)
         typer.echo(f"in quarantine from these files: {words}", err=True)
+        for r in refused:
+            typer.echo(f"  such as {r.example}", err=True)
+        typer.echo(f"what to do: {advice(r.reason_code for r in refused)}", err=True)
 
 
 @app.command()
