@@ -84,6 +84,15 @@ def admin(server_url: URL) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture(scope="session")
+def superuser(admin: sa.Engine) -> None:
+    """For tests that make roles or change the server: the role of its URL may do so."""
+    with admin.connect() as conn:
+        if conn.scalar(sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")):
+            return
+    pytest.skip("the role of CROSSLABEL_TEST_DATABASE_URL is no superuser")
+
+
+@pytest.fixture(scope="session")
 def template(server_url: URL, admin: sa.Engine) -> Iterator[str]:
     """The name of an empty database at head."""
     name = f"template_{uuid.uuid4().hex[:12]}"

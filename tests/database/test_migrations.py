@@ -270,6 +270,7 @@ def test_a_view_of_another_shape_is_made_again_with_its_dependents(db, code) -> 
     )
 
 
+@pytest.mark.usefixtures("superuser")
 def test_grants_and_owners_survive(db: Database, code: Monkey) -> None:
     run(
         db, "DROP ROLE IF EXISTS colleague", "DROP ROLE IF EXISTS boss",
@@ -490,6 +491,7 @@ def test_a_database_of_another_program_is_left_alone(empty: Database) -> None:
     assert things(empty) == {("r", "source")}
 
 
+@pytest.mark.usefixtures("superuser")
 def test_what_a_role_may_not_do_is_said(db: Database) -> None:
     with (
         pytest.raises(ConfigurationError, match="refuses: permission denied for table source"),
