@@ -124,6 +124,7 @@ def record_refusal(
 def check_bad(
     conn: sa.Connection,
     kind: str,
+    release: str,
     paths: Sequence[str],
     digests: Sequence[str],
     max_bad: float,
@@ -147,10 +148,10 @@ def check_bad(
     """
     total = conn.scalar(
         sa.text(
-            "SELECT sum(n_rows)::bigint FROM input_file "
-            "WHERE sha256 = ANY(:d) AND kind = :kind AND path = ANY(:p)"
+            "SELECT sum(n_rows)::bigint FROM input_file WHERE sha256 = ANY(:d) "
+            "AND kind = :kind AND release = :release AND path = ANY(:p)"
         ),
-        {"d": list(digests), "p": list(paths), "kind": kind},
+        {"d": list(digests), "p": list(paths), "kind": kind, "release": release},
     )
     refused = refused_rows(conn, kind, [Path(p) for p in paths])
     bad, asked = sum(r.n_rows for r in refused), (total or 0) - n_left_out

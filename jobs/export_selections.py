@@ -19,8 +19,8 @@ from catalog.version import code_version
 TABLES = (
     "source", "star", "apogee_star", "sdss_spectrum", "crossmatch", "match", "sample",
     "sample_member", "star_link", "label_set", "flag_bit", "model", "training_member",
-    "training_history", "input_file", "quarantine", "evaluation", "evaluation_score",
-    "evaluation_repeat", "learning_curve", "scan", "scan_trial", "scan_fold",
+    "training_history", "input_file", "label_set_file", "quarantine", "evaluation",
+    "evaluation_score", "evaluation_repeat", "learning_curve", "scan", "scan_trial", "scan_fold",
 )  # fmt: skip
 #: View -> columns that make its rows unique.
 VIEW_KEYS = {

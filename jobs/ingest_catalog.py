@@ -16,6 +16,7 @@ from catalog.files.fits import FileIdentity, file_identity
 from catalog.store.bulk import upsert
 from catalog.store.columns import LABELS, error_of
 from catalog.store.db import Database
+from catalog.store.inputs import link_files, register_file
 from catalog.store.labels import (
     SIMULATED,
     begin_edition,
@@ -146,13 +147,19 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
 
     def begin(conn: sa.Connection, run: Run) -> int:
         register_flags(conn, name, fmt.flag_bits)
-        simulated = any(files.get(i).simulated for i in range(len(params.paths)))
-        begin_edition(
+        opened = [files.get(i) for i in range(len(params.paths))]
+        simulated = any(file.simulated for file in opened)
+        edition = begin_edition(
             conn, name, "survey", run_id=run.run_id, inputs_hash=inputs,
             description=fmt.description + SIMULATED * simulated,
             params={"release": params.release, "sha256": list(params.digests),
                     "files": [Path(p).name for p in params.paths], "note": params.note,
                     "simulated": simulated},
+        )  # fmt: skip
+        link_files(
+            conn, edition,
+            [register_file(conn, files.identity(i), params.format, release=params.release)
+             for i in range(len(params.paths))],
         )  # fmt: skip
         return 0
 
@@ -161,7 +168,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
 
     def finish(conn: sa.Connection, run: Run) -> int:
         check_bad(
-            conn, params.format, params.paths, params.digests, params.max_bad,
+            conn, params.format, params.release, params.paths, params.digests, params.max_bad,
             kept="Nothing was published.",
         )  # fmt: skip
         publish(conn, building_edition(conn, run.run_id))

@@ -19,7 +19,7 @@ from catalog.files.identifiers import READINGS
 from catalog.files.label_table import LabelTable, read_label_table
 from catalog.files.opening import Limits, require_file
 from catalog.store.db import Database
-from catalog.store.inputs import quarantine_items, register_file, release_rows
+from catalog.store.inputs import link_files, quarantine_items, register_file, release_rows
 from catalog.store.labels import (
     SIMULATED,
     begin_edition,
@@ -158,7 +158,7 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
 
     def begin(conn: sa.Connection, run: Run) -> int:
         found = table()
-        begin_edition(
+        edition = begin_edition(
             conn, params.name, "survey", run_id=run.run_id, inputs_hash=inputs,
             description=f"Labels of {params.survey} sources from {path.name}"
             + SIMULATED * found.simulated,
@@ -167,6 +167,7 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
                     "columns": found.columns, "table": found.place,
                     "not_taken": found.not_taken, "unit_assumed": found.unit_assumed},
         )  # fmt: skip
+        link_files(conn, edition, [register_file(conn, _identity(params), KIND)])
         return 0
 
     def write(conn: sa.Connection, run: Run, found: LabelTable) -> int:

@@ -173,7 +173,7 @@ def ingest_specobj_job(
 
     def finish(conn: sa.Connection, run: Run) -> int:
         check_bad(
-            conn, FILE_KIND, params.paths, params.digests, params.max_bad,
+            conn, FILE_KIND, params.release, params.paths, params.digests, params.max_bad,
             kept="The good ones are in.", n_left_out=sum(count_left_out().values()),
         )  # fmt: skip
         return 0

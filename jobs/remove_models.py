@@ -1,4 +1,4 @@
-"""Remove models, samples and predictions; nothing that others rest on, unless told to."""
+"""Remove models, samples and label sets; nothing that others rest on, unless told to."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.db import Database, advisory_lock
-from catalog.store.labels import find_label_set
+from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.removal import Removed, count_evaluations, remove_edition, rests_on
 from catalog.store.samples import find_sample
 from catalog.store.schema import label_set, model, sample
+from jobs.catalog_formats import FORMATS
 from jobs.engine.runner import lock_name
 from jobs.model_rows import complete_models, find_model
 
@@ -91,21 +93,51 @@ def remove_sample(db: Database, name: str) -> None:
         conn.execute(sample.delete().where(sample.c.sample_id == sample_id))
 
 
-def remove_prediction(db: Database, name: str) -> str:
-    """Remove one edition of a label set that a model predicted; its full name.
+def remove_label_set(db: Database, name: str, *, with_evaluations: bool = False) -> Removed:
+    """Remove one edition of a label set: of a model's predictions, a survey, or anyone.
+
+    Parameters
+    ----------
+    db : Database
+        The catalog.
+    name : str
+        ``name`` (its newest edition) or ``name@edition``.
+    with_evaluations : bool
+        Remove the stored evaluations in which it took part too.
 
     Raises
     ------
     UsageError
-        If there is no such label set, or it is not a prediction.
+        If there is no such label set, it goes with its model, or something rests on it.
     """
-    base = name.partition("@")[0]
-    with advisory_lock(db, lock_name("predict", f"label set {base}")), db.begin() as conn:
+    with db.reader() as conn:
         found = find_label_set(conn, name)
-        if found.kind != "prediction":
+    with advisory_lock(db, _lock_of(found)), db.begin() as conn:
+        found = find_label_set(conn, name)
+        if found.kind == "out_of_fold":
             raise UsageError(
-                f"{found.full_name} is of the kind {found.kind}: others rest on it",
+                f"{found.full_name} is of the kind {found.kind}",
                 "Out-of-fold labels go with their model: crosslabel model remove",
             )
-        conn.execute(label_set.delete().where(label_set.c.label_set_id == found.label_set_id))
-    return found.full_name
+        if words := rests_on(conn, found):
+            more = f" and {len(words) - 5} more" if len(words) > 5 else ""
+            raise UsageError(
+                f"{found.full_name} cannot go: on it rests {', '.join(words[:5])}{more}",
+                "Remove those first: crosslabel model remove, crosslabel sample remove",
+            )
+        n = count_evaluations(conn, found)
+        if n and not with_evaluations:
+            raise UsageError(
+                f"{found.full_name} took part in {n} stored evaluation{'s' if n > 1 else ''}",
+                "Remove them too: --with-evaluations",
+            )
+        return remove_edition(conn, found)
+
+
+def _lock_of(found: LabelSet) -> str:
+    """Return the lock that the job holds which makes editions of a label set."""
+    prefix = found.name.partition("/")[0]
+    if found.kind == "prediction":
+        return lock_name("predict", f"label set {found.name}")
+    kinds = {fmt.label_set: f"ingest {kind}" for kind, fmt in FORMATS.items()}
+    return lock_name(kinds.get(prefix, "ingest labels"), found.name)

@@ -150,12 +150,8 @@ def read_candidates(
 def count_refused_rows(conn: sa.Connection, reference: int) -> int:
     """Count the quarantined rows of the files that a label set was made from."""
     query = """
-        SELECT count(DISTINCT (f.sha256, q.item_key))
-        FROM label_set l
-        CROSS JOIN jsonb_array_elements_text(coalesce(l.params -> 'sha256', '[]')) AS file (sha256)
-        JOIN input_file f USING (sha256)
-        JOIN quarantine q USING (input_file_id)
-        WHERE l.label_set_id = :reference AND q.item_key <> ''"""
+        SELECT count(*) FROM label_set_file u JOIN quarantine q USING (input_file_id)
+        WHERE u.label_set_id = :reference AND q.item_key <> ''"""
     return int(conn.scalar(sa.text(query), {"reference": reference}) or 0)
 
 

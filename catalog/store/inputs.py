@@ -12,6 +12,16 @@ from catalog.files.fits import FileIdentity
 from catalog.store.bulk import stage, upsert
 from catalog.store.schema import quarantine
 
+#: Condition on ``input_file f``: the catalog holds something of it. Not so a refused file, and a
+#: file of labels whose edition was never published or has been removed.
+IS_USED = """(EXISTS (
+    SELECT FROM label_set_file u JOIN label_set l USING (label_set_id)
+    WHERE u.input_file_id = f.input_file_id AND l.status = 'complete'
+) OR f.kind IN ('spectrum', 'specobj') AND NOT EXISTS (
+    SELECT FROM quarantine q WHERE q.input_file_id = f.input_file_id AND q.item_key = ''
+    AND q.reason_code NOT IN ('ZERO_SPECTRUM', 'NO_GOOD_PIXELS')
+))"""
+
 
 def register_file(
     conn: sa.Connection,
@@ -22,7 +32,7 @@ def register_file(
     n_rows: int | None = None,
     note: str | None = None,
 ) -> int:
-    """Enter a file, known by its content and path; returns its id.
+    """Enter a file, known by its content, path and the release it is read as; returns its id.
 
     Parameters
     ----------
@@ -33,7 +43,7 @@ def register_file(
         sa.text(
             "INSERT INTO input_file (path, size, sha256, kind, release, n_rows, note) "
             "VALUES (:path, :size, :sha256, :kind, :release, :n_rows, :note) "
-            "ON CONFLICT (sha256, kind, path) DO UPDATE "
+            "ON CONFLICT (sha256, kind, path, release) DO UPDATE "
             "SET ingested_at = now(), n_rows = coalesce(excluded.n_rows, input_file.n_rows), "
             "note = coalesce(excluded.note, input_file.note) "
             "RETURNING input_file_id"
@@ -43,6 +53,18 @@ def register_file(
             "kind": kind, "release": release, "n_rows": n_rows, "note": note,
         },
     ).scalar_one()  # fmt: skip
+
+
+def link_files(conn: sa.Connection, label_set_id: int, input_file_ids: Iterable[int]) -> None:
+    """Record the files that an edition is made from."""
+    conn.execute(
+        sa.text(
+            "INSERT INTO label_set_file (label_set_id, input_file_id) "
+            "SELECT :label_set_id, f FROM unnest(CAST(:files AS bigint[])) AS f "
+            "ON CONFLICT DO NOTHING"
+        ),
+        {"label_set_id": label_set_id, "files": sorted(set(input_file_ids))},
+    )
 
 
 def known_files(conn: sa.Connection, kind: str, paths: Sequence[str]) -> set[tuple[str, str]]:

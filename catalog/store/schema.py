@@ -51,8 +51,8 @@ input_file = Table(
     opt("n_rows", BigInteger),
     opt("note", Text),
     now("ingested_at"),
-    UniqueConstraint("sha256", "kind", "path"),
-    comment="A file that was read, known by its content",
+    UniqueConstraint("sha256", "kind", "path", "release", postgresql_nulls_not_distinct=True),
+    comment="A file that was read, known by its content; a row for each release it was read as",
 )
 
 quarantine = Table(
@@ -416,6 +416,14 @@ flag_bit = Table(
     col("name", Text),
     col("meaning", Text),
     comment="What the bits of stellar_label.flags and normalize_flags mean, per producer",
+)
+
+label_set_file = Table(
+    "label_set_file",
+    metadata,
+    ref("label_set_id", "label_set.label_set_id", cascade=True, primary_key=True),
+    ref("input_file_id", "input_file.input_file_id", primary_key=True),
+    comment="The files that an edition of a label set was made from",
 )
 
 prediction_detail = Table(

@@ -127,12 +127,16 @@ def sample_remove(
 
 @labels_app.command("remove")
 def labels_remove(
-    name: Annotated[str, typer.Argument(help="NAME@EDITION of a predicted label set.")],
+    name: Annotated[str, typer.Argument(help="NAME, or NAME@EDITION.")],
+    with_evaluations: Annotated[bool, typer.Option("--with-evaluations", help="Remove its stored evaluations too.")] = False,
     quiet: Quiet = False,
-) -> None:
-    """Remove an edition of labels that a model predicted; other label sets stay."""
-    from jobs.remove_models import remove_prediction
+) -> None:  # fmt: skip
+    """Remove an edition that nothing rests on, with the sources that came with it."""
+    from jobs.remove_models import remove_label_set
 
     with database() as db:
-        gone = remove_prediction(db, name)
-    say(f"removed label set {gone}", quiet=quiet)
+        gone = remove_label_set(db, name, with_evaluations=with_evaluations)
+    words = f"removed label set {gone.full_name}: {gone.labels:,} rows of labels"
+    if gone.sources:
+        words += f", {gone.sources:,} sources that nothing else uses"
+    say(words, quiet=quiet)

@@ -13,6 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.store.head import schema_revision
+from catalog.store.inputs import IS_USED
 from catalog.store.samples import find_sample
 from catalog.version import code_version
 from jobs.model_card import train_command
@@ -24,14 +25,19 @@ _LABEL_SETS = """
     SELECT l.name || '@' || l.edition AS full_name, l.kind, l.n_rows, l.description,
            coalesce(l.params ->> 'note', '') AS note, l.published_at
     FROM label_set l WHERE l.status = 'complete' ORDER BY l.name, l.edition"""
-_FILES = """
-    SELECT path, kind, coalesce(release, '') AS release, n_rows, size, sha256
-    FROM input_file WHERE kind <> 'spectrum' ORDER BY kind, release, path, sha256"""
-_SPECTRUM_FILES = """
+_FILES = f"""
+    SELECT path, kind, coalesce(release, '') AS release, n_rows, size, sha256,
+           (SELECT coalesce(string_agg(l.name || '@' || l.edition, ', '
+                                       ORDER BY l.name, l.edition), '')
+            FROM label_set_file u JOIN label_set l USING (label_set_id)
+            WHERE u.input_file_id = f.input_file_id AND l.status = 'complete') AS made
+    FROM input_file f WHERE kind <> 'spectrum' AND {IS_USED}
+    ORDER BY kind, release, path, sha256"""
+_SPECTRUM_FILES = f"""
     SELECT count(*) AS files, sum(size) AS size,
            encode(sha256(convert_to(string_agg(sha256, ' ' ORDER BY sha256), 'UTF8')), 'hex')
                AS digest
-    FROM input_file WHERE kind = 'spectrum'"""
+    FROM input_file f WHERE kind = 'spectrum' AND {IS_USED}"""
 _CROSSMATCH = """
     SELECT c.left_spec, c.right_spec, c.radius_arcsec,
            (SELECT count(*) FROM match m WHERE m.crossmatch_id = c.crossmatch_id) AS pairs
@@ -81,14 +87,14 @@ def _label_sets(conn: sa.Connection, subject: Subject) -> Table:
 def _files(conn: sa.Connection) -> Table:
     """The catalog files with their checksums, and all spectra together."""
     rows: list[tuple[Cell, ...]] = [
-        (Path(r.path).name, r.kind, r.release, r.n_rows, r.size, r.sha256)
+        (Path(r.path).name, r.kind, r.release, r.made, r.n_rows, r.size, r.sha256)
         for r in conn.execute(sa.text(_FILES))
     ]
     spectra = conn.execute(sa.text(_SPECTRUM_FILES)).one()
     if spectra.files:
         name = f"{spectra.files:,} spectrum files"
-        rows.append((name, "spectrum", "", spectra.files, int(spectra.size), spectra.digest))
-    head = ("file", "kind", "release", "rows", "bytes", "sha256")
+        rows.append((name, "spectrum", "", "", spectra.files, int(spectra.size), spectra.digest))
+    head = ("file", "kind", "release", "label sets made", "rows", "bytes", "sha256")
     note = (
         "The checksum of the spectra is that of their sorted checksums, separated by blanks; the "
         "table input_file has each."

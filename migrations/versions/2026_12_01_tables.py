@@ -80,7 +80,8 @@ CREATE TABLE input_file (
     note TEXT,
     ingested_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_input_file PRIMARY KEY (input_file_id),
-    CONSTRAINT uq_input_file_sha256_kind_path UNIQUE (sha256, kind, path)
+    CONSTRAINT uq_input_file_sha256_kind_path_release
+        UNIQUE NULLS NOT DISTINCT (sha256, kind, path, release)
 );
 
 CREATE TABLE job_run (
@@ -501,6 +502,16 @@ CREATE TABLE label_set (
     CONSTRAINT ck_label_set_kind CHECK (kind IN ('survey','out_of_fold','prediction')),
     CONSTRAINT fk_label_set_run_id FOREIGN KEY(run_id) REFERENCES job_run (run_id),
     CONSTRAINT fk_label_set_model_id FOREIGN KEY(model_id) REFERENCES model (model_id)
+);
+
+CREATE TABLE label_set_file (
+    label_set_id BIGINT NOT NULL,
+    input_file_id BIGINT NOT NULL,
+    CONSTRAINT pk_label_set_file PRIMARY KEY (label_set_id, input_file_id),
+    CONSTRAINT fk_label_set_file_label_set_id
+        FOREIGN KEY(label_set_id) REFERENCES label_set (label_set_id) ON DELETE CASCADE,
+    CONSTRAINT fk_label_set_file_input_file_id
+        FOREIGN KEY(input_file_id) REFERENCES input_file (input_file_id)
 );
 
 CREATE TABLE learning_curve (

@@ -28,7 +28,7 @@ from jobs.model_card import model_card
 from jobs.model_files import MAX_BYTES, export_model, import_model
 from jobs.model_rows import find_model, read_artifact
 from jobs.predict_labels import PredictParams, predict_job
-from jobs.remove_models import remove_model, remove_prediction, remove_sample
+from jobs.remove_models import remove_label_set, remove_model, remove_sample
 from models import artifact
 from models.predict import FLAG_BITS, load
 
@@ -320,11 +320,11 @@ def test_samples_and_predictions_go_unless_others_rest_on_them(trained):
     predict(trained, "small")
     with pytest.raises(UsageError, match="trained on the sample clean: small"):
         remove_sample(trained, "clean")
-    with pytest.raises(UsageError, match="of the kind survey"):
-        remove_prediction(trained, "aspcap/dr14@1")
+    with pytest.raises(UsageError, match="cannot go: on it rests the model small@1, the sample "):
+        remove_label_set(trained, "aspcap/dr14@1")
     with pytest.raises(UsageError, match="of the kind out_of_fold"):
-        remove_prediction(trained, "small/oof")
-    assert remove_prediction(trained, "pred") == "pred@1"
+        remove_label_set(trained, "small/oof")
+    assert remove_label_set(trained, "pred").full_name == "pred@1"
     remove_model(trained, "small", with_labels=True)
     remove_sample(trained, "clean")
     assert rows(trained, "SELECT name FROM sample") == [("seed-2018",)]

@@ -1,0 +1,179 @@
+"""Take an edition of a label set away, with the sources that came with it and that nothing uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from catalog.store.labels import LabelSet
+
+#: Survey's label set -> (survey of its sources, condition on a source ``s`` that only this label
+#: set's files can have brought where no edition of ``:name`` is left).
+_BROUGHT = {
+    "aspcap": ("apogee", "EXISTS (SELECT FROM apogee_star a WHERE a.source_id = s.source_id "
+               "AND a.data_release = :release)"),
+    "sspp": ("sdss", "EXISTS (SELECT FROM sdss_spectrum d WHERE d.source_id = s.source_id "
+             "AND d.in_sspp) AND NOT EXISTS (SELECT FROM label_set l WHERE l.label_set_id <> :id "
+             "AND starts_with(l.name, 'sspp/'))"),
+}  # fmt: skip
+_IN_USE = (
+    "spectrum_blob", "stellar_label", "training_member", "star_link.left_id", "star_link.right_id",
+    "sample_member.left_id", "sample_member.right_id",
+)  # fmt: skip
+_TOOK_PART = "ref_set = :full_name OR :full_name = ANY(test_sets)"
+#: Columns of a spectrum that SSPP gave.
+_OF_SSPP = ("in_sspp", "sspp_flag", "bv", "v_mag", "g_mag", "snr_sspp", "rv_adop", "rv_adop_err",
+            "spectype")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What went with an edition.
+
+    Attributes
+    ----------
+    full_name : str
+        The edition.
+    labels, sources, files : int
+        Rows of labels, entries of the survey, and files of which nothing is left.
+    """
+
+    full_name: str
+    labels: int
+    sources: int
+    files: int
+
+
+def rests_on(conn: sa.Connection, found: LabelSet) -> list[str]:
+    """Return the models and samples that rest on an edition, in words.
+
+    A sample that names the label set without an edition rests on the one that was the newest when
+    it was selected.
+    """
+    words = conn.scalars(
+        sa.text("""
+        SELECT 'the model ' || m.name || '@' || m.edition FROM model m
+        WHERE m.label_set_id = :id
+        UNION ALL
+        SELECT 'the sample ' || s.name FROM sample s
+        CROSS JOIN LATERAL (SELECT max(r.finished_at) AS at FROM job_run r
+            WHERE r.kind = 'sample' AND r.target = s.name AND r.state = 'succeeded') last
+        WHERE :full_name IN (s.params ->> 'reference_labels', s.params ->> 'compared_labels')
+        OR :name IN (s.params ->> 'reference_labels', s.params ->> 'compared_labels')
+        AND :id = (SELECT l.label_set_id FROM label_set l WHERE l.name = :name
+            AND l.published_at <= greatest(s.created_at, last.at)
+            ORDER BY l.edition DESC LIMIT 1)
+        ORDER BY 1"""),
+        {"id": found.label_set_id, "name": found.name, "full_name": found.full_name},
+    )
+    return list(dict.fromkeys(words))
+
+
+def count_evaluations(conn: sa.Connection, found: LabelSet) -> int:
+    """Return the number of stored evaluations in which an edition took part."""
+    query = sa.text(f"SELECT count(*) FROM evaluation WHERE {_TOOK_PART}")
+    return conn.scalar(query, {"full_name": found.full_name}) or 0
+
+
+def remove_edition(conn: sa.Connection, found: LabelSet) -> Removed:
+    """Remove an edition and its evaluations; of a survey's also sources that nothing else uses.
+
+    Sources that a spectrum, another label set, a sample or a model uses stay, and so do spectra
+    that specObj or SkyServer may have named too: they only lose what SSPP said of them. Pairs of
+    crossmatches go with their sources; the next crossmatch sees that they are gone.
+
+    Parameters
+    ----------
+    conn : Connection
+        For writing; the caller holds the locks.
+    found : LabelSet
+        The edition; nothing rests on it.
+    """
+    query = f"DELETE FROM evaluation WHERE {_TOOK_PART}"
+    conn.execute(sa.text(query), {"full_name": found.full_name})
+    _note_files(conn, found)
+    survey = _note_sources(conn, found)
+    query = "DELETE FROM label_set WHERE label_set_id = :id"
+    conn.execute(sa.text(query), {"id": found.label_set_id})
+    sources = _remove_sources(conn, survey) if survey else 0
+    return Removed(found.full_name, found.n_rows or 0, sources, _remove_files(conn))
+
+
+def _note_files(conn: sa.Connection, found: LabelSet) -> None:
+    """Note the files of the edition in a temporary table."""
+    conn.execute(
+        sa.text(
+            "CREATE TEMPORARY TABLE gone_file ON COMMIT DROP AS "
+            f"SELECT input_file_id FROM label_set_file WHERE label_set_id = {found.label_set_id:d}"
+        )
+    )
+
+
+def _note_sources(conn: sa.Connection, found: LabelSet) -> str:
+    """Note the sources that may go in a temporary table; returns their survey, empty if none."""
+    prefix, _, release = found.name.partition("/")
+    if found.kind != "survey" or prefix not in _BROUGHT or not release:
+        return ""
+    survey, brought = _BROUGHT[prefix]
+    conn.execute(sa.text("CREATE TEMPORARY TABLE gone_source (source_id bigint) ON COMMIT DROP"))
+    conn.execute(
+        sa.text(
+            "INSERT INTO gone_source SELECT s.source_id FROM source s WHERE s.survey = :survey AND "
+            "(EXISTS (SELECT FROM stellar_label v WHERE v.label_set_id = :id "
+            f"AND v.source_id = s.source_id) OR {brought} AND NOT EXISTS (SELECT FROM label_set o "
+            "WHERE o.name = :name AND o.label_set_id <> :id))"
+        ),
+        {"id": found.label_set_id, "name": found.name, "release": release, "survey": survey},
+    )
+    return survey
+
+
+def _remove_sources(conn: sa.Connection, survey: str) -> int:
+    """Remove those of the noted sources that nothing uses; returns how many."""
+    if survey == "sdss":
+        labelled = (
+            "EXISTS (SELECT FROM stellar_label v JOIN label_set l USING (label_set_id) "
+            "WHERE v.source_id = g.source_id AND starts_with(l.name, 'sspp/'))"
+        )
+        conn.execute(
+            sa.text(
+                f"UPDATE sdss_spectrum d SET {', '.join(f'{c} = NULL' for c in _OF_SSPP)} "
+                f"FROM gone_source g WHERE d.source_id = g.source_id AND NOT {labelled}"
+            )
+        )
+        others = "SELECT FROM job_run WHERE kind IN ('ingest specobj', 'fetch positions')"
+        if conn.scalar(sa.text(f"SELECT EXISTS ({others})")):
+            return 0
+    used = " OR ".join(
+        f"EXISTS (SELECT FROM {table} u WHERE u.{column or 'source_id'} = g.source_id)"
+        for table, _, column in (name.partition(".") for name in _IN_USE)
+    )
+    conn.execute(sa.text(f"DELETE FROM gone_source g WHERE {used}"))
+    for side in ("left_id", "right_id"):
+        conn.execute(
+            sa.text(f"DELETE FROM match m USING gone_source g WHERE m.{side} = g.source_id")
+        )
+    gone = conn.execute(
+        sa.text("DELETE FROM source s USING gone_source g WHERE s.source_id = g.source_id")
+    ).rowcount
+    conn.execute(
+        sa.text(
+            "DELETE FROM star t WHERE NOT EXISTS (SELECT FROM source s WHERE s.star_id = t.star_id)"
+            " AND NOT EXISTS (SELECT FROM training_member m WHERE m.star_id = t.star_id)"
+            " AND NOT EXISTS (SELECT FROM star_link k WHERE k.star_id = t.star_id)"
+        )
+    )
+    return gone
+
+
+def _remove_files(conn: sa.Connection) -> int:
+    """Remove the noted files that made nothing else, with their quarantine; returns how many."""
+    unused = (
+        "SELECT g.input_file_id FROM gone_file g WHERE NOT EXISTS (SELECT FROM label_set_file f "
+        "WHERE f.input_file_id = g.input_file_id) AND NOT EXISTS (SELECT FROM spectrum_blob b "
+        "WHERE b.input_file_id = g.input_file_id)"
+    )
+    conn.execute(sa.text(f"DELETE FROM quarantine WHERE input_file_id IN ({unused})"))
+    query = sa.text(f"DELETE FROM input_file WHERE input_file_id IN ({unused})")
+    return conn.execute(query).rowcount
