@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from catalog.errors import BadInputError, UsageError
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
+from catalog.files.guard import guarded
 from catalog.files.identifiers import READINGS
 from catalog.files.label_table import LabelTable, read_label_table
 from catalog.files.opening import Limits, require_file
@@ -139,11 +140,12 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
             raise BadInputError(
                 "CHANGED", f"{path} is not the file that this run began with", "Ingest it again"
             )
-        return read_label_table(
-            path, (params.key,) if params.key else KEYS[params.survey],
-            Limits(params.max_bytes, params.max_rows), read_id=READINGS[params.survey],
-            which=params.hdu, allow_overflow=params.allow_overflow,
-        )  # fmt: skip
+        with guarded(f"the table {path}"):
+            return read_label_table(
+                path, (params.key,) if params.key else KEYS[params.survey],
+                Limits(params.max_bytes, params.max_rows), read_id=READINGS[params.survey],
+                which=params.hdu, allow_overflow=params.allow_overflow,
+            )  # fmt: skip
 
     def refuse(conn: sa.Connection, exc: BadInputError) -> None:
         file_id = register_file(conn, _identity(params), KIND)

@@ -11,6 +11,7 @@ from catalog.errors import BadInputError
 from catalog.files.block import Block
 from catalog.files.duplicates import compare_files
 from catalog.files.fits import FileIdentity, file_identity
+from catalog.files.guard import guarded, read_each
 from jobs.catalog_formats import CatalogFile, Format
 
 
@@ -43,7 +44,7 @@ class OpenFiles:
             CHANGED, if somebody has written into the file since it was checked.
         """
         self._compare()
-        block = self.get(i).read(start, stop)
+        block = read_each(self.get(i), start, stop, str(self._paths[i]))
         self._asked = i
         self._check_unchanged(i)
         return block
@@ -61,7 +62,8 @@ class OpenFiles:
                     f"{path} is not the file that this run began with",
                     "Ingest it again; the unfinished run is then abandoned",
                 )
-            opened = self._stack.enter_context(self._fmt.open(path, self._release))
+            with guarded(f"the catalog {path}"):
+                opened = self._stack.enter_context(self._fmt.open(path, self._release))
             if not self._as_release:
                 opened.recognised.check(path, self._release)
             self._open[i] = opened

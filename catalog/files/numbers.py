@@ -38,7 +38,8 @@ def numbers_of(cells: np.ma.MaskedArray) -> tuple[np.ndarray, Mapping[int, str]]
     """
     mask = np.ma.getmaskarray(cells)
     if cells.dtype.kind in "fiu":
-        return np.where(mask, np.nan, cells.data.astype("f8")), {}
+        with np.errstate(invalid="ignore"):  # NaN of float32 that signal
+            return np.where(mask, np.nan, cells.data.astype("f8")), {}
     values = np.full(len(cells), np.nan)
     no_numbers: dict[int, str] = {}
     for i, cell in enumerate(cells.data.tolist()):

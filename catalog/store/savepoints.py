@@ -9,7 +9,7 @@ from typing import TypeVar
 import psycopg
 import sqlalchemy as sa
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("crosslabel")  # whose records the command line keeps in a file
 Item = TypeVar("Item")
 
 #: What a value can be wrong by: the first two as SQLAlchemy says it, the next two as COPY does.
