@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from catalog.store.bulk import stage, upsert
 from catalog.store.columns import error_of
 from catalog.store.schema import prediction_detail, stellar_label
+from models.flags import mark_low_snr
 from models.records import Predictions
 
 _DETAILS = ("raw_sigma", "half_width95", "ensemble_std")  # one number per label
@@ -38,7 +39,8 @@ def write_predictions(
     """
     if len(source_id) == 0:
         return 0
-    columns = {"source_id": source_id, "flags": predictions.flags}
+    flags = mark_low_snr(predictions.flags, _signal_to_noise(conn, source_id))
+    columns = {"source_id": source_id, "flags": flags}
     for name in ("chi2", "distance"):
         columns[name] = getattr(predictions, name).astype(np.float32)
     for j, label in enumerate(labels):
@@ -59,3 +61,14 @@ def write_predictions(
     return rows + upsert(
         conn, prediction_detail, detail_columns, "stage_predictions s", params=params
     )
+
+
+def _signal_to_noise(conn: sa.Connection, source_id: np.ndarray) -> np.ndarray:
+    """Return the S/N of spectra as ingested (``sn_median``), shape (n,); NaN where unknown."""
+    query = sa.text(
+        "SELECT source_id, sn_median FROM spectrum_blob "
+        "WHERE source_id = ANY(:ids) AND sn_median IS NOT NULL"
+    )
+    found = conn.execute(query, {"ids": source_id.tolist()})
+    known = {row.source_id: row.sn_median for row in found}
+    return np.array([known.get(i, np.nan) for i in source_id.tolist()], float)

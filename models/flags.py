@@ -29,7 +29,7 @@ FLAG_BITS: Mapping[int, tuple[str, str]] = MappingProxyType(
             "FAR_FROM_TRAINING",
             "farther from the training spectra than 99.5% of those of its S/N, when left out",
         ),
-        2: ("LOW_SNR", "median signal-to-noise ratio per pixel below 20"),
+        2: ("LOW_SNR", "signal-to-noise ratio per pixel of the spectrum (sn_median) below 20"),
         3: ("MASKED", "less than 80% of the pixels are good"),
         4: ("MISSING_ARM", "less than a tenth of the blue or of the red half is good"),
         5: ("NO_INFORMATION", "no good pixel: labels are missing"),
@@ -216,6 +216,23 @@ def range_flags(low: FloatArray, high: FloatArray, values: FloatArray) -> NDArra
     """
     outside = (values < low) | (values > high)
     return np.where(outside.reshape(len(values), -1).any(axis=1), BIT["OUT_OF_RANGE"], np.int64(0))
+
+
+def mark_low_snr(flags: NDArray[np.int64], snr: FloatArray) -> NDArray[np.int64]:
+    """Return flags with LOW_SNR by the S/N of the spectra as observed.
+
+    `Model.predict` knows normalized pixels only, whose S/N differs a little; what people select,
+    flag and bin by is one number, the catalog's ``sn_median``.
+
+    Parameters
+    ----------
+    flags : ndarray of int64, shape (n,)
+        As `models.predict.Model.predict` gives them.
+    snr : ndarray, shape (n,)
+        Median of flux * sqrt(ivar) over the good pixels; NaN where unknown: the flag then stays.
+    """
+    low = (flags & ~BIT["LOW_SNR"]) | np.where(snr < MIN_SNR, BIT["LOW_SNR"], np.int64(0))
+    return np.where(np.isfinite(snr), low, flags)
 
 
 def mark_trained_on(flags: NDArray[np.int64], trained_on: NDArray[np.bool_]) -> NDArray[np.int64]:

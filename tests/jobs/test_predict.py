@@ -13,6 +13,7 @@ from catalog.store.spectra import encode, read_normalized
 from jobs.engine.job import RunSummary
 from jobs.engine.runner import run_job
 from jobs.predict_labels import PredictParams, predict_job
+from models.flags import mark_low_snr
 from models.predict import FLAG_BITS, load, mark_trained_on
 
 FORGET_FIVE = """
@@ -63,7 +64,9 @@ def test_all_normalized_spectra_are_labelled_by_the_stored_model(trained, params
     trained_on = np.isin(spectra.source_id, member)
     assert trained_on.any()
     assert not trained_on.all()
-    flags = mark_trained_on(direct.flags, trained_on)
+    by_id = dict(rows(trained, "SELECT source_id, sn_median FROM spectrum_blob"))
+    snr = np.array([by_id[i] for i in spectra.source_id.tolist()], float)
+    flags = mark_low_snr(mark_trained_on(direct.flags, trained_on), snr)
     assert [row[6] for row in labels.values()] == flags[place].tolist()
     if params.preset == "default":
         np.testing.assert_allclose(stored[:, 3:], direct.sigma[place], rtol=1e-4)
@@ -156,6 +159,20 @@ def test_sample_restricts_the_prediction(trained):
         "WHERE name = 'pred'"
     )
     assert sorted(rows(trained, wanted)) == sorted(rows(trained, found))
+
+
+def test_low_snr_is_by_the_number_that_reports_bin_by(trained):
+    """The S/N of normalized pixels differs a little: a flag would contradict the bins."""
+    predict(trained)
+    found = rows(
+        trained,
+        "SELECT s.kind, l.flags & 4 <> 0, b.sn_median FROM stellar_label l "
+        "JOIN label_set s USING (label_set_id) JOIN spectrum_blob b USING (source_id) "
+        "WHERE s.kind <> 'survey'",
+    )
+    assert {kind for kind, *_ in found} == {"out_of_fold", "prediction"}
+    assert {low for _, low, _ in found} == {True, False}
+    assert all(low == (snr < 20) for _, low, snr in found)
 
 
 def test_spectrum_without_information_has_a_flag_and_no_labels(trained):
