@@ -313,7 +313,12 @@ def native(rows: np.ndarray, column: Column) -> np.ndarray:
         Shape (n,), or (n, repeat). Integers come as masked int64, or as uint64 where the file
         stores unsigned 64-bit numbers; scaled ones as float64; text as padded bytes.
     """
-    stored = rows[column.name]
+    with np.errstate(over="ignore", invalid="ignore"):  # damaged scales make infinities, and NaN
+        return _native(rows[column.name], column)
+
+
+def _native(stored: np.ndarray, column: Column) -> np.ndarray:
+    """Return stored values as `native` describes them."""
     if column.code not in "BIJK":
         values = stored.astype(stored.dtype.newbyteorder("="))
         scaled = column.code in "ED" and (column.scale, column.zero) != (1.0, 0.0)
