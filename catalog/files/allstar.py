@@ -40,6 +40,7 @@ from catalog.store.columns import ELEMENTS, LABELS
 # 2006, AJ 131, 1163); the epoch of a single star is not in the catalog. Middle, +- 1.8 years.
 EPOCH_2MASS = 1999.3
 EXTRATARG_DUPLICATE = 1 << 4
+MAX_VISITS = 100_000  # what is beyond is damage
 # The bits of PARAMFLAG, ELEMFLAG and the flags of single abundances that say bad, not warning.
 ABUNDANCE_BAD = 0xFF
 
@@ -116,6 +117,7 @@ class AllStar(CatalogTable):
             out[name] = value_cells(rows, table.find(name, "float"), name)
         for name in INTEGERS:
             out[name] = integer_cells(rows, table.find(name, "int"))
+        out["nvisits"] = np.ma.masked_outside(out["nvisits"], 0, MAX_VISITS)
         extratarg = np.ma.MaskedArray(out["extratarg"]).filled(0)
         out["is_primary"] = (extratarg & EXTRATARG_DUPLICATE) == 0
 

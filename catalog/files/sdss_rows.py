@@ -125,7 +125,7 @@ def spectrum_keys(columns: Mapping[str, Column], rows: np.ndarray) -> np.ndarray
     usable = np.ones(len(rows), bool)
     for name in ("plate", "mjd", "fiberid"):
         numbers = integer_cells(rows, columns[name])
-        usable &= ~np.ma.getmaskarray(numbers) & (numbers.data > 0)
+        usable &= ~np.ma.getmaskarray(numbers) & (numbers.data > 0) & (numbers.data < 1 << 31)
         key = np.strings.add(np.strings.add(key, numbers.data.astype("S21")), b"-")
     run2d = id_cells(rows, columns["run2d"])
     return np.where(usable & (run2d != b""), np.strings.add(key, run2d), b"")
