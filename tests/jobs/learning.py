@@ -25,7 +25,7 @@ TRAININGS = {
 }
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the tests' own end of a process
+class Stopped(BaseException):  # as KeyboardInterrupt: not a fault of a chunk
     """The process ends here."""
 
 
