@@ -27,6 +27,11 @@ class Settings:
         Folder of the embedded server; unused when `database_url` is given.
     database_url : URL or None
         A PostgreSQL >= 15 server of the user's own. Never printed with its password.
+    reader_url : URL or None
+        The same database under a login that can only read, for people's own SQL; unused without
+        `database_url`, as the embedded server has a login for that.
+    as_owner : bool
+        Whether people's own SQL runs with all rights of the catalog's owner instead.
     archive_url, skyserver_url : str
         The archive's files, or a mirror of them, and its query service.
     """
@@ -35,6 +40,8 @@ class Settings:
     database_url: URL | None = field(default=None)
     archive_url: str = ARCHIVE_URL
     skyserver_url: str = SKYSERVER_URL
+    reader_url: URL | None = field(default=None)
+    as_owner: bool = False
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -77,7 +84,7 @@ def make_settings(
     """Options first, then ``CROSSLABEL_DATABASE_URL`` and ``CROSSLABEL_HOME``, then defaults.
 
     An explicit ``home`` wins over a database URL of the environment. ``CROSSLABEL_ARCHIVE_URL`` and
-    ``CROSSLABEL_SKYSERVER_URL`` name a mirror.
+    ``CROSSLABEL_SKYSERVER_URL`` name a mirror, ``CROSSLABEL_READER_URL`` the login of readers.
     """
     text = database_url
     if text is None and home is None:
@@ -87,9 +94,21 @@ def make_settings(
     return Settings(
         home=home.expanduser().absolute(),
         database_url=parse_url(text) if text else None,
+        reader_url=_reader_url(environ) if text else None,
         archive_url=_web_address(environ, "CROSSLABEL_ARCHIVE_URL", ARCHIVE_URL),
         skyserver_url=_web_address(environ, "CROSSLABEL_SKYSERVER_URL", SKYSERVER_URL),
     )
+
+
+def _reader_url(environ: Mapping[str, str]) -> URL | None:
+    """Return the URL of the login that can only read, if there is one."""
+    text = environ.get("CROSSLABEL_READER_URL")
+    if not text:
+        return None
+    try:
+        return parse_url(text)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"CROSSLABEL_READER_URL: {exc.reason}", exc.todo) from None
 
 
 def _web_address(environ: Mapping[str, str], name: str, default: str) -> str:

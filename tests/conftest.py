@@ -19,6 +19,8 @@ from sqlalchemy.engine import URL
 from catalog.config import parse_url
 from catalog.store import embedded
 from catalog.store.db import Database, open_database
+from catalog.store.place import READER
+from catalog.store.reader_role import add_reader
 from catalog.store.upgrade import upgrade_schema
 from jobs.cli import main
 
@@ -27,7 +29,11 @@ Cli = Callable[..., tuple[int, str, str]]
 CACHE = f"crosslabel-test-xla-{os.geteuid()}"
 
 for variable in [v for v in os.environ if v.startswith("CROSSLABEL_")]:
-    if variable not in ("CROSSLABEL_TEST_DATABASE_URL", "CROSSLABEL_KIT"):
+    if variable not in (
+        "CROSSLABEL_TEST_DATABASE_URL",
+        "CROSSLABEL_TEST_READER_URL",
+        "CROSSLABEL_KIT",
+    ):
         del os.environ[variable]
 
 # Compiled programs are kept for the session's other processes: XLA takes most of a small training.
@@ -100,6 +106,11 @@ def template(server_url: URL, admin: sa.Engine) -> Iterator[str]:
         conn.execute(sa.text(f'CREATE DATABASE "{name}"'))
     db = open_database(server_url.set(database=name))
     upgrade_schema(db)
+    with db.begin() as conn:
+        role = str(reader_login(server_url).username)
+        if conn.scalar(sa.text("SELECT to_regrole(:role)"), {"role": role}) is None:
+            conn.execute(sa.text(f'CREATE ROLE "{role}" LOGIN'))
+        add_reader(conn, role)
     db.engine.dispose()
     yield name
     with admin.connect() as conn:
@@ -116,7 +127,7 @@ def db_url(server_url: URL, admin: sa.Engine, template: str) -> Iterator[URL]:
 @pytest.fixture
 def db(db_url: URL) -> Iterator[Database]:
     """A fresh database at head."""
-    database = open_database(db_url)
+    database = open_database(db_url, reader_login(db_url))
     yield database
     database.engine.dispose()
 
@@ -127,6 +138,7 @@ def command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
 
     def run(url: URL, *words: object) -> tuple[int, str, str]:
         argv = ["crosslabel", "--database-url", libpq_url(url), *map(str, words)]
+        monkeypatch.setenv("CROSSLABEL_READER_URL", libpq_url(reader_login(url)))
         monkeypatch.setattr(sys, "argv", argv)
         with pytest.raises(SystemExit) as end:
             main()
@@ -142,7 +154,8 @@ def cloned(server_url: URL, admin: sa.Engine, template: str) -> Iterator[Databas
     name = f"test_{uuid.uuid4().hex[:12]}"
     with admin.connect() as conn:
         conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'))
-    db = open_database(server_url.set(database=name))
+    url = server_url.set(database=name)
+    db = open_database(url, reader_login(url))
     try:
         yield db
     finally:
@@ -160,6 +173,14 @@ def full_disk(n_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def reader_login(url: URL) -> URL:
+    """The same database under the login that can only read: CROSSLABEL_TEST_READER_URL, or ours."""
+    given = os.environ.get("CROSSLABEL_TEST_READER_URL")
+    if given:
+        return parse_url(given).set(database=url.database)
+    return url.set(username=READER, password=None)
 
 
 def libpq_url(url: URL) -> str:

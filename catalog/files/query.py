@@ -1,8 +1,7 @@
-"""A user's SELECT as something to take away: one statement that can only read, within a time."""
+"""A user's SELECT as something to take away: one statement, its parameters, its errors."""
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,15 +12,11 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.files.export import Selection
+from catalog.store.people import TIMEOUT_S, limit_time
 from catalog.version import code_version
 
-TIMEOUT_S = 600
-_READER = "pg_read_all_data"  # a role of PostgreSQL itself: SELECT on all tables, nothing else
-# What would take other rights in the middle of a query, or could hide in a text that is run.
-_ESCAPES = re.compile(
-    r'\b(?:set_config|query_to_xml\w*|ts_stat|ts_rewrite)\b|\bU&(?=")', re.IGNORECASE
-)
-_TOO_MUCH = (
+_CANNOT = (  # errors of the query, though of a class that is mostly the server's
+    psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.CantChangeRuntimeParam,
     psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex,
     psycopg.errors.TooManyColumns, psycopg.errors.TooManyArguments,
 )  # fmt: skip
@@ -51,30 +46,26 @@ def filled_in(conn: sa.Connection, text: str, params: Params) -> str:
 
 
 def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEOUT_S) -> Selection:
-    """The rows of a SELECT, sorted by its columns from left to right.
-
-    From here on the transaction reads with the rights of PostgreSQL's role ``pg_read_all_data``,
-    where the session may take it.
+    """Return the rows of a SELECT, sorted by its columns from left to right.
 
     Parameters
     ----------
     conn : Connection
-        A read-only transaction (``Database.reader``); the server refuses whatever would write.
+        A session of `catalog.store.people.people_sql`, whose login can only read.
     query : str
         One SELECT; a semicolon at its end is taken off.
     timeout_s : float
-        Seconds after which the server gives up a statement.
+        Seconds from now after which whatever the session does is given up.
 
     Raises
     ------
     UsageError
-        If there is no query, it could take other rights, or the time is none.
+        If there is no query, or the time is none.
     """
     text = query.rstrip(string.whitespace + ";")
-    refuse_escapes(text)
     if not text:
         raise UsageError("the query is empty", "Such as: SELECT survey_key, ra, dec FROM source")
-    read_as_reader(conn, timeout_s)
+    limit_time(conn, timeout_s)
     return Selection(
         name="query",
         description="Rows of a query, sorted by its columns from left to right",
@@ -83,33 +74,6 @@ def query_selection(conn: sa.Connection, query: str, *, timeout_s: float = TIMEO
         provenance={"what": "query", "query": text, "written_by": code_version()},
         is_query=True,
     )
-
-
-def refuse_escapes(text: str) -> None:
-    """Refuse SQL of a user that could give the session's own rights back to itself.
-
-    The embedded server's session may do everything; ``SET LOCAL ROLE`` binds it only as long as
-    nobody sets the role again.
-
-    Raises
-    ------
-    UsageError
-    """
-    if found := _ESCAPES.search(text):
-        raise UsageError(f"a query must not have {found[0]}", "Queries read tables and views only")
-
-
-def read_as_reader(conn: sa.Connection, timeout_s: float = TIMEOUT_S) -> None:
-    """Go on with the reader's rights in this transaction, within a time; see `query_selection`."""
-    if not 1 <= timeout_s * 1000 < 2**31:  # 0 would be no limit
-        raise UsageError(f"{timeout_s} is no time limit", "Give seconds, from 0.001 to 2 million")
-    conn.execute(
-        sa.text("SELECT set_config('statement_timeout', :ms, true)"),
-        {"ms": str(round(timeout_s * 1000))},
-    )
-    member = "SET" if conn.dialect.server_version_info >= (16,) else "MEMBER"  # type: ignore[operator]
-    if conn.scalar(sa.text(f"SELECT pg_has_role('{_READER}', '{member}')")):
-        conn.execute(sa.text(f"SET LOCAL ROLE {_READER}"))
 
 
 @contextmanager
@@ -133,10 +97,14 @@ def query_errors() -> Iterator[None]:
     except psycopg.errors.ReadOnlySqlTransaction as exc:
         raise _refused(exc, "Queries read only") from exc
     except psycopg.errors.InsufficientPrivilege as exc:
-        raise _refused(exc, "Queries read tables and views only") from exc
+        raise _refused(
+            exc,
+            "Queries read the catalog's own tables and views; for what you made yourself, run as "
+            "the owner: GRANT SELECT ON it TO crosslabel_reader (or the role of your readers)",
+        ) from exc
     except (
         psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError,
-        psycopg.NotSupportedError, *_TOO_MUCH,
+        psycopg.NotSupportedError, *_CANNOT,
     ) as exc:  # fmt: skip
         todo = exc.diag.message_hint or "Give one SELECT; the tables are listed in docs/schema.md"
         raise _refused(exc, todo) from exc

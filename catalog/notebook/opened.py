@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from catalog.config import Settings, make_settings
@@ -15,7 +16,13 @@ from catalog.store.place import find_place
 from catalog.store.server_errors import translated_errors
 
 
-def open_catalog(url: str | None = None, home: str | Path | None = None) -> Catalog:
+def open_catalog(
+    url: str | None = None,
+    home: str | Path | None = None,
+    *,
+    reader_url: str | None = None,
+    as_owner: bool = False,
+) -> Catalog:
     """Open a catalog for reading, by the rules of the command line.
 
     Parameters
@@ -25,6 +32,12 @@ def open_catalog(url: str | None = None, home: str | Path | None = None) -> Cata
     home : str or Path, optional
         Home of an embedded server, which is started where needed. Without either argument,
         ``CROSSLABEL_DATABASE_URL`` and ``CROSSLABEL_HOME`` say where, then the user's data folder.
+    reader_url : str, optional
+        The same server under a login that can only read, for SQL of your own (``sql``, ``where``);
+        ``CROSSLABEL_READER_URL`` if not given. Not needed where ``url`` is such a login itself, nor
+        for a home, whose server has one.
+    as_owner : bool
+        Run SQL of your own with all rights of ``url`` instead.
 
     Returns
     -------
@@ -44,7 +57,8 @@ def open_catalog(url: str | None = None, home: str | Path | None = None) -> Cata
     >>> cat.labels("aspcap/dr14", where="teff < 4500")  # doctest: +SKIP
     """
     given = None if home is None else Path(home)
-    settings = make_settings(os.environ, home=given, database_url=url)
+    told = dict(os.environ) | ({"CROSSLABEL_READER_URL": reader_url} if reader_url else {})
+    settings = replace(make_settings(told, home=given, database_url=url), as_owner=as_owner)
     _require_home(settings)
     with translated_errors():
         db = connect(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from astropy.table import Table
 
 from catalog.errors import CrosslabelError, SourceUnavailableError, UsageError
-from catalog.files.query import query_errors, read_as_reader
+from catalog.files.query import query_errors
 from catalog.notebook.requested import REQUESTS
 from catalog.notebook.summary import summary_of
 from catalog.notebook.tables import LimitWarning, iterate_tables, read_table
 from catalog.store.db import Database
+from catalog.store.people import people_sql, timed
 from catalog.store.server_errors import translated_errors
 
 #: Rows that a table has at most, unless more are asked for.
@@ -69,13 +70,17 @@ class OpenCatalog:
             return f"Catalog in {self._place} ({exc.reason.splitlines()[0]})"
 
     @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        """One state of the database, with the reader's rights; whatever would write is refused."""
+    def _reading(self, *, own_sql: bool = False) -> Iterator[sa.Connection]:
+        """One state of the database, as the login that can only read where there is one.
+
+        With SQL of people in it (``own_sql``) never otherwise.
+        """
         if self._closed:
             raise UsageError(f"the catalog in {self._place} was closed", "Open it again")
         try:
-            with translated_errors(), query_errors(), self._db.reader() as conn:
-                read_as_reader(conn)
+            as_reader = own_sql or (self._db.reader_url is not None and not self._db.as_owner)
+            session = people_sql(self._db) if as_reader else self._db.reader()
+            with translated_errors(), query_errors(), session as conn:
                 yield conn
         except SourceUnavailableError as exc:
             todo = "Open the catalog again, which starts an embedded server"
@@ -92,7 +97,7 @@ class OpenCatalog:
 
         Methods call this themselves, so that the warning points at the line that called them.
         """
-        with self._reading() as conn:
+        with self._reading(own_sql=_has_own_sql(what, options)) as conn:
             request = REQUESTS[what](conn, *given, **options)
             table, n_rows = read_table(conn, request, limit)
         if n_rows > len(table):
@@ -135,5 +140,11 @@ class OpenCatalog:
         """
         if what not in REQUESTS:
             raise UsageError(f"there is nothing called {what}", f"Methods: {', '.join(REQUESTS)}")
-        with self._reading() as conn:
-            yield from iterate_tables(conn, REQUESTS[what](conn, *given, **options), rows)
+        with self._reading(own_sql=_has_own_sql(what, options)) as conn:
+            request = REQUESTS[what](conn, *given, **options)
+            yield from timed(conn, iterate_tables(conn, request, rows))
+
+
+def _has_own_sql(what: str, options: Mapping[str, Any]) -> bool:
+    """Whether a method is given SQL that is not ours."""
+    return what == "sql" or options.get("where") is not None

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.files.comparison import comparison_selection
 from catalog.files.export import Selection, columns_of
-from catalog.files.query import Params, filled_in, refuse_escapes
+from catalog.files.query import Params, filled_in
 from catalog.files.selections import label_set_selection, sample_selection
 from catalog.store.columns import LABELS
 from catalog.store.comparisons import (
@@ -20,6 +20,7 @@ from catalog.store.comparisons import (
     summary_notes,
 )
 from catalog.store.labels import find_label_set
+from catalog.store.people import TIMEOUT_S, limit_time
 from catalog.store.samples import find_sample, sample_id_of
 from catalog.version import code_version
 
@@ -31,17 +32,19 @@ def narrowed(
     params: Params = None,
     columns: Sequence[str] | None = None,
 ) -> Selection:
-    """Some rows (by a condition in SQL) and columns of a selection.
+    """Return some rows (by a condition in people's SQL) and columns of a selection.
+
+    With a condition, the connection must be a session of `catalog.store.people.people_sql`.
 
     Raises
     ------
     UsageError
-        If there is no such column, or the condition could take other rights.
+        If there is no such column.
     """
-    query = selection.query
     if where is not None:
-        refuse_escapes(where)
-        query = f"SELECT * FROM (\n{query}\n) w WHERE (\n{filled_in(conn, where, params)}\n)"
+        limit_time(conn, TIMEOUT_S)
+        selection = _where(selection, filled_in(conn, where, params))
+    query = selection.query
     order = selection.order
     if columns is not None:
         known = [c.name for c in columns_of(conn, selection)]
@@ -57,6 +60,12 @@ def narrowed(
     return replace(selection, query=query, order=order)
 
 
+def _where(selection: Selection, condition: str) -> Selection:
+    """Return the rows of a selection that fulfil a condition."""
+    query = f"SELECT * FROM (\n{selection.query}\n) w WHERE (\n{condition}\n)"
+    return replace(selection, query=query)
+
+
 def label_selection(conn: sa.Connection, name: str, sample: str | None) -> Selection:
     """The rows of a label set, or of those of its sources that are in a sample's accepted pairs."""
     selection = label_set_selection(conn, find_label_set(conn, name))
@@ -66,7 +75,7 @@ def label_selection(conn: sa.Connection, name: str, sample: str | None) -> Selec
     SELECT r.survey, r.survey_key FROM star_link k
     JOIN source r ON r.source_id IN (k.left_id, k.right_id)
     WHERE k.sample_id = {find_sample(conn, sample).sample_id})"""
-    return narrowed(conn, selection, wanted)
+    return _where(selection, wanted)
 
 
 def difference_selection(
@@ -76,7 +85,7 @@ def difference_selection(
     if label is not None and label not in LABELS:
         raise UsageError(f"there is no label {label}", f"Labels: {', '.join(LABELS)}")
     selection = comparison_selection(conn, ref, tests, sample)
-    return selection if label is None else narrowed(conn, selection, f"label = '{label}'")
+    return selection if label is None else _where(selection, f"label = '{label}'")
 
 
 def compared_selection(

@@ -13,6 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from catalog.config import Settings, parse_url
 from catalog.errors import ConfigurationError, LockedError, ServerUnavailableError
 from catalog.store import embedded
+from catalog.store.place import READER
 from catalog.store.server_errors import connection_error
 
 MINIMUM_SERVER = 150000  # PostgreSQL 15
@@ -20,9 +21,30 @@ MINIMUM_SERVER = 150000  # PostgreSQL 15
 
 @dataclass(frozen=True)
 class Database:
-    """A PostgreSQL database; functions that touch it take a connection of it."""
+    """A PostgreSQL database; functions that touch it take a connection of it.
+
+    Attributes
+    ----------
+    engine : Engine
+        Connections of the role that owns the catalog, or of whatever role the URL names.
+    reader_url : URL or None
+        The same database under the login that people's own SQL runs as
+        (`catalog.store.people.people_sql`).
+    as_owner : bool
+        Whether people's own SQL may run with the rights of ``engine``.
+    is_embedded : bool
+        Whether the server is ours, and its roles are kept by `catalog.store.upgrade`.
+    """
 
     engine: sa.Engine
+    reader_url: sa.URL | None = None
+    as_owner: bool = False
+    is_embedded: bool = False
+
+    @property
+    def own_readers(self) -> tuple[str, ...]:
+        """The roles of our own server that can read."""
+        return (READER,) if self.is_embedded else ()
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -40,7 +62,7 @@ class Database:
 
 
 def connect(settings: Settings) -> Database:
-    """The database of the settings; starts the embedded server where none is named.
+    """Return the database of the settings; starts the embedded server where none is named.
 
     Raises
     ------
@@ -49,12 +71,21 @@ def connect(settings: Settings) -> Database:
     ConfigurationError
         If the server is older than PostgreSQL 15.
     """
-    url = settings.database_url or parse_url(embedded.start(settings.home).url)
-    return open_database(url)
+    as_owner = settings.as_owner
+    if settings.database_url is not None:
+        return open_database(settings.database_url, settings.reader_url, as_owner=as_owner)
+    url = parse_url(embedded.start(settings.home).url)
+    return open_database(url, url.set(username=READER), as_owner=as_owner, is_embedded=True)
 
 
-def open_database(url: sa.URL) -> Database:
-    """A database by its URL, checked with a real query."""
+def open_database(
+    url: sa.URL,
+    reader_url: sa.URL | None = None,
+    *,
+    as_owner: bool = False,
+    is_embedded: bool = False,
+) -> Database:
+    """Return a database by its URL, checked with a real query; see `Database`."""
     engine = sa.create_engine(
         url, pool_pre_ping=True, pool_size=4, connect_args=connection_options(url)
     )
@@ -74,7 +105,7 @@ def open_database(url: sa.URL) -> Database:
         raise ConfigurationError(
             f"the server is PostgreSQL {version // 10000}", "crosslabel needs PostgreSQL >= 15"
         )
-    return Database(engine)
+    return Database(engine, reader_url, as_owner, is_embedded)
 
 
 def connection_options(url: sa.URL) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Views, functions, triggers and comments: made from the code, not by migrations.
+"""Views, functions, triggers, comments and rights of readers: made from the code.
 
 `derived_object` holds what was made, each with a digest of its definition. An upgrade makes what
 differs, drops what the code no longer has, and touches nothing else: neither objects of other
-people, nor ours whose digest is the same. Nothing is dropped with CASCADE.
+people, nor ours whose digest is the same. Nothing is dropped with CASCADE. A role that can read has
+a row there too, so that it is given what comes new.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import psycopg
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from catalog.errors import ConfigurationError
 from catalog.store import functions, guards, views
 from catalog.store.comments import comments_digest, set_comments
 from catalog.store.grants import Grants, read_grants, restore_grants
+from catalog.store.reader_role import make_reader, reader_digest
 from catalog.store.schema import derived_object
 
 Key = tuple[str, str]
@@ -33,6 +34,8 @@ _THERE = """CASE o.kind WHEN 'view' THEN to_regclass(o.name) IS NOT NULL
     WHEN 'trigger' THEN EXISTS (SELECT FROM pg_trigger t WHERE t.tgenabled IN ('O', 'A')
         AND t.tgname = split_part(o.name, ' ON ', 1)
         AND t.tgrelid = to_regclass(split_part(o.name, ' ON ', 2)))
+    WHEN 'reader' THEN EXISTS (SELECT FROM pg_roles r WHERE r.rolname = o.name
+        AND has_table_privilege(r.oid, to_regclass('derived_object'), 'SELECT'))
     ELSE true END"""
 
 
@@ -53,7 +56,6 @@ class Derived:
         return self.kind, self.name
 
 
-@cache
 def derived_objects() -> tuple[Derived, ...]:
     """Return all functions, views and triggers, in an order in which they can be made."""
     made = (*functions.FUNCTIONS, *guards.FUNCTIONS)
@@ -64,13 +66,16 @@ def derived_objects() -> tuple[Derived, ...]:
     )
 
 
-def stale_objects(conn: sa.Connection) -> list[str]:
-    """Return the objects that are missing, differ from the code, or are no longer in it."""
-    made, wanted = _made(conn), _wanted()
+def stale_objects(conn: sa.Connection, readers: Iterable[str] = ()) -> list[str]:
+    """Return the objects that are missing, differ from the code, or are no longer in it.
+
+    ``readers`` are roles that must have the rights of readers, beside those that are noted.
+    """
+    made, wanted = _made(conn), _wanted(conn, readers)
     return [" ".join(key) for key in {**wanted, **made} if made.get(key) != wanted.get(key)]
 
 
-def remake(conn: sa.Connection) -> list[str]:
+def remake(conn: sa.Connection, readers: Iterable[str] = ()) -> list[str]:
     """Make every object that differs from the code, drop what it has not; return what changed.
 
     Works in the transaction of ``conn``. Grants and owners of what has to be dropped and made
@@ -82,27 +87,38 @@ def remake(conn: sa.Connection) -> list[str]:
         If the database has an object of that name that we did not make, or other people's views
         depend on one that has to be dropped.
     """
-    stale = stale_objects(conn)
+    stale = stale_objects(conn, readers)
     if not stale:
         return []
     recorded = {(r.kind, r.name) for r in conn.execute(sa.select(derived_object))}
-    made, wanted = _made(conn), _wanted()
+    made, wanted = _made(conn), _wanted(conn, readers)
     changed = [d for d in derived_objects() if made.get(d.key) != wanted[d.key]]
     _require_ours(conn, [d for d in changed if d.key not in recorded])
     conn.execute(sa.text("SET LOCAL check_function_bodies = off"))
     _make(conn, changed, recorded)
     _drop(conn, [key for key in recorded if key not in wanted])
     set_comments(conn)
+    for kind, name in wanted:
+        if kind == "reader" and made.get((kind, name)) != wanted[kind, name]:
+            make_reader(conn, name)
     conn.execute(sa.delete(derived_object))
     rows = [{"kind": k, "name": n, "definition_sha256": d} for (k, n), d in wanted.items()]
     conn.execute(sa.insert(derived_object), rows)
     return stale
 
 
-def _wanted() -> dict[Key, str]:
+def _digests() -> dict[Key, str]:
     """Return the digest of every object of the code."""
     digests = {d.key: hashlib.sha256(d.create.encode()).hexdigest() for d in derived_objects()}
     return digests | {_COMMENTS: comments_digest()}
+
+
+def _wanted(conn: sa.Connection, readers: Iterable[str]) -> dict[Key, str]:
+    """Return the digest of every object of the code, and of the rights of every reader."""
+    query = """SELECT name FROM derived_object JOIN pg_roles ON rolname = name
+               WHERE kind = 'reader'"""
+    roles = {*readers, *conn.execute(sa.text(query)).scalars()}
+    return _digests() | {("reader", role): reader_digest() for role in sorted(roles)}
 
 
 def _made(conn: sa.Connection) -> dict[Key, str]:
@@ -142,7 +158,7 @@ def _make(conn: sa.Connection, changed: Sequence[Derived], recorded: set[Key]) -
         dropped |= {key: read_grants(conn, *key) for key in gone}
         _drop(conn, gone)
     for (kind, name), grants in dropped.items():
-        if (kind, name) in _wanted():
+        if (kind, name) in _digests():
             restore_grants(conn, kind, name, grants)
 
 

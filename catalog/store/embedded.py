@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 
 from catalog.errors import ConfigurationError, SourceUnavailableError
-from catalog.store.place import OWNER, Place, find_place, run_as_account, run_program
+from catalog.store.place import OWNER, READER, Place, find_place, run_as_account, run_program
 from catalog.store.server_errors import connection_error, is_full
 
 START_SECONDS = 120.0  # crash recovery of a busy catalog takes tens of seconds
@@ -226,6 +226,9 @@ def _make_database(place: Place) -> None:
             ).fetchone()
             if not found:
                 conn.execute(f'CREATE DATABASE "{OWNER}"')
+                conn.execute(f'REVOKE TEMPORARY ON DATABASE "{OWNER}" FROM PUBLIC')
+                # here and in upgrades: a dump that is restored has grants to it
+                conn.execute(f'CREATE ROLE "{READER}" LOGIN')
     except psycopg.OperationalError:
         return  # not up yet: the caller asks again
 

@@ -65,7 +65,7 @@ def require_schema_at_head(db: Database) -> None:
         require_known(found)
         if found != head_revision():
             raise _not_at_head(found, _UPGRADE)
-        stale = stale_objects(conn)
+        stale = stale_objects(conn, db.own_readers)
     if stale:
         more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
         raise ConfigurationError(

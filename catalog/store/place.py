@@ -23,6 +23,7 @@ from catalog.errors import ConfigurationError
 
 ACCOUNT = "crosslabel"  # who the server runs as when the command runs as root
 OWNER = "crosslabel"  # role and database inside the server
+READER = "crosslabel_reader"  # role inside the server that people's own SQL runs as
 ROOT_STATE = Path("/var/lib/crosslabel")
 SOCKET_LIMIT = 80  # a socket's path may have 103 bytes (macOS), its name included
 _SAFE_PATH = re.compile(r"[\w/.+-]+", re.ASCII)  # PostgreSQL splits the setting at commas

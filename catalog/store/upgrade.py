@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +60,11 @@ def upgrade_schema(db: Database) -> Upgrade:
     """
     with db.reader() as conn:  # at head already: no lock is taken
         found = schema_revision(conn)
-        if found == head_revision() and not stale_objects(conn):
+        if found == head_revision() and not stale_objects(conn, db.own_readers):
             return Upgrade(found, found)
     try:
         with db.begin() as conn:
-            return _upgrade(conn)
+            return _upgrade(conn, db.own_readers)
     except OperationalError as exc:
         if not isinstance(exc.orig, psycopg.errors.LockNotAvailable):
             raise
@@ -73,7 +74,7 @@ def upgrade_schema(db: Database) -> Upgrade:
         ) from exc
 
 
-def _upgrade(conn: sa.Connection) -> Upgrade:
+def _upgrade(conn: sa.Connection, readers: Sequence[str]) -> Upgrade:
     """Migrate and remake in an open transaction."""
     # the second of two waits for the first, and finds nothing to do
     conn.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('crosslabel schema'))"))
@@ -91,4 +92,8 @@ def _upgrade(conn: sa.Connection) -> Upgrade:
             f"the database has tables of another program: {exc.orig.diag.message_primary}",
             "Give crosslabel a database of its own",
         ) from exc
-    return Upgrade(before, head_revision(), tuple(remake(conn)))
+    for role in readers:
+        query = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role")
+        if conn.scalar(query, {"role": role}) is None:
+            conn.exec_driver_sql(f'CREATE ROLE "{role}" LOGIN')
+    return Upgrade(before, head_revision(), tuple(remake(conn, readers)))

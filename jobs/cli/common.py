@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,6 +29,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 Format = Annotated[
     Literal["table", "csv", "json"],
     typer.Option("--format", help="How to print it; --json is short for --format json."),
+]
+AsOwner = Annotated[
+    bool,
+    typer.Option("--as-owner", help="Let --sql do whatever the role of the database URL may do."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Write nothing; print the plan.")]
 MaxBad = Annotated[
@@ -66,14 +71,14 @@ def settings() -> Settings:
 
 
 @contextmanager
-def database(*, at_head: bool = True) -> Iterator[Database]:
+def database(*, at_head: bool = True, as_owner: bool = False) -> Iterator[Database]:
     """The database, with its errors turned into messages; checks the schema."""
     from catalog.store.db import connect
     from catalog.store.head import require_schema_at_head
     from catalog.store.server_errors import translated_errors
 
     with translated_errors():
-        db = connect(settings())
+        db = connect(replace(settings(), as_owner=as_owner))
         try:
             if at_head:
                 require_schema_at_head(db)

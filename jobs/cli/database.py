@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from catalog.errors import UsageError
-from jobs.cli.common import Json, Quiet, database, say, say_json, settings
+from jobs.cli.common import DryRun, Json, Quiet, database, say, say_json, settings
 
 app = typer.Typer(help="The database: embedded server and schema.")
 
@@ -72,6 +72,29 @@ def upgrade(quiet: Quiet = False) -> None:
     else:
         text = f"schema at {done.after} already"
     say(text, quiet=quiet)
+
+
+@app.command("grant-reader")
+def grant_reader(
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="An existing login.")],
+    dry_run: DryRun = False,
+) -> None:
+    """Give a login the rights to read the catalog and no others, and print them as SQL."""
+    from catalog.store.reader_role import add_reader, reader_statements
+
+    with database() as db, db.begin() as conn:
+        if dry_run:
+            for statement in reader_statements(conn, role):
+                say(f"{statement.text};")
+            return
+        done, left = add_reader(conn, role)
+    for text in done:
+        say(f"{text};")
+    if left:
+        say(f"-- {len(left)} statements need other rights; the owner of the database or an "
+            "administrator runs:")  # fmt: skip
+        for text in left:
+            say(f"{text};")
 
 
 @app.command()

@@ -77,6 +77,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "db stop": ("crosslabel db stop",),
     "db status": ("crosslabel db status",),
     "db upgrade": ("crosslabel db upgrade",),
+    "db grant-reader": (
+        "crosslabel db grant-reader crosslabel_reader --dry-run",
+        "crosslabel db grant-reader crosslabel_reader",
+    ),
     "db url": ("crosslabel db url",),
     "db psql": ('crosslabel db psql -c "SELECT count(*) FROM star"',),
 }

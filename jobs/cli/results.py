@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.cli.common import (
+    AsOwner,
     Format,
     Json,
     Quiet,
@@ -151,6 +152,7 @@ def export(
     sql: Annotated[str | None, typer.Option(metavar="SELECT", help="Write the rows of this SELECT instead of WHAT, sorted by its columns from the left.")] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, max=1e6, help="Seconds that the SELECT may take.")] = 600,
     recipe: Annotated[str | None, typer.Option(help="Normalization of the spectra, or of those in FILE.npz.")] = None,
+    as_owner: AsOwner = False,
     safe_cells: Annotated[bool, typer.Option(help="In CSV, put a quote before text that a spreadsheet would run as a formula.")] = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
@@ -159,6 +161,7 @@ def export(
     from catalog.files.comparison import comparison_selection
     from catalog.files.export import Selection
     from catalog.files.query import query_selection
+    from catalog.store.people import people_sql
     from jobs.export_catalog import export as export_to
 
     if what == "spectra" and not (against or sql or safe_cells):
@@ -168,14 +171,15 @@ def export(
         raise UsageError(
             "--against and --sample are for comparisons of label sets", "Give WHAT and --against"
         )
-    with database() as db, db.reader() as conn:
+    if (sql is None) == (what is None):
+        raise UsageError("one of WHAT and --sql says what to export", "Give one, and not both")
+    with database(as_owner=as_owner) as db, people_sql(db) if sql else db.reader() as conn:
         selection: str | Selection
-        if sql is not None and what is None:
+        if sql is not None:
             selection = query_selection(conn, sql, timeout_s=timeout)
-        elif what is not None and sql is None:
-            selection = comparison_selection(conn, what, against, sample) if against else what
         else:
-            raise UsageError("one of WHAT and --sql says what to export", "Give one, and not both")
+            assert what is not None
+            selection = comparison_selection(conn, what, against, sample) if against else what
         summary = export_to(conn, selection, to, recipe=recipe, safe_cells=safe_cells)
     say(f"{count(summary.n_rows, 'row')} of {what or summary.what} in {to}", quiet=quiet)
 

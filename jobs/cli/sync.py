@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.cli.common import (
+    AsOwner,
     DryRun,
     Json,
     Quiet,
@@ -43,7 +45,7 @@ def sync(
     time_budget: Annotated[str | None, typer.Option(help="Time after which nothing new is begun, such as '2 h'; that of the file by default.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Read every file and write every export again, also where they look as they did.")] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a configuration in which every key is explained, and do nothing.")] = False,
-    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+    as_owner: AsOwner = False, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Bring the catalog up to date: read, match, select, fetch, normalize, predict, export, report.
 
@@ -68,7 +70,8 @@ def sync(
         except OSError as exc:  # such as a full disk: the work goes on
             unsaid.append(without_output(exc))
 
-    result = _run(wanted, seconds, full, quiet or as_json, dry_run, show)
+    settings = replace(_settings(wanted), as_owner=as_owner)
+    result = _run(wanted, settings, seconds, full, quiet or as_json, dry_run, show)
     show(result)
     if unsaid and not result.exit_code:
         raise unsaid[0]
@@ -78,6 +81,7 @@ def sync(
 
 def _run(
     config: Config,
+    settings: Settings,
     seconds: float | None,
     full: bool,
     quiet: bool,
@@ -94,7 +98,6 @@ def _run(
     from jobs.sync.step import Work
     from jobs.sync.steps import make_steps
 
-    settings = _settings(config)
     put_into(settings.home)
     log = SyncLog(None if dry_run else config.log)
     try:
@@ -122,7 +125,7 @@ def _settings(config: Config) -> Settings:
     told = dict(config.settings)
     where = ("CROSSLABEL_HOME", "CROSSLABEL_DATABASE_URL")
     if any(os.environ.get(name) for name in where):  # they say it together
-        for name in where:
+        for name in (*where, "CROSSLABEL_READER_URL"):
             told.pop(name, None)
     told |= {name: value for name, value in os.environ.items() if value}
     return make_settings(told, home=home, database_url=database_url)

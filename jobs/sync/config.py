@@ -124,6 +124,7 @@ def _settings(top: Values, archive: Values, file: Path) -> dict[str, str]:
     said = (
         ("", "home", "CROSSLABEL_HOME", home),
         ("", "database_url", "CROSSLABEL_DATABASE_URL", top["database_url"]),
+        ("", "reader_url", "CROSSLABEL_READER_URL", top["reader_url"]),
         ("[archive]", "url", "CROSSLABEL_ARCHIVE_URL", archive["url"]),
         ("[archive]", "skyserver_url", "CROSSLABEL_SKYSERVER_URL", archive["skyserver_url"]),
     )

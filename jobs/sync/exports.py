@@ -12,6 +12,7 @@ from catalog.files.comparison import comparison_selection
 from catalog.files.export import Selection
 from catalog.files.query import query_selection
 from catalog.store.db import Database
+from catalog.store.people import people_sql
 from jobs.engine.job import RunSummary
 from jobs.export_catalog import export
 from jobs.export_spectra import INDEX, export_spectra
@@ -40,7 +41,7 @@ def refresh_export(
     path: Path = row["file"]
     is_folder = row["content"] == SPECTRA
     main = path / INDEX if is_folder else path
-    with db.reader() as conn:
+    with people_sql(db) if row["sql"] else db.reader() as conn:
         made_from = made_from_digest(conn, row)
         follows_ledger = any(t in (row["sql"] or row["content"]) for t in _LEDGER)
         if not follows_ledger and seen.are_current(main, made_from):

@@ -25,6 +25,7 @@ from catalog.files.comparison import comparison_selection
 from catalog.files.export import NO_UNIT, described, replace_files
 from catalog.files.query import query_selection
 from catalog.store.columns import LABELS, VOCABULARY
+from catalog.store.people import people_sql
 from jobs.export_catalog import export
 from jobs.export_selections import TABLES, VIEW_KEYS
 
@@ -51,7 +52,7 @@ def survey(db):
 
 def written_query(db, query: str, path: Path, **kw) -> Path:
     """The path of the rows of a query."""
-    with db.reader() as conn:
+    with people_sql(db) as conn:
         export(conn, query_selection(conn, query, **kw), path)
     return path
 
@@ -80,7 +81,7 @@ def test_times_without_end_and_before_christ_are_kept(db, tmp_path):
 def test_texts_do_not_depend_on_settings(db, tmp_path):
     query = """SELECT ARRAY[timestamptz '2024-02-29 12:00Z'] AS a, interval '1 day 2:00' AS b,
         date '2024-02-29' AS c, timestamptz '2024-02-29 12:00Z' AS d"""
-    with db.reader() as conn:
+    with people_sql(db) as conn:
         for name, value in (
             ("TimeZone", "Asia/Tokyo"), ("IntervalStyle", "iso_8601"), ("DateStyle", "German"),
         ):  # fmt: skip
@@ -249,10 +250,8 @@ REFUSED = [
     ("SELECT * FROM source FOR UPDATE", "read-only transaction|permission denied"),
     ("SELECT pg_read_file('/etc/passwd') AS name", "permission denied"),
     ("SELECT lo_create(0)::int AS n", "read-only transaction|permission denied"),
-    ("SELECT Set_Config('role', 'none', true) AS name", "must not have Set_Config"),
-    ("SELECT U&\"set\\005fconfig\"('role', 'none', true) AS name", "must not have U&"),
-    ("SELECT query_to_xml('SELECT set_' || 'config(1)', true, true, '')::text AS name",
-     "must not have query_to_xml"),
+    ("SELECT set_config('role', 'crosslabel', true) AS name", "permission denied|does not exist"),
+    ("SELECT pg_advisory_lock(1) IS NULL AS n", "permission denied for function"),
     ("SELECT 1" + " + 1" * 100_000 + " AS n", "cannot be answered: stack depth"),
     ("SELECT " + ", ".join(f"1 AS c{i}" for i in range(1665)), "at most 1664"),
     ("SELECT * FROM nowhere", 'relation "nowhere" does not exist'),

@@ -13,6 +13,7 @@ from catalog.files.comparison import comparison_selection
 from catalog.files.export import Selection
 from catalog.files.query import query_selection
 from catalog.store.db import Database
+from catalog.store.people import people_sql
 
 SUFFIXES = (".csv", ".fits", ".ecsv", ".vot", ".parquet")
 #: Label sets, a sample, tables and views.
@@ -66,7 +67,7 @@ def test_comparisons(survey: Database, tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_queries(survey: Database, tmp_path: Path, suffix: str) -> None:
     def selected() -> Selection:
-        with survey.reader() as conn:
+        with people_sql(survey) as conn:
             return query_selection(conn, QUERY)
 
     want = database_values(survey, selected())

@@ -55,12 +55,9 @@ def other(db: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def code(monkeypatch: Monkey) -> Iterator[Monkey]:
-    """What the code defines may be changed for a test; it is read anew."""
-    derived.derived_objects.cache_clear()
-    yield monkeypatch
-    monkeypatch.undo()
-    derived.derived_objects.cache_clear()
+def code(monkeypatch: Monkey) -> Monkey:
+    """What the code defines may be changed for a test."""
+    return monkeypatch
 
 
 def change_views(code: Monkey, *changed: View, without: str = "") -> None:
@@ -68,7 +65,6 @@ def change_views(code: Monkey, *changed: View, without: str = "") -> None:
     new = {v.name: v for v in (*views.VIEWS, *changed)}
     new.pop(without, None)
     code.setattr(views, "VIEWS", tuple(new.values()))
-    derived.derived_objects.cache_clear()
 
 
 def run(db: Database, *statements: str) -> None:
@@ -283,11 +279,13 @@ def test_grants_and_owners_survive(db: Database, code: Monkey) -> None:
         "GRANT EXECUTE ON FUNCTION sample_id_of(text) TO colleague",
     )  # fmt: skip
     query = """
-        SELECT c.relname, pg_get_userbyid(c.relowner), a.attname, c.relacl::text, a.attacl::text
+        SELECT c.relname, pg_get_userbyid(c.relowner), a.attname,
+               ARRAY(SELECT unnest(c.relacl)::text ORDER BY 1)::text, a.attacl::text
         FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attacl IS NOT NULL
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'v'
         UNION ALL
-        SELECT oid::regprocedure::text, pg_get_userbyid(proowner), NULL, proacl::text, NULL
+        SELECT oid::regprocedure::text, pg_get_userbyid(proowner), NULL,
+               ARRAY(SELECT unnest(proacl)::text ORDER BY 1)::text, NULL
         FROM pg_proc WHERE pronamespace = 'public'::regnamespace"""
 
     def rights() -> set[tuple[object, ...]]:
@@ -306,7 +304,6 @@ def test_grants_and_owners_survive(db: Database, code: Monkey) -> None:
         changed = Function("sample_id_of", "text", named, functions.SAMPLE_ID_OF.comment)
         code.setattr(functions, "FUNCTIONS", (changed, *(
             f for f in functions.FUNCTIONS if f.name != "sample_id_of")))  # fmt: skip
-        derived.derived_objects.cache_clear()
         upgrade_schema(db)
         new = ids()
         assert old[0] != new[0]  # both were dropped: one for its columns, one for its arguments
@@ -351,7 +348,6 @@ def test_what_the_code_no_longer_has_goes_and_what_others_made_stays(db, code) -
     last = guards.TRIGGERS[-1]
     code.setattr(guards, "TRIGGERS", guards.TRIGGERS[:-1])
     code.setattr(guards, "FUNCTIONS", guards.FUNCTIONS[:-1])
-    derived.derived_objects.cache_clear()
     upgrade_schema(db)
     gone = {("v", "evaluation_summary"), ("trigger", last.name),
             ("function", "refuse_forgetting_members")}  # fmt: skip
@@ -376,7 +372,6 @@ def test_guards_are_never_absent(db: Database, other: Database, code: Monkey) ->
         Trigger(t.name, t.table, t.create.replace(" EXECUTE", "  EXECUTE")) for t in guards.TRIGGERS
     )
     code.setattr(guards, "TRIGGERS", changed)
-    derived.derived_objects.cache_clear()
     write = f"INSERT INTO stellar_label (label_set_id, source_id) VALUES (1, {left[1]})"
     refused = []
 
