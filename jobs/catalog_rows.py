@@ -43,6 +43,12 @@ def row_chunks(files: OpenFiles, n_files: int, rows_per_chunk: int) -> list[str]
     return keys
 
 
+def n_rows_of(key: str) -> int:
+    """Return the number of rows of a chunk of `row_chunks`."""
+    start, stop = key.rsplit(" ", 1)[1].split("-")
+    return int(stop) - int(start)
+
+
 def read_rows(files: OpenFiles, key: str) -> Batch:
     """The rows of a chunk of `row_chunks`."""
     _, i, _, rows = key.split()

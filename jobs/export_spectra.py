@@ -100,7 +100,7 @@ def export_spectra(
         n_written += _write_if_new(folder / name, content)
         digest = hashlib.sha256(content).hexdigest()
         files.append({"source_id": row.source_id, "file_name": name, "sha256": digest})
-        progress("export spectra", len(files), len(ids))
+        progress("export spectra: files", len(files), len(ids))
     with replace_files(folder / INDEX) as (stream,):
         write_fits(conn, _index(conn, chosen, files), stream)
     return SpectraSummary(len(files), n_written)

@@ -120,7 +120,7 @@ def fetch_catalog_job(params: FetchCatalogParams, db: Database) -> Job:
 
     return Job(
         kind=f"fetch {params.format}", target=params.release, params=params, plan=plan,
-        compute=compute, write=write, close=session.close,
+        compute=compute, write=write, close=session.close, unit="parts of the file",
     )  # fmt: skip
 
 

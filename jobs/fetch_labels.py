@@ -136,5 +136,5 @@ def fetch_labels_job(params: FetchLabelsParams, db: Database) -> Job:
 
     return Job(
         kind="fetch labels", target=release, params=params, plan=plan, compute=compute,
-        write=write, finish=finish, close=link.close,
+        write=write, finish=finish, close=link.close, unit="plates",
     )  # fmt: skip

@@ -153,6 +153,7 @@ def fetch_positions_job(params: FetchPositionsParams, db: Database) -> Job:
     return Job(
         kind="fetch positions", target=target, params=params, plan=plan, compute=compute,
         write=write, finish=finish, close=link.close,
+        unit=f"queries for {params.stars_per_chunk} stars",
     )  # fmt: skip
 
 

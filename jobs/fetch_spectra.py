@@ -150,6 +150,7 @@ def fetch_spectra_job(params: FetchSpectraParams, db: Database) -> Job:
     return Job(
         kind="fetch spectra", target=f"{params.sample} {release}", params=params, plan=plan,
         compute=compute, write=write, finish=finish, close=session.close,
+        unit=f"lots of {params.files_per_chunk} spectra",
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from jobs.catalog_rows import (
     ROWS_PER_CHUNK,
     Batch,
     check_bad,
+    n_rows_of,
     read_rows,
     record_refusal,
     row_chunks,
@@ -178,7 +179,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
         kind=f"ingest {params.format}", target=name, params=params, plan=plan,
         compute=lambda conn, key: read_rows(files, key), write=write, begin=begin, finish=finish,
         refuse=lambda conn, exc: record_refusal(conn, files, params.format, params.release, exc),
-        close=files.close,
+        close=files.close, unit="rows", size=n_rows_of,
         outcome=lambda conn, run_id: catalog_outcome(conn, name, params.release),
         abandon=lambda conn, run: discard_building(conn, run.run_id),
     )  # fmt: skip

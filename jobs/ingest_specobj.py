@@ -22,6 +22,7 @@ from jobs.catalog_formats import specobj_format
 from jobs.catalog_rows import (
     ROWS_PER_CHUNK,
     check_bad,
+    n_rows_of,
     read_rows,
     record_refusal,
     row_chunks,
@@ -184,7 +185,8 @@ def ingest_specobj_job(
         write=lambda conn, run, batch: write_sources(
             conn, fmt, batch, batch.block.columns, FILE_KIND, params.release
         ),
-        finish=finish, close=files.close, outcome=lambda conn, run_id: specobj_outcome(conn),
+        finish=finish, close=files.close, unit="rows", size=n_rows_of,
+        outcome=lambda conn, run_id: specobj_outcome(conn),
         refuse=lambda conn, exc: record_refusal(conn, files, FILE_KIND, params.release, exc),
     )  # fmt: skip
 

@@ -117,10 +117,15 @@ def ingest_spectra_job(
             )
         return 0
 
+    def n_files_of(key: str) -> int:
+        first, last = json.loads(key)
+        return bisect_right(list_files(), last) - bisect_left(list_files(), first)
+
     return Job(
         kind="ingest spectra", target="spectra", params=params, plan=plan, compute=compute,
         write=lambda conn, run, batch: write_spectra(conn, batch), finish=finish,
         outcome=lambda conn, run_id: spectra_outcome(conn, KIND, list_files()),
+        unit="files", size=n_files_of,
     )  # fmt: skip
 
 

@@ -193,7 +193,10 @@ def curve_job(params: CurveParams, db: Database) -> Job:
         _forget(conn, model.model_id)
         return 0
 
-    return Job(KIND, params.model, params, plan, compute, write, abandon=abandon, ordered=True)
+    return Job(
+        KIND, params.model, params, plan, compute, write, abandon=abandon, ordered=True,
+        unit="steps of training",
+    )  # fmt: skip
 
 
 def _find(conn: sa.Connection, name: str) -> Known:

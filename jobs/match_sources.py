@@ -125,7 +125,15 @@ def crossmatch_job(params: CrossmatchParams, db: Database) -> Job:
         return crossmatch_outcome(conn, find_crossmatch(conn, params))
 
     return Job(
-        KIND, params.target, params, plan, compute, write, begin=_enter(params), outcome=outcome
+        KIND,
+        params.target,
+        params,
+        plan,
+        compute,
+        write,
+        begin=_enter(params),
+        outcome=outcome,
+        unit="pixels of the sky",
     )
 
 

@@ -89,6 +89,7 @@ def normalize_job(params: NormalizeParams, db: Database) -> Job:
     return Job(
         KIND, f"recipe {recipe.name}", params, plan, compute,
         write=lambda conn, run, batch: _write(conn, recipe, batch), begin=begin,
+        unit=f"batches of {params.batch} spectra",
     )  # fmt: skip
 
 

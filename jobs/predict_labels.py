@@ -175,6 +175,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
         KIND, f"label set {params.name}", params, plan, compute, write, begin=begin,
         finish=finish, abandon=lambda conn, run: discard_building(conn, run.run_id),
         outcome=lambda conn, run_id: prediction_outcome(conn, params.name),
+        unit=f"batches of {params.batch} spectra",
     )  # fmt: skip
 
 

@@ -200,6 +200,7 @@ def scan_job(params: ScanParams, db: Database) -> Job:
     return Job(
         KIND, f"scan {params.name}", params, plan, compute, write,
         begin=lambda conn, run: begin_scan(conn, params), close=studies.close, ordered=True,
+        unit="steps of trials",
     )  # fmt: skip
 
 

@@ -182,6 +182,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
         KIND, f"model {params.name}", params, plan, compute,
         write=lambda conn, run, batch: _write(conn, run, params, batch),
         begin=begin, finish=finish, abandon=abandon, ordered=True, outcome=model_outcome,
+        unit="steps of training",
     )  # fmt: skip
 
 

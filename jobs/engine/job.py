@@ -26,6 +26,11 @@ def _no_rows(conn: sa.Connection, run: Run) -> int:
     return 0
 
 
+def _one(key: str) -> int:
+    """Return 1: the chunks themselves are counted."""
+    return 1
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The result of a run in what people count.
@@ -75,6 +80,10 @@ class Job:
         ``outcome(conn, run_id) -> Outcome``: what the catalog holds now that the run has succeeded.
     close : callable
         ``close()``: give back what the job holds open, such as files; called once, at the end.
+    unit : str
+        Plural noun of what a progress bar counts, such as ``rows``.
+    size : callable
+        ``size(key) -> int``: how many of these a chunk has.
     ordered : bool
         Whether later chunks build on earlier ones: a failed chunk then ends the run.
     """
@@ -91,6 +100,8 @@ class Job:
     refuse: Callable[[sa.Connection, BadInputError], None] = _no_record
     outcome: Callable[[sa.Connection, int], Outcome] = _nothing_counted
     close: Callable[[], None] = _nothing
+    unit: str = "chunks"
+    size: Callable[[str], int] = _one
     ordered: bool = False
 
 
@@ -141,7 +152,7 @@ class RunSummary:
         return self.failed_with if self.state == "failed" else ExitCode.OK
 
 
-Progress = Callable[[str, int, int], None]  # (job, chunks done, chunks in all)
+Progress = Callable[[str, int, int], None]  # (job and what is counted, done, in all)
 
 
 def silent(job: str, done: int, total: int) -> None:

@@ -150,14 +150,15 @@ def _run_once(
     with db.reader() as conn:
         todo = ledger.pending(conn, run, include_failed=retry_failed)
         state_of = ledger.counts(conn, run)
-    total = sum(state_of.values())
+    total = _size(job, db, run)
     if job.ordered and state_of["failed"] and not retry_failed:
         todo = []  # they build on the one that failed
     failures: dict[str, CrosslabelError] = {}
     position = 0
+    what = f"{job.kind}: {job.unit}"
     while position < len(todo) and stop.signal is None:
         chunk = todo[position]
-        progress(job.kind, total - (len(todo) - position), total)
+        progress(what, total - sum(map(job.size, (c.key for c in todo[position:]))), total)
         try:
             failure = do_chunk(job, db, run, chunk, check_lock)
         except ChunkDropped:  # rolled back: it stays pending
@@ -172,10 +173,16 @@ def _run_once(
         if position == len(todo):  # the chunk may have appended those of the next phase
             with db.reader() as conn:
                 todo = ledger.pending(conn, run, include_failed=False)
-                total = sum(ledger.counts(conn, run).values())
+            total = _size(job, db, run)
             position = 0
-    progress(job.kind, total, total)
+    progress(what, total, total)
     return _close(job, db, run, stop, failures, started)
+
+
+def _size(job: Job, db: Database, run: Run) -> int:
+    """Return how much a run does in all, in the job's unit."""
+    with db.reader() as conn:
+        return sum(map(job.size, ledger.chunk_keys(conn, run)))
 
 
 def _close(

@@ -156,7 +156,7 @@ def _write(
     for anchor, heading, modules in parts:
         items = []
         for name in modules:
-            progress(f"report: {heading.lower()}", done, total)
+            progress(f"report, {heading.lower()}: parts", done, total)
             section: Section = import_module(f"jobs.report.{name}")
             for found in section.draw(conn, subject):
                 png = _write_figure(found, folder / FIGURES, simulated)

@@ -103,7 +103,15 @@ def test_a_dry_run_writes_nothing(db: Database) -> None:
 def test_progress_is_told(db: Database) -> None:
     told: list[tuple[str, int, int]] = []
     run_job(star_job(StarParams()), db, progress=lambda *x: told.append(x))
-    assert told == [("stars", n, 4) for n in range(5)]
+    assert told == [("stars: chunks", n, 4) for n in range(5)]
+
+
+def test_progress_counts_what_the_job_counts(db: Database) -> None:
+    told: list[tuple[str, int, int]] = []
+    job = star_job(StarParams(bad=("c1",)))
+    sized = dataclasses.replace(job, unit="stars", size=lambda key: int(key[1:]) * 10)
+    run_job(sized, db, progress=lambda *x: told.append(x))
+    assert told == [("stars: stars", n, 60) for n in (0, 0, 10, 30, 60)]
 
 
 def test_a_defect_in_a_chunk_is_a_failed_chunk(
