@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import signal
@@ -291,6 +293,43 @@ def test_only_what_builds_on_a_failure_is_skipped(db: Database) -> None:
     assert found.rows_written == 9
     found = sync(db, Step("bad", stars, makes=things("stars")))
     assert (found.state, found.rows_written) == ("done", 3), "failed chunks are tried again"
+
+
+def test_a_step_that_nobody_foresaw_to_fail_stops_no_other(db: Database, tmp_path: Path) -> None:
+    def defect(work: Work) -> RunSummary:
+        raise LookupError("no such thing\nin two lines")
+
+    def in_a_chunk(work: Work) -> RunSummary:
+        return work.do(star_job(StarParams(crash=("c1",))))
+
+    def full(work: Work) -> RunSummary:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    log = tmp_path / "sync.log"
+    work = Work(db, Settings(Path("unused")), SeenFiles(db))
+    steps = [
+        Step("defect", defect, makes=things("x")),
+        Step("child", defect, uses=things("x")),
+        Step("full", full),
+        Step("chunk", in_a_chunk),
+    ]
+    found = run_sync(steps, work, SyncLog(log), show=lambda result: None)
+    assert [(s.state, int(s.exit_code)) for s in found.steps] == [
+        ("failed", 1), ("skipped", 0), ("failed", 69), ("failed", 1),
+    ]  # fmt: skip
+    assert found.steps[0].error.startswith(
+        "[UNEXPECTED] LookupError: no such thing in two lines (jobs/test_sync.py:"
+    )
+    assert found.steps[2].error == os.strerror(errno.ENOSPC)
+    assert "TMPDIR" in found.steps[2].todo or "temporary files" in found.steps[2].todo
+    assert found.steps[3].error.startswith("c1: [UNEXPECTED] RuntimeError: a defect met in c1")
+    assert (found.exit_code, value(db, "SELECT count(*) FROM star")) == (ExitCode.UNAVAILABLE, 9)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    traced = [line["text"] for line in lines if line["event"] == "traceback"]
+    assert len(traced) == 2
+    assert all("Traceback (most recent call last)" in text for text in traced)
+    assert [line["step"] for line in lines if line["event"] == "step"] == [s.name for s in steps]
+    assert sync(db, Step("stars", stars)).exit_code == 0, "the next goes on"
 
 
 def test_the_worst_exit_code_counts(db: Database) -> None:
