@@ -25,7 +25,7 @@ def scan_report(conn: sa.Connection, name: str) -> str:
     ranked = rank(trials)
     failed = sum(r.inner_loss is None for r in ranked)
     settings = list(ranked[0].settings) if ranked else []
-    rows = [["trial", "loss", *settings]]
+    rows = [["trial", "inner_loss", *settings]]  # a setting may be called loss
     rows += [
         [str(r.number), f"{r.inner_loss:.5f}", *(_shown(r.settings[s]) for s in settings)]
         for r in ranked[:SHOWN]
@@ -35,8 +35,8 @@ def scan_report(conn: sa.Connection, name: str) -> str:
     error = {"mae": "absolute", "mse": "squared"}[space["objective"]]
     judges = "" if any(t.fold == FINAL_FOLD for t in trials) else " of each fold"
     lines = [
-        f"{len(ranked)} trials of {scan.preset}, {failed} failed; loss: mean {error} error in "
-        f"scaled labels of {space['validation']:.0%} of the training stars{judges}",
+        f"{len(ranked)} trials of {scan.preset}, {failed} failed; inner_loss: mean {error} "
+        f"error in scaled labels of {space['validation']:.0%} of the training stars{judges}",
         *_aligned(rows),
     ]
     lines += [f"  trial {r.number} failed: {r.failure}" for r in ranked if r.failure][:3]

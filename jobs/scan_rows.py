@@ -19,13 +19,18 @@ from models.records import FINAL_FOLD
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings tried in one fold; state is open, done or failed."""
+    """Settings tried in one fold; state is open, done or failed.
+
+    ``judged_loss`` is the loss on the stars that judge the trial: those of the validation part
+    (``inner_loss`` in the database), or, for the choice of a fold, those that the fold held out
+    (``outer_loss``).
+    """
 
     number: int
     fold: int
     settings: Settings
     state: str = "open"
-    inner_loss: float | None = None
+    judged_loss: float | None = None
     failure: str | None = None
 
     def after(self, loss: float) -> Trial:
@@ -41,7 +46,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Settings of a trial, with the mean loss over the folds that judge them."""
+    """Settings of a trial, with the mean inner loss over the folds that judge them."""
 
     number: int
     settings: Settings
@@ -87,7 +92,7 @@ def write_trials(conn: sa.Connection, scan_id: int, trials: Iterable[Trial]) -> 
     rows = [
         {
             "scan_id": scan_id, "trial": t.number, "fold": t.fold, "trial_settings": t.settings,
-            "trial_state": t.state, "inner_loss": t.inner_loss, "failure": t.failure,
+            "trial_state": t.state, "inner_loss": t.judged_loss, "failure": t.failure,
         }
         for t in trials
     ]  # fmt: skip
@@ -121,7 +126,7 @@ def write_choices(conn: sa.Connection, scan_id: int, choices: Iterable[Trial]) -
     rows = [
         {
             "scan_id": scan_id, "fold": t.fold, "trial": t.number, "trial_settings": t.settings,
-            "inner_loss": t.inner_loss,
+            "inner_loss": t.judged_loss,
         }
         for t in choices
     ]  # fmt: skip
@@ -131,13 +136,13 @@ def write_choices(conn: sa.Connection, scan_id: int, choices: Iterable[Trial]) -
 
 
 def write_outer(conn: sa.Connection, scan_id: int, judged: Iterable[Trial]) -> int:
-    """Write how choices did on the stars that judge: the trial's loss is then the outer one."""
+    """Write how choices did on the stars that their folds held out; returns the rows written."""
     written = 0
     for t in judged:
         written += conn.execute(
             scan_fold.update()
             .where(scan_fold.c.scan_id == scan_id, scan_fold.c.fold == t.fold)
-            .values(outer_loss=t.inner_loss, failure=t.failure)
+            .values(outer_loss=t.judged_loss, failure=t.failure)
         ).rowcount
     return written
 
@@ -179,7 +184,7 @@ def rank(trials: Sequence[Trial], *, everything: bool = False) -> list[Ranked]:
 def _ranked(group: Sequence[Trial]) -> Ranked:
     """Trials of one number and settings as one; it failed if it failed in any fold."""
     failure = next((t.failure for t in group if t.state != "done"), None)
-    losses = [t.inner_loss for t in group if t.inner_loss is not None]
+    losses = [t.judged_loss for t in group if t.judged_loss is not None]
     whole = len(losses) == len(group)
     mean = math.fsum(losses) / len(losses) if whole else None
     return Ranked(group[0].number, group[0].settings, tuple(t.fold for t in group), mean, failure)
@@ -187,5 +192,5 @@ def _ranked(group: Sequence[Trial]) -> Ranked:
 
 def best_of_fold(trials: Iterable[Trial], fold: int) -> Trial | None:
     """The trial with the least loss in a fold, the earliest among equals."""
-    done = [t for t in trials if t.fold == fold and t.inner_loss is not None]
-    return min(done, key=lambda t: (t.inner_loss, t.number), default=None)
+    done = [t for t in trials if t.fold == fold and t.judged_loss is not None]
+    return min(done, key=lambda t: (t.judged_loss, t.number), default=None)

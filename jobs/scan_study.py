@@ -143,11 +143,11 @@ def _record(
     known = {t.user_attrs[NUMBER] for t in study.get_trials(deepcopy=False)}
     for trial in trials:
         if trial.number not in known:
-            failed = trial.inner_loss is None
+            failed = trial.judged_loss is None
             study.add_trial(
                 optuna.trial.create_trial(
                     state=TrialState.FAIL if failed else TrialState.COMPLETE,
-                    value=trial.inner_loss,
+                    value=trial.judged_loss,
                     params=trial.settings,
                     distributions=distributions(space),
                     user_attrs={NUMBER: trial.number},

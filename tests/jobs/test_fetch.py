@@ -416,6 +416,8 @@ def test_labels_are_topped_up_from_the_query_service(
     assert run_job(fetch_labels_job(params, lacking), lacking).state == "idle"
     made = sorted(tmp_path.rglob("*.fits"))
     assert len(made) == len(plates)
+    with pytest.raises(BadInputError, match=r"is of dr17 \(its card RELEASE says so\)"):
+        ingest_catalog(lacking, "sspp", made, "dr12")
     ingest_catalog(lacking, "sspp", made, "dr17")
     same = (
         "SELECT count(*) FILTER (WHERE (a.teff, a.logg_err, a.fe_h) = (b.teff, b.logg_err, b.fe_h))"

@@ -115,6 +115,7 @@ def test_results_are_shown_sorted_by_loss(survey):
     assert len(losses) == 4
     assert {line[1] for line in lines[1:]} == {"0 1"}
     assert f"{losses[0]:.5f}" in text
+    assert "inner_loss" in text.splitlines()[1]  # settings may be called loss
     assert "--set neurons=" in text
     assert "--set epochs=4" in text
     assert "SIMULATED" in text
