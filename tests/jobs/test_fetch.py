@@ -308,7 +308,7 @@ def test_a_catalog_file_that_is_not_right_is_not_kept(
         archive.faults[ALLSTAR] = [f"wrong file:{spectrum}" if fault == "wrong file" else fault]
     archive.lies.setdefault(ALLSTAR, "")  # no list helps against the others
     summary = fetch_catalog(db, archive, tmp_path)
-    assert (summary.state, summary.exit_code) == ("failed", 1)
+    assert (summary.state, summary.exit_code) == ("failed", 65)
     code = {"checksum": "CHECKSUM", "html as fits": "HTML_BODY", "truncated": "TRUNCATED"}
     assert f"[{code.get(fault, '')}" in summary.errors[0]
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
