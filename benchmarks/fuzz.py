@@ -26,9 +26,11 @@ from types import FrameType
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import MaskedColumn, Table
 
 from catalog.errors import BadInputError, CrosslabelError
 from catalog.files.allstar import open_allstar
+from catalog.files.identifiers import two_mass_id
 from catalog.files.label_table import read_label_table
 from catalog.files.lamost import read_lamost, sniff
 from catalog.files.simulate import NAMES, write_survey
@@ -88,6 +90,14 @@ def _read_catalog(opener: Callable[..., object]) -> Callable[[Path], None]:
     return read
 
 
+def _read_labels(path: Path) -> None:
+    """Read a table of labels of APOGEE."""
+    read_label_table(path, ("apogee_id",), read_id=two_mass_id)
+
+
+#: Formats of tables of labels beside FITS, as Astropy calls them: suffix.
+LABEL_FORMATS = {"ascii.csv": "csv", "ascii.ecsv": "ecsv", "votable": "vot", "parquet": "parquet"}
+
 READERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "spec": ("spec.fits", _read_spectrum),
     "lamost table": ("lamost.fits", _read_spectrum),
@@ -95,8 +105,8 @@ READERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "allStar": ("allStar.fits", _read_catalog(open_allstar)),
     "ssppOut": ("ssppOut.fits", _read_catalog(open_sspp)),
     "specObj": ("specObj.fits", _read_catalog(open_specobj)),
-    "label FITS": ("labels.fits", lambda path: read_label_table(path, ("apogee_id",)) and None),
-}
+    "label FITS": ("labels.fits", _read_labels),
+} | {f"label {suffix}": (f"labels.{suffix}", _read_labels) for suffix in LABEL_FORMATS.values()}
 
 
 def write_seeds(folder: Path) -> dict[str, bytes]:
@@ -184,9 +194,23 @@ def _write_labels(path: Path, n: int = 20) -> None:
     table.writeto(path)
 
 
+def _write_labels_as(kind: str) -> Callable[[Path], None]:
+    """Return what writes a short table of labels in a format of Astropy."""
+
+    def write(path: Path) -> None:
+        table = Table({"apogee_id": [f"2M{k:08d}+{k:07d}" for k in range(20)],
+                       "teff": MaskedColumn(4000.0 + np.arange(20), mask=np.arange(20) == 3),
+                       "fe_h": np.linspace(-1, 0, 20).astype("f4")})  # fmt: skip
+        table["teff"].unit = "K"
+        table.write(path, format=kind)
+
+    return write
+
+
 _WRITERS: dict[str, Callable[[Path], None]] = {
     "lamost table": _write_lamost, "lamost image": _write_lamost_image,
     "specObj": _write_specobj, "label FITS": _write_labels,
+    **{f"label {suffix}": _write_labels_as(kind) for kind, suffix in LABEL_FORMATS.items()},
 }  # fmt: skip
 
 

@@ -88,7 +88,11 @@ def _units(schema: Any) -> Mapping[str, str]:
     units: dict[str, str] = {}
     if header := metadata.get(b"table_meta_yaml"):
         lines = header.decode("utf-8", "replace").splitlines()
-        for column in meta.get_header_from_yaml(lines).get("datatype", ()):
+        try:
+            described = meta.get_header_from_yaml(lines).get("datatype", ())
+        except meta.YamlParseError as exc:
+            raise ValueError("its description of the columns, table_meta_yaml, is damaged") from exc
+        for column in described:
             units[column["name"]] = str(column.get("unit") or "")
     if content := metadata.get(b"IVOA.VOTable-Parquet.content"):
         for field in votable.parse_single_table(io.BytesIO(content)).fields:

@@ -23,7 +23,8 @@ def test_mutated_files_are_read_or_refused(
     assert found.faults == []
     assert sum(found.outcomes.values()) == 150
     assert found.outcomes["read"] > 10  # damage is not so heavy that nothing gets past the headers
-    assert len(found.outcomes) > 5
+    # other formats have fewer ways to be damaged than FITS
+    assert len(found.outcomes) > (5 if READERS[kind][0].endswith(".fits") else 2)
 
 
 def test_the_same_seed_makes_the_same_damage(seeds: dict[str, bytes]) -> None:
