@@ -211,7 +211,8 @@ def test_contradictions_are_refused(
 @pytest.mark.parametrize(
     ("card", "code"),
     [("NAXIS1", "NOT_FITS"), ("NAXIS2", "NOT_FITS"), ("NAXIS", "NOT_FITS"),
-     ("TFIELDS", "BAD_DTYPE"), ("TFORM2", "BAD_DTYPE")],
+     ("TFIELDS", "BAD_DTYPE"), ("TFORM2", "BAD_DTYPE"), ("TNULL4", "BAD_DTYPE"),
+     ("TSCAL1", "BAD_DTYPE"), ("TZERO1", "BAD_DTYPE")],
 )  # fmt: skip
 def test_numbers_beyond_all_bounds_in_the_headers(
     original: Path, tmp_path: Path, card: str, code: str
@@ -222,7 +223,7 @@ def test_numbers_beyond_all_bounds_in_the_headers(
         read_spectrum(path)
 
 
-@pytest.mark.parametrize("card", ["TNULL4", "TSCAL1", "TZERO1", "Z", "FBADPIX"])
+@pytest.mark.parametrize("card", ["Z", "FBADPIX"])
 def test_a_card_that_is_no_number_is_as_if_it_were_not_there(
     original: Path, tmp_path: Path, card: str
 ) -> None:
