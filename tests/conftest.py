@@ -120,9 +120,15 @@ def template(server_url: URL, admin: sa.Engine) -> Iterator[str]:
 
 
 @pytest.fixture
-def db_url(server_url: URL, admin: sa.Engine, template: str) -> Iterator[URL]:
-    """The URL of a fresh database at head: commits are real, and seen by subprocesses."""
+def db_url(
+    server_url: URL, admin: sa.Engine, template: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[URL]:
+    """The URL of a fresh database at head: commits are real, and seen by subprocesses.
+
+    These, and commands in this process, find the login that can only read in the environment.
+    """
     with cloned(server_url, admin, template) as db:
+        monkeypatch.setenv("CROSSLABEL_READER_URL", libpq_url(reader_login(db.engine.url)))
         yield db.engine.url
 
 

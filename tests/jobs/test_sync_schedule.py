@@ -57,7 +57,7 @@ def run_as_cron(command: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 def test_the_line_of_the_crontab_works_twice(installed: Path, db: Database) -> None:
     write_survey(installed / "incoming", n_matched=24, n_apogee=60, n_sspp=50)
-    url = f'database_url = "{libpq_url(db.engine.url)}"'
+    url = f'database_url = "{libpq_url(db.engine.url)}"\nreader_url = "{libpq_url(db.reader_url)}"'
     config = example_text().replace('home = "home"', url)
     (installed / "crosslabel.toml").write_text(config)
     command = cron_line().replace(INSTALLED, str(installed))

@@ -200,9 +200,14 @@ def kill_when(process: Started, db: Database, runs: int) -> int:
 
 
 def test_killed_twice_it_ends_like_one_that_never_was(
-    case: Case, server_url: sa.URL, admin: sa.Engine, template: str
+    case: Case,
+    server_url: sa.URL,
+    admin: sa.Engine,
+    template: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with cloned(server_url, admin, template) as other:
+    with cloned(server_url, admin, template) as other, monkeypatch.context() as environ:
+        environ.setenv("CROSSLABEL_READER_URL", libpq_url(other.reader_url))
         process = start(case, other)
         out = process.wait(90)
         assert process.returncode == 0, out

@@ -13,7 +13,7 @@ from nbformat import NotebookNode
 from catalog.store.db import Database
 from jobs.train_network import TrainParams
 from scripts.run_notebook import NOTEBOOK, code_cells, code_digest, execute, read_notebook
-from tests.conftest import libpq_url
+from tests.conftest import libpq_url, reader_login
 
 LARGEST = 300_000  # bytes
 
@@ -32,6 +32,7 @@ def test_it_runs_on_another_catalog_without_a_warning(survey: Database, tmp_path
     train(survey, TrainParams("default", "ridge", "clean", folds=2))
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("CROSSLABEL_", "MPL"))}
     environ["CROSSLABEL_DATABASE_URL"] = libpq_url(survey.engine.url)
+    environ["CROSSLABEL_READER_URL"] = libpq_url(reader_login(survey.engine.url))
     done = execute(read_notebook(), tmp_path, environ)
     assert problems(done) == []
     stored = code_cells(read_notebook())

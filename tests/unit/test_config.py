@@ -30,6 +30,16 @@ def test_a_home_given_as_option_wins_over_a_url_of_the_environment() -> None:
     assert both.database_url is not None
 
 
+def test_the_login_of_readers_goes_with_a_database_url_only() -> None:
+    environ = {"CROSSLABEL_DATABASE_URL": URL, "CROSSLABEL_READER_URL": URL.replace("amy", "eve")}
+    assert make_settings(environ).reader_url.username == "eve"
+    assert make_settings(environ, home=Path("/h")).reader_url is None  # the embedded server's own
+    assert make_settings({"CROSSLABEL_READER_URL": URL}).reader_url is None
+    with pytest.raises(ConfigurationError, match=r"CROSSLABEL_READER_URL: .*cannot be read") as got:
+        make_settings(environ | {"CROSSLABEL_READER_URL": f"eve:{SECRET}@h"})
+    assert SECRET not in str(got.value)
+
+
 @pytest.mark.parametrize("empty", [{}, {"CROSSLABEL_DATABASE_URL": "", "CROSSLABEL_HOME": ""}])
 def test_defaults(empty: dict[str, str]) -> None:
     settings = make_settings(empty)
