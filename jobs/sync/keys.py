@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from catalog.files.opening import Limits
 from jobs.sync.values import (
     Key,
     anything,
@@ -30,17 +31,21 @@ NAME_KEY = Key("name", line)
 _RELEASE = Key("release", line)
 _PATHS = Key("paths", several(path), ())
 _FETCH = Key("fetch", flag, False)
-_CATALOG = (_PATHS, _RELEASE, _FETCH, _MAX_BAD, Key("note", text, ""))
+_AS_RELEASE = Key("as_release", flag, False)
+_CATALOG = (_PATHS, _RELEASE, _AS_RELEASE, _FETCH, _MAX_BAD, Key("note", text, ""))
 
 #: Kind of a source -> its keys, beside ``name`` and ``kind``.
 SOURCE_KEYS: Mapping[str, tuple[Key, ...]] = {
     "apogee": _CATALOG,
     "sspp": _CATALOG,
-    "specobj": (_PATHS, _RELEASE, _FETCH, Key("classes", _CLASSES, ("STAR",)), _MAX_BAD),
+    "specobj": (
+        _PATHS, _RELEASE, _AS_RELEASE, _FETCH, Key("classes", _CLASSES, ("STAR",)), _MAX_BAD,
+    ),
     "spectra": (_PATHS, _MAX_BAD),
     "labels": (
         _PATHS, Key("survey", choice("apogee", "sdss", "lamost")), Key("label_set", line),
         Key("key", line, ""), Key("hdu", line, ""), Key("allow_overflow", flag, False), _MAX_BAD,
+        Key("max_rows", whole, Limits.max_rows), Key("max_bytes", whole, Limits.max_bytes),
         Key("note", text, ""),
     ),
     "sppparams": (_RELEASE, _MAX_BAD, Key("note", text, "")),

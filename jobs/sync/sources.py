@@ -7,6 +7,7 @@ from pathlib import Path
 
 from catalog.errors import SourceUnavailableError
 from catalog.files.archive import has_files
+from catalog.files.opening import Limits
 from jobs.catalog_formats import FORMATS
 from jobs.engine.job import RunSummary
 from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
@@ -88,7 +89,8 @@ def _ingest_catalog(kind: str, files: list[Path], row: Values, work: Work) -> Ru
     if not files:
         return _nothing_there(f"ingest {kind}", row)
     return ingest_catalog(
-        work.db, kind, files, row["release"], max_bad=row["max_bad"], note=row["note"],
+        work.db, kind, files, row["release"], as_release=row.get("as_release", False),
+        max_bad=row["max_bad"], note=row["note"],
         retry_failed=True, dry_run=work.dry_run, progress=work.progress,
         identify=work.seen.identify,
     )  # fmt: skip
@@ -101,7 +103,8 @@ def _specobj(row: Values, config: Config) -> Iterator[Step]:
         if not files:
             return _nothing_there("ingest specobj", row)
         summary, _ = ingest_specobj(
-            work.db, files, row["release"], classes=row["classes"], max_bad=row["max_bad"],
+            work.db, files, row["release"], as_release=row["as_release"],
+            classes=row["classes"], max_bad=row["max_bad"],
             retry_failed=True, dry_run=work.dry_run, progress=work.progress,
             identify=work.seen.identify,
         )  # fmt: skip
@@ -177,8 +180,9 @@ def _labels(row: Values, config: Config) -> Iterator[Step]:
         return ingest_labels(
             work.db, files[0], row["survey"], row["label_set"], key=row["key"], hdu=row["hdu"],
             allow_overflow=row["allow_overflow"],
-            max_bad=row["max_bad"], note=row["note"], retry_failed=True, dry_run=work.dry_run,
-            identify=work.seen.identify,
+            max_bad=row["max_bad"], note=row["note"],
+            limits=Limits(row["max_bytes"], row["max_rows"]), retry_failed=True,
+            dry_run=work.dry_run, identify=work.seen.identify,
         )  # fmt: skip
 
     uses = things(f"catalog {row['survey']}")

@@ -320,7 +320,7 @@ def test_samples_and_predictions_go_unless_others_rest_on_them(trained):
     predict(trained, "small")
     with pytest.raises(UsageError, match="trained on the sample clean: small"):
         remove_sample(trained, "clean")
-    with pytest.raises(UsageError, match="cannot go: on it rests the model small@1, the sample "):
+    with pytest.raises(UsageError, match=r"on it rests .*the model small@1, the sample clean"):
         remove_label_set(trained, "aspcap/dr14@1")
     with pytest.raises(UsageError, match="of the kind out_of_fold"):
         remove_label_set(trained, "small/oof")
