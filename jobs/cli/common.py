@@ -71,17 +71,37 @@ def settings() -> Settings:
 
 
 @contextmanager
-def database(*, at_head: bool = True, as_owner: bool = False) -> Iterator[Database]:
-    """The database, with its errors turned into messages; checks the schema."""
-    from catalog.store.db import connect
-    from catalog.store.head import require_schema_at_head
+def database(
+    *,
+    begins: bool = False,
+    at_head: bool = True,
+    as_owner: bool = False,
+    quiet: bool = False,
+) -> Iterator[Database]:
+    """Open the database of the settings, with its errors turned into messages.
+
+    Parameters
+    ----------
+    begins : bool
+        The command brings something in: a home that is not there becomes a catalog.
+    at_head : bool
+        Refuse a schema of another version.
+    as_owner : bool
+        Let people's own SQL run with all rights of the catalog's owner.
+    quiet : bool
+        Do not say that a catalog is new.
+    """
+    from catalog.store.homes import open_catalog_database
     from catalog.store.server_errors import translated_errors
 
+    def tell(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
     with translated_errors():
-        db = connect(replace(settings(), as_owner=as_owner))
+        where = replace(settings(), as_owner=as_owner)
+        db = open_catalog_database(where, begins=begins, at_head=at_head, tell=tell)
         try:
-            if at_head:
-                require_schema_at_head(db)
             yield db
         finally:
             db.engine.dispose()
@@ -95,10 +115,12 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def complain(exc: CrosslabelError, where: str = "") -> None:
     """Print what is wrong, and what to do about it, on standard error."""
+    from catalog.config import hide_passwords
+
     code = f" [{exc.reason_code}]" if isinstance(exc, BadInputError) else ""
-    typer.echo(f"error{code}: {where}{exc.reason}", err=True)
+    typer.echo(hide_passwords(f"error{code}: {where}{exc.reason}"), err=True)
     if exc.todo:
-        typer.echo(f"  what to do: {exc.todo}", err=True)
+        typer.echo(hide_passwords(f"  what to do: {exc.todo}"), err=True)
 
 
 def without_output(exc: OSError) -> CrosslabelError:

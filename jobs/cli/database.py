@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.config import show_url, without_password
 from catalog.errors import UsageError
 from jobs.cli.common import DryRun, Json, Quiet, database, say, say_json, settings
 
@@ -36,23 +37,30 @@ def stop(quiet: Quiet = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say where the database is, whether it answers, and whether its schema is at head."""
+    """Say which database it is, whether it answers, how large it is, and whether its schema is at head."""
     from catalog.store import embedded
     from catalog.store.head import head_revision, require_schema_at_head, schema_revision
+    from catalog.store.homes import require_home
+    from catalog.store.server_errors import translated_errors
+    from catalog.store.sizes import database_facts
+    from catalog.version import code_version
 
     where = settings()
-    found: dict[str, object] = {"head": head_revision()}
+    found: dict[str, object] = {"crosslabel": code_version(), "head": head_revision()}
     if where.database_url is None:
-        server = embedded.status(where.home)
+        with translated_errors():
+            require_home(where)
+            server = embedded.status(where.home)
         found |= {"server": "embedded", "home": where.home, "running": server is not None}
         if server is None:
             _show(found, as_json)
             return
-        found |= {"version": server.version, "pid": server.pid, "data": server.data}
+        found |= {"pid": server.pid, "data": server.data}
     else:
-        found |= {"server": where.database_url.render_as_string(hide_password=True)}
+        found |= {"server": show_url(where.database_url)}
     with database(at_head=False) as db:
         with db.reader() as conn:
+            found |= database_facts(conn)
             found["schema"] = schema_revision(conn)
         _show(found, as_json)
         require_schema_at_head(db)
@@ -61,10 +69,17 @@ def status(as_json: Json = False) -> None:
 @app.command()
 def upgrade(quiet: Quiet = False) -> None:
     """Make or upgrade the schema."""
+    from catalog.store.db import connect
+    from catalog.store.server_errors import translated_errors
     from catalog.store.upgrade import upgrade_schema
 
-    with database(at_head=False) as db:
-        done = upgrade_schema(db)
+    where = settings()
+    with translated_errors():
+        db = connect(where)  # also one that is not there yet
+        try:
+            done = upgrade_schema(db)
+        finally:
+            db.engine.dispose()
     if done.before != done.after:
         text = f"schema from {done.before or 'nothing'} to {done.after}"
     elif done.remade:
@@ -98,16 +113,21 @@ def grant_reader(
 
 
 @app.command()
-def url() -> None:
+def url(
+    with_password: Annotated[
+        bool, typer.Option("--with-password", help="Print the password too, if the URL has one.")
+    ] = False,
+) -> None:
     """Print the URL of the database, starting the embedded server where needed."""
     from catalog.store import embedded
+    from catalog.store.homes import require_home
 
     where = settings()
     if where.database_url is not None:
-        plain = where.database_url.set(drivername="postgresql")
-        say(plain.render_as_string(hide_password=False))
-    else:
-        say(embedded.start(where.home).url)
+        say(show_url(where.database_url, with_password=with_password))
+        return
+    require_home(where)
+    say(embedded.start(where.home).url)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -118,18 +138,22 @@ def psql(
 ) -> None:
     """Open psql on the database; further arguments go to psql."""
     from catalog.store import embedded
+    from catalog.store.homes import require_home
 
     where = settings()
+    environment = dict(os.environ)
     if where.database_url is not None:
         program = shutil.which("psql")
         if program is None:
             raise UsageError("there is no psql on this machine", "Install postgresql-client")
-        plain = where.database_url.set(drivername="postgresql")
-        command = [program, plain.render_as_string(hide_password=False)]
+        command = [program, show_url(without_password(where.database_url), with_password=True)]
+        if where.database_url.password:  # all accounts of a machine can read arguments (ps)
+            environment["PGPASSWORD"] = str(where.database_url.password)
     else:
+        require_home(where)
         embedded.start(where.home)
         command = embedded.psql_command(where.home)
-    os.execv(command[0], [*command, *(arguments or ())])
+    os.execve(command[0], [*command, *(arguments or ())], environment)
 
 
 def _no_own_server(verb: str) -> None:
@@ -137,8 +161,8 @@ def _no_own_server(verb: str) -> None:
     url_given = settings().database_url
     if url_given is not None:
         raise UsageError(
-            f"CROSSLABEL_DATABASE_URL names a server of yours: crosslabel does not {verb} it",
-            "Unset it, or give --home, for the embedded server",
+            f"the database is on a server of yours: crosslabel does not {verb} {show_url(url_given)}",
+            "Unset CROSSLABEL_DATABASE_URL, or give --home, for the embedded server",
         )
 
 
@@ -148,4 +172,4 @@ def _show(values: dict[str, object], as_json: bool) -> None:
         say_json(**values)
         return
     for name, value in values.items():
-        say(f"{name:8} {value}")
+        say(f"{name:10} {value}")

@@ -53,7 +53,7 @@ def _catalog(
     from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
 
     params = FetchCatalogParams(kind, release, str(to.absolute()), archive, min_rate=min_rate)
-    with database() as db:
+    with database(begins=not dry, quiet=quiet) as db:
         job = fetch_catalog_job(params, db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry)
         with db.reader() as conn:
@@ -122,7 +122,7 @@ def spectra(
 
     _check_rsync(rsync, list_file)
     release, archive = check_archive_release(release), settings().archive_url
-    with database() as db:
+    with database(begins=not dry_run, quiet=quiet) as db:
         if list_file is not None:
             from jobs.fetch_lists import listed_places
 
@@ -166,7 +166,7 @@ def positions(
     params = FetchPositionsParams(
         left, check_archive_release(release), radius, max_bad, settings().skyserver_url
     )
-    with database() as db:
+    with database(begins=not dry_run, quiet=quiet) as db:
         job = fetch_positions_job(params, db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if dry_run or quiet:
@@ -189,7 +189,7 @@ def labels(
 
     release = check_archive_release(release)
     params = FetchLabelsParams(release, str(to.absolute()), max_bad, settings().skyserver_url)
-    with database() as db:
+    with database(begins=not dry_run, quiet=quiet) as db:
         job = fetch_labels_job(params, db)
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if dry_run or quiet:

@@ -47,7 +47,7 @@ def _catalog(
     from jobs.ingest_catalog import ingest_catalog
 
     _check_files(files)
-    with database() as db:
+    with database(begins=not dry, quiet=quiet) as db:
         with progress_bar(quiet or as_json) as progress:
             summary = ingest_catalog(
                 db, kind, files, release, as_release=as_release, max_bad=max_bad, note=note,
@@ -107,7 +107,7 @@ def specobj(
     from jobs.ingest_specobj import ingest_specobj
 
     _check_files(files)
-    with database() as db:
+    with database(begins=not dry_run, quiet=quiet) as db:
         with progress_bar(quiet or as_json) as progress:
             summary, left_out = ingest_specobj(
                 db, files, release, classes=words_of(classes) or (), max_bad=max_bad,
@@ -132,7 +132,7 @@ def spectra(
     from jobs.ingest_spectra import SpectraParams, ingest_spectra_job, spectra_said
 
     absolute = tuple(str(p.absolute()) for p in paths)
-    with database() as db:
+    with database(begins=not dry_run, quiet=quiet) as db:
         job = ingest_spectra_job(SpectraParams(absolute, max_bad), db)
         try:
             run_and_report(
@@ -164,7 +164,7 @@ def labels(
     from jobs.ingest_labels import KIND, ingest_labels
     from jobs.label_rows import ingested
 
-    with database() as db:
+    with database(begins=not dry_run, quiet=quiet) as db:
         summary = ingest_labels(
             db, file, survey, name, key=key, hdu=hdu, allow_overflow=allow_overflow,
             max_bad=max_bad, note=note, limits=Limits(max_bytes, max_rows), retry_failed=True,

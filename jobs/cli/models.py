@@ -114,7 +114,7 @@ def models_import(
     """Take a model from a file into the catalog."""
     from jobs.model_files import import_model
 
-    with database() as db:
+    with database(begins=True, quiet=quiet) as db:
         found = import_model(db, file, name)
     say(
         f"model {found.full_name} {'imported' if found.is_new else 'is here already'}: "

@@ -89,8 +89,7 @@ def _run(
     show: Callable[[StepResult], None],
 ) -> SyncResult:
     """Open log and catalog, and do all steps."""
-    from catalog.store.db import connect
-    from catalog.store.head import require_schema_at_head
+    from catalog.store.homes import open_catalog_database
     from jobs.engine.defects import known_error, note_defect
     from jobs.sync.files import SeenFiles
     from jobs.sync.log import SyncLog, log_refusal
@@ -98,13 +97,16 @@ def _run(
     from jobs.sync.step import Work
     from jobs.sync.steps import make_steps
 
+    def tell(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
     put_into(settings.home)
     log = SyncLog(None if dry_run else config.log)
     try:
         with progress_bar(quiet) as progress:
-            db = connect(settings)
+            db = open_catalog_database(settings, begins=not dry_run, tell=tell)
             try:
-                require_schema_at_head(db)
                 work = Work(db, settings, SeenFiles(db, trust=not full), dry_run, progress)
                 return run_sync(make_steps(config), work, log, time_budget_s=seconds, show=show)
             finally:

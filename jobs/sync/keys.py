@@ -83,8 +83,8 @@ LISTS = (
     "sources", "crossmatches", "samples", "normalizations", "predictions", "exports", "reports",
 )  # fmt: skip
 TOP_KEYS = (
-    Key("home", path, ""), Key("database_url", line, ""),
-    Key("reader_url", line, ""), Key("log", path, ""),
+    Key("home", path, ""), Key("database_url", line, "", secret=True),
+    Key("reader_url", line, "", secret=True), Key("log", path, ""),
     Key("time_budget", quantity("s", "2 h"), None), Key("archive", anything, {}),
     *(Key(name, tables, []) for name in LISTS),
 )  # fmt: skip

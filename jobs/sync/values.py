@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from catalog.config import hide_passwords
 from catalog.errors import ConfigurationError, CrosslabelError
 from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
 
@@ -33,11 +34,14 @@ class Key:
         write instead.
     default : object
         What an absent key stands for.
+    secret : bool
+        The value may hold a password: it is never quoted.
     """
 
     name: str
     read: Callable[[Any], Any]
     default: Any = REQUIRED
+    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,9 @@ def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
         try:
             values[key.name] = key.read(table[key.name])
         except ValueError as exc:
-            shown = textwrap.shorten(repr(table[key.name]), 60)
-            raise place.wrong(key.name, f"{shown} cannot be used", str(exc)) from None
+            shown = textwrap.shorten(hide_passwords(repr(table[key.name])), 60)
+            what = "its value" if key.secret else shown
+            raise place.wrong(key.name, f"{what} cannot be used", str(exc)) from None
     return values
 
 

