@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 _FACTS = """
-    SELECT current_setting('server_version') AS version, current_user AS role,
+    SELECT current_setting('server_version') AS postgresql, current_user AS role,
            current_database() AS database, pg_database_size(current_database()) AS size"""
 # Tables with their indexes and large values; those of Optuna and of people count too.
 _LARGEST = """
@@ -22,8 +22,8 @@ def database_facts(conn: sa.Connection) -> dict[str, object]:
     Returns
     -------
     dict
-        ``version``, ``role``, ``database``, ``size`` such as ``1.2 GB``, and ``largest``: up to
-        five tables of 1 MB or more with their sizes.
+        ``postgresql`` (its version), ``role``, ``database``, ``size`` such as ``1.2 GB``, and
+        ``largest``: up to five tables of 1 MB or more with their sizes.
     """
     facts = conn.execute(sa.text(_FACTS)).mappings().one()
     largest = [f"{row.relname} {size_text(row.size)}" for row in conn.execute(sa.text(_LARGEST))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,7 +47,7 @@ def status(as_json: Json = False) -> None:
     from catalog.version import code_version
 
     where = settings()
-    found: dict[str, object] = {"crosslabel": code_version(), "head": head_revision()}
+    found: dict[str, object] = {"version": code_version(), "head": head_revision()}
     if where.database_url is None:
         with translated_errors():
             require_home(where)
@@ -154,6 +155,42 @@ def psql(
         embedded.start(where.home)
         command = embedded.psql_command(where.home)
     os.execve(command[0], [*command, *(arguments or ())], environment)
+
+
+@app.command()
+def dump(
+    file: Annotated[
+        Path, typer.Argument(help="File to write; it takes the place of one of that name.")
+    ],
+    quiet: Quiet = False,
+) -> None:
+    """Write the whole catalog of the embedded server to one file, also while jobs run."""
+    from catalog.store.backup import dump_home
+    from catalog.store.homes import require_home
+    from catalog.store.sizes import size_text
+
+    _no_own_server("dump")
+    where = settings()
+    require_home(where)
+    size = dump_home(where.home, file.expanduser())
+    say(f"catalog of {where.home} in {file} ({size_text(size)})", quiet=quiet)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="File that db dump wrote.")], quiet: Quiet = False
+) -> None:
+    """Make the catalog of a new home (--home) from a file of db dump."""
+    from catalog.store.backup import restore_home
+
+    _no_own_server("restore")
+    where = settings()
+    restore_home(where.home, file.expanduser())
+    with database(at_head=False) as db:
+        from catalog.store.head import require_schema_at_head
+
+        say(f"catalog of {file} in {where.home}", quiet=quiet)
+        require_schema_at_head(db)
 
 
 def _no_own_server(verb: str) -> None:

@@ -82,6 +82,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "crosslabel db grant-reader crosslabel_reader",
     ),
     "db url": ("crosslabel db url",),
+    "db dump": ("crosslabel db dump catalog.dump",),
+    "db restore": ("crosslabel --home restored db restore catalog.dump",),
     "db psql": ('crosslabel db psql -c "SELECT count(*) FROM star"',),
 }
 

@@ -120,9 +120,9 @@ def test_status_of_the_database(folder: Path, run: Run) -> None:
     found = json.loads(out)
     assert found["home"] == str(home)
     assert found["role"] == found["database"] == "crosslabel"
-    assert found["version"].startswith("18.")
+    assert found["postgresql"].startswith("18.")
     assert found["schema"] == found["head"]
-    assert found["crosslabel"][0].isdigit()
+    assert found["version"][0].isdigit()
     assert found["size"].endswith(" MB")
     assert float(found["size"].split()[0]) > 5
     assert run("db", "stop")[0] == 0
