@@ -35,9 +35,12 @@ class ErrorLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, into the home or, where that cannot be, the folder of temporary files."""
+        from catalog.config import hide_passwords
+
         now = datetime.now(UTC)
         words = " ".join(_command())
-        text = f"{now:%Y-%m-%dT%H:%M:%SZ} pid {os.getpid()} {words}\n{self.format(record)}\n\n"
+        what = hide_passwords(self.format(record))
+        text = f"{now:%Y-%m-%dT%H:%M:%SZ} pid {os.getpid()} {words}\n{what}\n\n"
         for path in _places():
             try:
                 _append(path, text.encode(errors="backslashreplace"))

@@ -144,6 +144,9 @@ def test_psql_has_no_password_among_its_arguments(server: str) -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
+        ("postgresql://amy:wrong{S}@/stars?host={H}&port=5432", 78),
+        ("postgresql://amy@/stars?host={H}&port=5432&password=x{S}", 78),
+        ("postgresql://amy@/stars?host={H}&port=5432", 78),
         ("postgresql://amy@/stars?host={H}&port=5432&password={S}&password={S}", 78),
         ("postgresql://amy@/stars?host={H}&port=5432&sslpassword={S}", 78),
         ("postgresql://amy:{S}@/stars?host={H}&port=5432&{S}=1", 78),
@@ -165,6 +168,8 @@ def test_urls_that_cannot_be_used(
         found, _, err = run(*words)
         assert found == code, err
         assert err.startswith("error"), err
+        if code == 78:
+            assert "~/.pgpass" in err or "~/.pg_service.conf" in err
     monkeypatch.delenv("CROSSLABEL_DATABASE_URL")
     assert run("--database-url", text, "status")[0] == code
 
@@ -193,18 +198,25 @@ def test_configurations_of_sync(run: Run, tmp_path: Path, line: str) -> None:
         assert SECRET not in path.read_text()
 
 
-def test_a_traceback(server: str) -> None:
+def test_a_traceback(server: str, tmp_path: Path) -> None:
     """Of a fault of our own, with an open database in every frame."""
     code = (
         "from jobs.cli import main; import catalog.store.head as head\n"
-        "def broken(db):\n    with db.reader() as conn: raise RuntimeError(f'{db} {db.engine!r}')\n"
+        "def broken(db):\n"
+        "    url = db.engine.url.render_as_string(False)\n"
+        "    with db.reader() as conn: raise RuntimeError(f'{db} {db.engine!r} {url}')\n"
         "head.require_schema_at_head = broken\n"
         "import catalog.store.homes as homes; homes.require_schema_at_head = broken\nmain()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "status"], text=True, capture_output=True, check=False,
-        env={**os.environ, "CROSSLABEL_DATABASE_URL": url(server), "PYTHONPATH": str(ROOT)},
+        env={
+            **os.environ, "CROSSLABEL_DATABASE_URL": url(server), "PYTHONPATH": str(ROOT),
+            "CROSSLABEL_HOME": str(tmp_path),
+        },
     )  # fmt: skip
     assert done.returncode != 0
     assert "RuntimeError" in done.stderr
+    assert "Traceback" in (tmp_path / "errors.log").read_text()
+    assert_nowhere(tmp_path)
     assert SECRET not in done.stdout + done.stderr
