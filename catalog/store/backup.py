@@ -9,7 +9,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from catalog.config import parse_url
+import sqlalchemy as sa
+
+from catalog.config import Settings, parse_url
 from catalog.errors import (
     BadInputError,
     ConfigurationError,
@@ -18,8 +20,9 @@ from catalog.errors import (
     cannot_write,
 )
 from catalog.store import embedded
-from catalog.store.db import open_database
-from catalog.store.head import schema_revision
+from catalog.store.db import connect, open_database
+from catalog.store.derived_table import derived_object
+from catalog.store.head import head_revision, schema_revision
 from catalog.store.place import find_place
 
 _ROOM = ("No space left", "could not extend file", "could not write", "Disk quota", "too large")
@@ -103,6 +106,22 @@ def restore_home(home: Path, file: Path) -> None:
         )
     if said:
         raise _refused(file, said)
+    _give_rights(home)
+
+
+def _give_rights(home: Path) -> None:
+    """Give the login of readers its rights; where the schema is older, the next upgrade does."""
+    from catalog.store.upgrade import upgrade_schema  # Alembic is slow to load
+
+    db = connect(Settings(home))
+    try:
+        with db.begin() as conn:
+            conn.execute(sa.delete(derived_object).where(derived_object.c.kind == "reader"))
+            found = schema_revision(conn)
+        if found == head_revision():
+            upgrade_schema(db)
+    finally:
+        db.engine.dispose()
 
 
 def _list(home: Path, file: Path) -> str:

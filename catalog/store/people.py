@@ -16,6 +16,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from catalog.config import show_url
 from catalog.errors import ConfigurationError, UsageError
 from catalog.store.db import Database, connection_options
 from catalog.store.server_errors import connection_error
@@ -176,7 +177,7 @@ def _opened(engine: sa.Engine) -> Iterator[sa.Connection]:
                 f"the login that reads is not let in: {said}",
                 "Correct CROSSLABEL_READER_URL; for the embedded server run: crosslabel db upgrade",
             ) from None  # the cause could print a password
-        where = engine.url.set(query={}).render_as_string(hide_password=True)
+        where = show_url(engine.url)
         raise connection_error(exc, where) from None
     with conn:
         yield conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -97,6 +97,8 @@ def test_a_restored_catalog_is_the_same_and_works(
     again = ["ingest", "apogee", survey / NAMES["dr14"], "--release", "dr14"]
     assert "nothing to do" in run(copy, *again)[1]
     assert "nothing to do" in run(copy, "crossmatch")[1]
+    words = ["export", "--sql", "SELECT count(*) FROM source", "--to", folder / "n.csv"]
+    assert run(copy, *words)[0] == 0, "the login for people's own SQL has its rights"
     db = open_database(parse_url(embedded.start(copy).url))
     with pytest.raises(sa.exc.DBAPIError, match="complete"), db.begin() as conn:
         conn.execute(sa.text("UPDATE stellar_label SET teff = 1"))
