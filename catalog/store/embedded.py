@@ -265,14 +265,15 @@ def _make_database(place: Place) -> None:
         with psycopg.connect(
             place.url.replace(f"/{OWNER}?", "/postgres?"), autocommit=True, connect_timeout=5
         ) as conn:
-            found = conn.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", (OWNER,)
-            ).fetchone()
-            if not found:
-                conn.execute(f'CREATE DATABASE "{OWNER}"')
-                conn.execute(f'REVOKE TEMPORARY ON DATABASE "{OWNER}" FROM PUBLIC')
+            # each for itself: a process may have been killed between any two
+            query = "SELECT FROM pg_roles WHERE rolname = %s"
+            if not conn.execute(query, (READER,)).fetchone():
                 # here and in upgrades: a dump that is restored has grants to it
                 conn.execute(f'CREATE ROLE "{READER}" LOGIN')
+            query = "SELECT FROM pg_database WHERE datname = %s"
+            if not conn.execute(query, (OWNER,)).fetchone():
+                conn.execute(f'CREATE DATABASE "{OWNER}"')
+                conn.execute(f'REVOKE TEMPORARY ON DATABASE "{OWNER}" FROM PUBLIC')
     except psycopg.OperationalError:
         return  # not up yet: the caller asks again
 
