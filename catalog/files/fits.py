@@ -18,7 +18,8 @@ from typing import BinaryIO
 from catalog.errors import BadInputError
 from catalog.files.cards import CARD, CardValue, forbidden_in, parse_cards, unreadable_in
 from catalog.files.magic import HEAD_BYTES, not_fits
-from catalog.files.opening import STREAM_BYTES, is_packed, open_input, unpacking
+from catalog.files.opening import STREAM_BYTES, open_input
+from catalog.files.unpacking import is_packed, unpacking
 
 BLOCK = 2880
 # The header of an allStar table has about 70 kB; one without END must not be read to its end.

@@ -23,13 +23,14 @@ from catalog.files.fits import open_fits
 from catalog.files.identifiers import BadId, plain_id
 from catalog.files.missing import is_missing, is_missing_error
 from catalog.files.numbers import numbers_of
-from catalog.files.opening import Limits, open_unpacked
+from catalog.files.opening import Limits
 from catalog.files.table_columns import RawColumn, RawTable, choose_table, fold
 from catalog.files.table_fits import list_tables
 from catalog.files.table_parquet import read_parquet
 from catalog.files.table_text import read_ecsv, read_text
 from catalog.files.table_votable import read_votable
 from catalog.files.units import Scale, scale_to
+from catalog.files.unpacking import open_unpacked
 from catalog.store.columns import LABELS, error_of
 
 #: Suffix -> what the file is; any may be followed by ``.gz`` or ``.bz2``.

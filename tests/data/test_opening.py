@@ -24,7 +24,7 @@ from catalog.errors import (
     SourceUnavailableError,
     UsageError,
 )
-from catalog.files import opening
+from catalog.files import opening, unpacking
 from catalog.files.fits import file_identity, open_fits
 from catalog.files.label_table import SUFFIXES, read_label_table
 from catalog.files.lamost import read_lamost
@@ -32,11 +32,11 @@ from catalog.files.opening import (
     Limits,
     check_members,
     open_input,
-    open_unpacked,
     read_bytes,
     require_file,
 )
 from catalog.files.specfile import read_spectrum
+from catalog.files.unpacking import open_unpacked
 from jobs.scan_space import read_space
 from jobs.sync.values import read_toml
 
@@ -134,7 +134,7 @@ def test_no_room_to_unpack_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SourceUnavailableError, match="no room") as said, open_unpacked(path):
         pass
     assert "TMPDIR" in said.value.todo
-    monkeypatch.setattr(opening.tempfile, "TemporaryFile", lambda **_: full())
+    monkeypatch.setattr(unpacking.tempfile, "TemporaryFile", lambda **_: full())
     with pytest.raises(SourceUnavailableError, match="no room"), open_unpacked(path):
         pass
 
