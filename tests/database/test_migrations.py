@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,14 +37,14 @@ Monkey = pytest.MonkeyPatch
 @pytest.fixture
 def empty(server_url: sa.URL, admin: sa.Engine) -> Iterator[Database]:
     """A database in which nothing is."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
     with admin.connect() as conn:
-        conn.execute(sa.text("DROP DATABASE IF EXISTS test_empty WITH (FORCE)"))
-        conn.execute(sa.text("CREATE DATABASE test_empty TEMPLATE template0"))
-    db = open_database(server_url.set(database="test_empty"))
+        conn.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE template0'))
+    db = open_database(server_url.set(database=name))
     yield db
     db.engine.dispose()
     with admin.connect() as conn:
-        conn.execute(sa.text("DROP DATABASE test_empty WITH (FORCE)"))
+        conn.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 @pytest.fixture
