@@ -266,11 +266,11 @@ def _make_database(place: Place) -> None:
             place.url.replace(f"/{OWNER}?", "/postgres?"), autocommit=True, connect_timeout=5
         ) as conn:
             # each for itself: a process may have been killed between any two
-            query = "SELECT FROM pg_roles WHERE rolname = %s"
+            query = "SELECT 1 FROM pg_roles WHERE rolname = %s"
             if not conn.execute(query, (READER,)).fetchone():
                 # here and in upgrades: a dump that is restored has grants to it
                 conn.execute(f'CREATE ROLE "{READER}" LOGIN')
-            query = "SELECT FROM pg_database WHERE datname = %s"
+            query = "SELECT 1 FROM pg_database WHERE datname = %s"
             if not conn.execute(query, (OWNER,)).fetchone():
                 conn.execute(f'CREATE DATABASE "{OWNER}"')
                 conn.execute(f'REVOKE TEMPORARY ON DATABASE "{OWNER}" FROM PUBLIC')
