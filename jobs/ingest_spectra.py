@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from catalog.errors import BadInputError, SourceUnavailableError
-from catalog.files.archive import list_spectra, what_else
+from catalog.files.archive import has_text_name, list_spectra, shown_name, what_else
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
 from catalog.files.guard import guarded
@@ -33,6 +33,7 @@ from jobs.spectrum_rows import KIND, ReadFile, write_spectra
 FILES_PER_CHUNK = 50
 TOLD = 20  # files of each reason that a command names
 NO_CHECKSUM = "unreadable"  # in place of the checksum of a file that cannot be read
+NO_NAME = "unnamed"  # in place of the checksum of a file whose name is no text
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,20 @@ def ingest_spectra_job(
     ``identify`` gives the digest of a file; one that remembers digests need not read it.
     """
     listed: list[str] = []  # in the order of the chunks' keys; looked up once per process
+    unnamed: set[str] = set()  # those of them whose name is no text
 
     def list_files() -> list[str]:
         if not listed:
-            listed.extend(sorted(str(p.absolute()) for p in list_spectra(params.paths)))
+            found = [p.absolute() for p in list_spectra(params.paths)]
+            listed.extend(sorted(map(shown_name, found)))
+            unnamed.update(shown_name(path) for path in found if not has_text_name(path))
         return listed
 
     def new_files(conn: sa.Connection, files: Sequence[str]) -> list[FileIdentity]:
         known = known_files(conn, KIND, files)
-        identities = [_identify(path, identify) for path in map(Path, files) if path.exists()]
+        paths = [Path(name) for name in files if name not in unnamed]
+        identities = [_identify(path, identify) for path in paths if path.exists()]
+        identities += [FileIdentity(Path(name), 0, NO_NAME) for name in files if name in unnamed]
         return [i for i in identities if (str(i.path), i.sha256) not in known]
 
     def plan(conn: sa.Connection) -> list[str]:
@@ -139,7 +145,7 @@ def refused_files(conn: sa.Connection, roots: Sequence[str]) -> list[tuple[str, 
         "(SELECT DISTINCT ON (path) * FROM input_file WHERE kind = :kind AND path = ANY(:paths) "
         "ORDER BY path, ingested_at DESC, input_file_id DESC) f USING (input_file_id) ORDER BY path"
     )
-    paths = [str(p.absolute()) for p in list_spectra(roots)]
+    paths = [shown_name(p.absolute()) for p in list_spectra(roots)]
     rows = conn.execute(query, {"kind": KIND, "paths": paths})
     return [(row.path, row.reason_code, row.detail) for row in rows]
 
@@ -158,7 +164,7 @@ def spectra_said(conn: sa.Connection, roots: Sequence[str]) -> list[str]:
         "SELECT DISTINCT ON (path) path, note FROM input_file WHERE kind = :kind "
         "AND path = ANY(:paths) ORDER BY path, ingested_at DESC, input_file_id DESC"
     )
-    paths = [str(p.absolute()) for p in list_spectra(roots)]
+    paths = [shown_name(p.absolute()) for p in list_spectra(roots)]
     found = [row for row in conn.execute(query, {"kind": KIND, "paths": paths}) if row.note]
     return lines + _first_of_each(("note:", f"{row.path}: {row.note}") for row in found)
 
@@ -187,6 +193,9 @@ def _identify(path: Path, identify: Callable[[Path], FileIdentity]) -> FileIdent
 
 def _read(identity: FileIdentity) -> ReadFile:
     """Read one file; what is wrong with it becomes a reason."""
+    if identity.sha256 == NO_NAME:
+        detail = f"the name of {identity.path} is not UTF-8: rename the file"
+        return ReadFile(identity, None, BadItem("", None, "BAD_NAME", detail))
     if identity.sha256 == NO_CHECKSUM:
         detail = f"{identity.path} cannot be read: look at its permissions and its disk"
         return ReadFile(identity, None, BadItem("", None, "UNREADABLE", detail))

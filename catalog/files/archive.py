@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.errors import UsageError
 from catalog.files.foreign import SPECTRUM_NAME, what_is_there
 from catalog.files.opening import require_file
 
@@ -36,7 +35,7 @@ class LocalArchive:
         Raises
         ------
         UsageError
-            A path that does not exist, or one whose name is not UTF-8.
+            A path that does not exist.
         """
         return list_spectra(self.paths)
 
@@ -56,7 +55,7 @@ def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Raises
     ------
     UsageError
-        A path that does not exist, or one that is not text.
+        A path that does not exist.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -67,10 +66,17 @@ def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
             found.setdefault(path.resolve(), path)
         else:
             require_file(path)
-    for file in found.values():
-        if str(file).encode(errors="ignore") != os.fsencode(file):  # no text, no place in a table
-            raise UsageError(f"the name {str(file)!r} is not UTF-8", "Rename it, then try again.")
     return sorted(found.values())
+
+
+def has_text_name(path: Path) -> bool:
+    """Tell whether a path is UTF-8, as all text in the catalog is."""
+    return str(path).encode(errors="ignore") == os.fsencode(path)
+
+
+def shown_name(path: Path) -> str:
+    """Return a path as text; bytes that are no UTF-8 are escaped, as in Python's strings."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def has_files(paths: Iterable[str | os.PathLike[str]], *, spectra: bool = False) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +65,12 @@ def read_stamps(conn: sa.Connection) -> dict[Path, Stamp]:
     t = file_stamp.c
     query = sa.select(t.path, t.size, t.mtime_ns, t.ctime_ns, t.content_digest)
     return {Path(path): Stamp(*values) for path, *values in conn.execute(query)}
+
+
+def forget_stamps(conn: sa.Connection, paths: Collection[Path]) -> None:
+    """Take away what was noted of files that have gone."""
+    names = [str(path) for path in paths]
+    conn.execute(sa.text("DELETE FROM file_stamp WHERE path = ANY(:names)"), {"names": names})
 
 
 def write_stamps(conn: sa.Connection, stamps: Mapping[Path, Stamp]) -> None:

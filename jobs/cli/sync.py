@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.errors import ExitCode
 from jobs.cli.common import (
     AsOwner,
     DryRun,
@@ -159,7 +160,7 @@ def _say_step(result: StepResult, quiet: bool) -> None:
     if result.files:
         line += f", new: {', '.join(Path(f).name for f in result.files)}"
     line += f" ({result.elapsed_s:.1f} s)" if result.elapsed_s >= 0.05 else ""
-    wrong = result.state in ("failed", "skipped")
+    wrong = result.state in ("failed", "skipped") or result.exit_code == ExitCode.BAD_INPUT
     for what in (result.error, result.note):
         line += f": {what}" if what else ""
     if wrong:

@@ -9,7 +9,14 @@ from pathlib import Path
 from catalog.errors import SourceUnavailableError
 from catalog.files.fits import FileIdentity, file_identity
 from catalog.store.db import Database
-from catalog.store.stamps import Stamp, is_settled, read_stamps, stamp_of, write_stamps
+from catalog.store.stamps import (
+    Stamp,
+    forget_stamps,
+    is_settled,
+    read_stamps,
+    stamp_of,
+    write_stamps,
+)
 
 
 class SeenFiles:
@@ -29,6 +36,7 @@ class SeenFiles:
         self._new: dict[Path, Stamp] = {}
         with db.reader() as conn:
             self._known = read_stamps(conn)
+        self._gone = {path for path in self._known if _has_gone(path)}
 
     def identify(self, path: Path) -> FileIdentity:
         """What a file is, as `catalog.files.fits.file_identity` says, read only if it must be."""
@@ -56,9 +64,11 @@ class SeenFiles:
     def save(self) -> None:
         """Write down what was noted."""
         new, self._new = self._new, {}
-        if new:
+        gone, self._gone = self._gone - new.keys(), set()
+        if new or gone:
             self._known |= new
             with self._db.begin() as conn:
+                forget_stamps(conn, gone)
                 write_stamps(conn, new)
 
     def _note(self, path: Path, stamp: Stamp) -> None:
@@ -69,6 +79,14 @@ class SeenFiles:
             return
         if is_settled(now) and stamp == stamp_of(now, stamp.content_digest):
             self._new[path] = stamp
+
+
+def _has_gone(path: Path) -> bool:
+    """Tell whether a file was removed; where its folder is not there, a disk may be missing."""
+    try:
+        return not path.exists() and path.parent.is_dir()
+    except OSError:
+        return False
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:

@@ -180,15 +180,25 @@ def _result(step: Step, summary: RunSummary) -> StepResult:
     nothing = summary.state == "planned" and not summary.chunks_left
     state = {"succeeded": "done"}.get(summary.state, "idle" if nothing else summary.state)
     code = ExitCode(summary.exit_code) if state == "failed" else ExitCode.OK
+    refused = summary.notes.get("refused", ())
+    if refused and state in ("done", "idle"):  # what builds on the others goes on
+        code = ExitCode.BAD_INPUT
     if state == "paused" and summary.stopped_by != signal.SIGALRM:
         code = ExitCode(summary.exit_code)
     return StepResult(
         step.name, state, summary.kind, summary.target, summary.run_id,
         files=tuple(summary.notes.get("files", ())), exit_code=code,
-        error="; ".join(summary.errors[:3]),
-        todo="crosslabel status shows all" if state == "failed" else "",
+        error="; ".join((*refused, *summary.errors)[:3]),
+        todo=_todo(state, refused),
         note=summary.notes.get("note", ""), outcome=summary.outcome.text,
     )  # fmt: skip
+
+
+def _todo(state: str, refused: Sequence[str]) -> str:
+    """Return what to do about the errors of a step."""
+    if state == "failed":
+        return "crosslabel status shows all"
+    return "The others are in; correct the paths, or rename the file" if refused else ""
 
 
 def _state(results: Sequence[StepResult], code: ExitCode) -> str:

@@ -19,6 +19,7 @@ from jobs.ingest_specobj import ingest_specobj
 from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
 from jobs.sync.config import Config
 from jobs.sync.files import find_files, find_roots
+from jobs.sync.refused import usable_files
 from jobs.sync.rows import Values
 from jobs.sync.step import Step, Work, things
 
@@ -73,15 +74,23 @@ def _from_archive_or_paths(
     def ingest_fetched(work: Work) -> RunSummary:
         with work.db.reader() as conn:
             found = catalog_file(conn, params(work))
-        return ingest([] if found is None else find_files([found]), work)
+        return ingest_usable([] if found is None else find_files([found]), work)
+
+    def ingest_usable(files: list[Path], work: Work) -> RunSummary:
+        def ingest_them(some: list[Path]) -> RunSummary:
+            return ingest(some, work)
+
+        return usable_files(files, row["kind"], row["release"], ingest_them)
 
     if row["fetch"]:
         yield Step(f"fetch {row['name']}", fetch, makes=things(file))
         yield Step(f"ingest {row['name']}", ingest_fetched, made, things(file))
     else:
-        yield Step(
-            f"ingest {row['name']}", lambda work: ingest(find_files(row["paths"]), work), made
-        )
+
+        def ingest_found(work: Work) -> RunSummary:
+            return ingest_usable(find_files(row["paths"]), work)
+
+        yield Step(f"ingest {row['name']}", ingest_found, made)
 
 
 def _ingest_catalog(kind: str, files: list[Path], row: Values, work: Work) -> RunSummary:

@@ -303,7 +303,9 @@ def test_spectrum_whose_name_is_not_text_is_named(cli: Cli, db: Database, tmp_pa
         pytest.skip("this file system takes UTF-8 names only")
     (folder / "spec-1-2-3.fits").touch()
     code, _, err = cli("ingest", "spectra", tmp_path)
-    assert (code, "is not UTF-8" in err, count(db, "job_run")) == (2, True, 0)
+    assert (code, "is not UTF-8" in err) == (65, True)
+    assert count(db, "quarantine", "reason_code = 'BAD_NAME' AND item_key = ''") == 1
+    assert count(db, "input_file", r"path LIKE '%/f\\xff/spec-1-2-3.fits'") == 1
 
 
 def test_a_run_that_cannot_go_on_does_not_hold_up_the_others(

@@ -392,6 +392,53 @@ def test_a_file_is_read_again_when_it_could_be_another(db: Database, tmp_path: P
     assert SeenFiles(db).identify(path).sha256 == file_identity(path).sha256 != truth.sha256
 
 
+def test_files_that_a_pattern_catches_by_mistake_are_refused_by_name(
+    case: Case, tmp_path: Path
+) -> None:
+    incoming = tmp_path / "incoming"
+    name = "allStar-l31c.2.fits"
+    write_survey(tmp_path / "other", n_matched=24, n_apogee=60, n_sspp=50, release="dr17")
+    other = next((tmp_path / "other").glob("allStar-*.fits"))
+    shutil.copy(other, incoming)
+    odd = [incoming / os.fsdecode(b"allStar-\xff.fits"),
+           incoming / "spectra" / os.fsdecode(b"spec-\xff.fits")]  # fmt: skip
+    try:
+        shutil.copy(incoming / name, odd[0])
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    shutil.copy(next((incoming / "spectra").rglob("spec-*.fits")), odd[1])
+    code, _, err = case.run("--quiet")
+    assert code == ExitCode.BAD_INPUT
+    assert "[BAD_RELEASE]" in err
+    assert f"{other.name} is of " in err
+    assert rf"[BAD_NAME] the name of {incoming}/allStar-\xff.fits is not UTF-8" in err
+    states = case.states()
+    assert states["ingest allstar"] == states["export aspcap.fits"] == "done"
+    assert set(states.values()) <= {"done", "idle"}
+    where = "SELECT params->'files' FROM label_set WHERE name = 'aspcap/dr14'"
+    assert value(case.db, where) == [name]
+    refused = "SELECT array_agg(reason_code ORDER BY 1) FROM quarantine WHERE item_key = ''"
+    assert {"BAD_NAME", "BAD_RELEASE"} <= set(value(case.db, refused))
+    assert case.run("--quiet")[0] == ExitCode.BAD_INPUT, "until they are taken away"
+    for path in (*odd, incoming / other.name):
+        path.unlink()
+    assert case.run()[0] == 0
+
+
+def test_stamps_of_files_that_have_gone_are_forgotten(case: Case, tmp_path: Path) -> None:
+    case.run()
+    gone = next((tmp_path / "incoming" / "spectra").rglob("spec-*.fits"))
+    there = "SELECT array_agg(path ORDER BY path) FROM file_stamp"
+    away = tmp_path / "unmounted" / "file"
+    with case.db.begin() as conn:
+        write_stamps(conn, {gone: stamp_of(gone.stat(), "x"), away: stamp_of(gone.stat(), "x")})
+    gone.unlink()
+    case.run()
+    paths = value(case.db, there)
+    assert str(gone) not in paths
+    assert str(away) in paths, "its folder is not there: a disk may be missing"
+
+
 def test_stamps_are_replaced(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"content")
