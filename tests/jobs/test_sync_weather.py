@@ -31,7 +31,7 @@ from tests.conftest import ROOT, cloned, full_disk, libpq_url
 from tests.processes import Started, command
 
 ALLSTAR = catalog_places("apogee", "dr14")[0]
-FETCH = ('paths = ["incoming/allStar-*.fits"]\n# fetch = true', "fetch = true")
+FETCH = ('paths = ["incoming/allStar-*.fits"]', "fetch = true")
 
 
 @pytest.fixture
