@@ -18,6 +18,7 @@ from catalog.errors import CrosslabelError, UsageError
 from jobs.cli import (
     database,
     fetch,
+    find,
     ingest,
     learn,
     ledger,
@@ -34,7 +35,7 @@ from jobs.cli.help import complete_help
 # The order of the work, in which help lists the commands.
 ORDER = (
     "simulate", "fetch", "ingest", "crossmatch", "sample", "normalize", "train", "predict", "label",
-    "compare", "evaluate", "explain", "scan", "model", "export", "report", "sync", "status", "resume", "retry", "abandon", "db",
+    "find", "compare", "evaluate", "explain", "scan", "model", "export", "report", "sync", "status", "resume", "retry", "abandon", "db",
 )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ app.add_typer(ingest.app, name="ingest", cls=Group)
 app.add_typer(selections.sample_app, name="sample", cls=Group)
 app.add_typer(results.labels_app, name="label", cls=Group)
 app.add_typer(models.app, name="model", cls=Group)
-for module in (ingest, selections, learn, results, models, ledger, sync, report):
+for module in (ingest, selections, learn, results, find, models, ledger, sync, report):
     module.register(app)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from catalog.config import show_url, without_password
 from catalog.errors import UsageError
-from jobs.cli.common import DryRun, Json, Quiet, database, say, say_json, settings
+from jobs.cli.common import DryRun, Json, Quiet, count, database, say, say_json, settings
 
 app = typer.Typer(help="The database: embedded server and schema.")
 
@@ -191,6 +192,28 @@ def restore(
 
         say(f"catalog of {file} in {where.home}", quiet=quiet)
         require_schema_at_head(db)
+
+
+@app.command()
+def prune(
+    older_than: Annotated[int, typer.Option(metavar="DAYS", help="Keep what is younger.", min=0)] = 365,
+    quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Remove what years of cron leave: old runs, replaced refusals, editions that nothing rests on."""
+    from jobs.prune_catalog import prune_catalog
+
+    with database() as db:
+        done = prune_catalog(db, older_than, dry_run=dry_run)
+    if as_json:
+        say_json(dry_run=dry_run, **asdict(done))
+        return
+    would = "would remove" if dry_run else "removed"
+    say(
+        f"{would} {count(done.runs, 'run')} of the ledger, {count(done.refusals, 'row')} of the "
+        f"quarantine, {count(len(done.editions), 'edition')} of label sets"
+        + (f": {', '.join(done.editions)}" if done.editions else ""),
+        quiet=quiet,
+    )
 
 
 def _no_own_server(verb: str) -> None:

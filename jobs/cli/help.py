@@ -69,6 +69,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "crosslabel sync --example > crosslabel.toml",
         "crosslabel sync --config crosslabel.toml --quiet",
     ),
+    "find": ("crosslabel find 2M06415823-0028145", "crosslabel find 100.4926 -0.4707 --radius 10"),
     "status": ("crosslabel status --last 3",),
     "resume": ("crosslabel resume",),
     "retry": ("crosslabel retry",),
