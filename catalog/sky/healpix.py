@@ -3,14 +3,14 @@
 The index at order 29 (cells of 0.4 milliarcsec) is stored with every source. The cell at any
 coarser order k is ``index >> 2 * (29 - k)``, so one column serves as join key, search index and
 unit of work. See Gorski et al. 2005, ApJ 622, 759.
+
+cdshealpix loads Astropy's coordinates, a third of a command's start, so it is imported where it is
+used: a start that finds the lock taken ends without it.
 """
 
 from __future__ import annotations
 
-import cdshealpix.nested
 import numpy as np
-from astropy import units as u
-from astropy.coordinates import Latitude, Longitude
 from numpy.typing import ArrayLike, NDArray
 
 from catalog.sky.vectors import ARCSEC_PER_RADIAN
@@ -78,9 +78,13 @@ def healpix29(ra: ArrayLike, dec: ArrayLike) -> Integers:
     ValueError
         As `check_positions`.
     """
+    from astropy import units as u
+    from astropy.coordinates import Latitude, Longitude
+    from cdshealpix.nested import lonlat_to_healpix
+
     ra, dec = check_positions(ra, dec)
     lon = Longitude(np.mod(ra, 360.0), u.deg, copy=False)
-    index = cdshealpix.nested.lonlat_to_healpix(lon, Latitude(dec, u.deg, copy=False), MAX_ORDER)
+    index = lonlat_to_healpix(lon, Latitude(dec, u.deg, copy=False), MAX_ORDER)
     return index.astype(np.int64)
 
 
@@ -129,9 +133,11 @@ def neighbours(index: ArrayLike, order: int) -> Integers:
     ValueError
         If there is no such order.
     """
+    from cdshealpix import nested
+
     _check_order(order)
     cells = np.atleast_1d(np.asarray(index)).astype(np.uint64)
-    return np.asarray(cdshealpix.nested.neighbours(cells, order), dtype=np.int64)
+    return np.asarray(nested.neighbours(cells, order), dtype=np.int64)
 
 
 def border(index: int, order: int, finer: int) -> Integers:
@@ -155,9 +161,11 @@ def border(index: int, order: int, finer: int) -> Integers:
     ValueError
         If there is no such order.
     """
+    from cdshealpix import nested
+
     _check_order(order)
     _check_order(finer)
-    edges, corners = cdshealpix.nested.external_neighbours(
+    edges, corners = nested.external_neighbours(
         np.array([index], dtype=np.uint64), order, finer - order
     )
     cells = np.concatenate([edges[0].astype(np.int64), corners[0].astype(np.int64)])

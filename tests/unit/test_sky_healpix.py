@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -151,3 +154,9 @@ def test_the_largest_radius_of_an_order_holds_and_a_larger_one_does_not(order):
     assert missed(radius, order) == 0
     # The test sees what it looks for: with 10% more, pairs are lost.
     assert missed(1.1 * radius, order) > 0
+
+
+def test_a_start_that_finds_the_lock_taken_does_not_load_coordinates() -> None:
+    code = "import sys, jobs.ingest_catalog; print('astropy.coordinates' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
