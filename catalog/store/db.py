@@ -14,6 +14,7 @@ from catalog.config import Settings, parse_url, show_url
 from catalog.errors import ConfigurationError, LockedError, ServerUnavailableError
 from catalog.store import embedded
 from catalog.store.place import READER
+from catalog.store.privileges import note_role
 from catalog.store.server_errors import connection_error
 
 MINIMUM_SERVER = 150000  # PostgreSQL 15
@@ -89,6 +90,7 @@ def open_database(
     engine = sa.create_engine(
         url, pool_pre_ping=True, pool_size=4, connect_args=connection_options(url)
     )
+    note_role(engine)
     where = show_url(url)
     try:
         with engine.connect() as conn:

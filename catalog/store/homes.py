@@ -13,13 +13,16 @@ from catalog.config import Settings
 from catalog.errors import ConfigurationError
 from catalog.store.db import Database, connect
 from catalog.store.head import require_schema_at_head, schema_revision
-from catalog.store.place import find_place
+from catalog.store.place import MIGRATED, find_place
 
 
 def has_catalog(home: Path) -> bool:
     """Return True if there is the data folder of an embedded server."""
     try:
-        return home.exists() and find_place(home).data.exists()
+        if not home.exists():
+            return False
+        data = find_place(home).data
+        return data.exists() or data.with_name(MIGRATED).exists()
     except (PermissionError, ConfigurationError):
         return False
 

@@ -22,6 +22,7 @@ from catalog.store.programs import ROOT_STATE, SAFE_PATH, find_programs, others_
 ACCOUNT = "crosslabel"  # who the server runs as when the command runs as root
 OWNER = "crosslabel"  # role and database inside the server
 READER = "crosslabel_reader"  # role inside the server that people's own SQL runs as
+MIGRATED = "pgdata.migrated"  # complete, and on its way to the place of an older one
 NEW_HOME = "an empty home takes 60 MB"
 _ANOTHER = "give another home with --home or CROSSLABEL_HOME"
 SOCKET_LIMIT = 80  # a socket's path may have 103 bytes (macOS), its name included
@@ -37,6 +38,7 @@ class Place:
     log: Path
     lock: Path
     account: pwd.struct_passwd | None
+    programs: Path | None = None  # of another PostgreSQL than the installed one
 
     @property
     def url(self) -> str:
@@ -46,7 +48,7 @@ class Place:
 
     def program(self, name: str) -> str:
         """Return the path of one of the server's programs, which its account can run."""
-        return str(find_programs(self.account) / name)
+        return str((self.programs or find_programs(self.account)) / name)
 
 
 def find_place(home: Path, *, create: bool = False) -> Place:
@@ -61,14 +63,15 @@ def find_place(home: Path, *, create: bool = False) -> Place:
     if create:
         _make_folder(home, open_to_all=as_root)
     root = _state_folder(home) if as_root else home
-    account = _server_account(root / "pgdata") if as_root else None
+    moving = root / MIGRATED
+    account = _server_account(moving if moving.exists() else root / "pgdata") if as_root else None
     sockets = root / "run"
     if len(os.fsencode(sockets)) > SOCKET_LIMIT or not SAFE_PATH.fullmatch(str(sockets)):
         short = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
         sockets = ROOT_STATE / short if as_root else Path(f"/tmp/crosslabel-{os.geteuid()}-{short}")
     if create:
         _make_folder(root, open_to_all=as_root)
-        _make_socket_folder(sockets, account)
+        make_socket_folder(sockets, account)
     return Place(
         home=home,
         data=root / "pgdata",
@@ -83,7 +86,7 @@ def _state_folder(home: Path) -> Path:
     """Where root's server of ``home`` keeps its files; one made earlier stays where it is."""
     elsewhere = ROOT_STATE / f"home-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
     for made in (home, elsewhere):
-        if (made / "pgdata").exists():
+        if (made / "pgdata").exists() or (made / MIGRATED).exists():
             return made
     return home if others_can_enter(home) else elsewhere
 
@@ -117,7 +120,7 @@ def cannot_make(what: str, exc: OSError) -> CrosslabelError:
     return ConfigurationError(said, _ANOTHER[0].upper() + _ANOTHER[1:])
 
 
-def _make_socket_folder(sockets: Path, account: pwd.struct_passwd | None) -> None:
+def make_socket_folder(sockets: Path, account: pwd.struct_passwd | None) -> None:
     """Make the folder that only the server's account may enter; trust none that others made."""
     owner = account.pw_uid if account else os.geteuid()
     try:

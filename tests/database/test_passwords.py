@@ -15,8 +15,12 @@ import psycopg
 import pytest
 
 from catalog import open_catalog
+from catalog.config import parse_url
+from catalog.errors import ConfigurationError
 from catalog.files.simulate import write_survey
 from catalog.store import embedded, place
+from catalog.store.db import open_database
+from catalog.store.server_errors import translated_errors
 from jobs.sync.example import example_text
 from tests.conftest import run_main
 
@@ -196,6 +200,32 @@ def test_configurations_of_sync(run: Run, tmp_path: Path, line: str) -> None:
         assert err.startswith("error: "), err
     for path in tmp_path.glob("*.log"):
         assert SECRET not in path.read_text()
+
+
+def test_a_role_without_rights_hears_which_grant(server: str, run: Run) -> None:
+    """And with that grant it may."""
+    owner = url(server)
+    assert run("--database-url", owner, "db", "upgrade")[0] == 0
+    eve = f"postgresql://eve@/stars?host={server}&port=5432"
+    code, _, err = run("--database-url", eve, "label", "list")
+    assert code == 78
+    assert "the database server refuses: permission denied for table alembic_version" in err
+    assert "crosslabel db grant-reader eve" in err
+    assert "GRANT SELECT ON alembic_version TO eve" in err
+    run("--database-url", owner, "db", "grant-reader", "eve")
+    code, _, err = run("--database-url", eve, "label", "list")
+    assert code == 0, err
+    db = open_database(parse_url(eve))
+    for statement, right in (
+        ("DELETE FROM star", "DELETE"), ("INSERT INTO star (star_key) VALUES ('x')", "INSERT"),
+        ("UPDATE star SET star_key = 'x'", "UPDATE"),
+    ):  # fmt: skip
+        with (
+            pytest.raises(ConfigurationError, match=f"GRANT {right} ON star TO eve"),
+            translated_errors(), db.begin() as conn,
+        ):  # fmt: skip
+            conn.exec_driver_sql(statement)
+    db.engine.dispose()
 
 
 def test_a_traceback(server: str, tmp_path: Path) -> None:
