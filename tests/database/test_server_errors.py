@@ -255,7 +255,7 @@ def test_a_full_server_is_not_taken_for_a_dead_one(
     def launched(place: object) -> None:
         raise AssertionError("a second server was to be started")
 
-    monkeypatch.setattr(embedded, "_launch", launched)
+    monkeypatch.setattr(embedded, "launch", launched)
     with pytest.raises(ServerUnavailableError, match=r"takes no more"):
         connect(Settings(full_home))
     monkeypatch.setattr(sys, "argv", ["crosslabel", "--home", str(full_home), "status"])
