@@ -69,7 +69,7 @@ def require_schema_at_head(db: Database) -> None:
     if stale:
         more = f" and {len(stale) - 3} more" if len(stale) > 3 else ""
         raise ConfigurationError(
-            f"not as this version makes them in the database: {', '.join(stale[:3])}{more}",
+            f"the schema has objects of another version: {', '.join(stale[:3])}{more}",
             _UPGRADE,
         )
 

@@ -403,7 +403,7 @@ def test_what_is_written_back_can_be_ingested_again(
     shutil.copy(survey[0] / "allStar-l31c.2.fits", file)
 
     def spoil(job: str, done: int, total: int) -> None:
-        if done == 1:
+        if 0 < done < total:
             with file.open("r+b") as stream:
                 stream.seek(-3000, os.SEEK_END)
                 stream.write(b"x")
