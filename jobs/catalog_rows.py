@@ -34,10 +34,20 @@ class Batch:
 
 
 def row_chunks(files: OpenFiles, n_files: int, rows_per_chunk: int) -> list[str]:
-    """Chunk keys that cover all rows of the first ``n_files`` files."""
+    """Return chunk keys that cover all rows of the first ``n_files`` files.
+
+    Raises
+    ------
+    BadInputError
+        If a file has no rows.
+    """
     keys = []
     for i in range(n_files):
         n = files.get(i).n_rows
+        if n == 0:
+            raise BadInputError(
+                "WRONG_CONTENT", f"{files.identity(i).path} has no rows", "Download it again"
+            )
         step = rows_per_chunk
         keys += [f"file {i} rows {s}-{min(s + step, n)}" for s in range(0, n, step)]
     return keys

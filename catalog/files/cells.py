@@ -103,8 +103,12 @@ def error_cells(rows: np.ndarray, column: Column | None, name: str) -> np.ndarra
 
 
 def position_cells(rows: np.ndarray, column: Column, name: str) -> np.ndarray:
-    """Return right ascensions or declinations (``name``: ra, dec) in degrees, float64."""
-    return scale_of(column, name).value(native(rows, column))
+    """Return right ascensions or declinations (``name``: ra, dec) in degrees, float64.
+
+    A right ascension of exactly 360 is 0: a program rounded 359.99999... up.
+    """
+    degrees = scale_of(column, name).value(native(rows, column))
+    return np.where(degrees == 360, 0.0, degrees) if name == "ra" else degrees
 
 
 def forget_zeros(labels: dict[str, np.ndarray], teff_is_zero: np.ndarray) -> None:
@@ -192,7 +196,7 @@ def check_positions(audit: RowAudit, ra: np.ndarray, dec: np.ndarray) -> None:
     audit : RowAudit
         Takes BAD_COORD.
     ra, dec : numpy.ndarray
-        Degrees, shape (n,). RA outside 0 to 360 is rejected, not wrapped.
+        Degrees, shape (n,). RA outside [0, 360) is rejected, not wrapped.
     """
     good = (ra >= 0) & (ra < 360) & (dec >= -90) & (dec <= 90)
     audit.reject(~good, "BAD_COORD", lambda i: f"RA {ra[i]}, Dec {dec[i]} (degrees) is no position")

@@ -17,7 +17,7 @@ from catalog.files.fits import FitsFile
 from catalog.files.magic import NOT_YET, Foreign
 
 #: Names that the archives give to spectra that can be read, packed or not.
-SPECTRUM_NAME = re.compile(r"spec-.*\.fits?(\.fz)?(\.(gz|bz2|xz|zip|Z))?")
+SPECTRUM_NAME = re.compile(r"spec-.*\.fits?(\.fz)?(\.(gz|bz2|xz|zip|Z))?", re.DOTALL)
 SDSSV_NAME = re.compile(r"spec-\d+p?-\d{5}-\d{8,}\.fits.*")
 GET_DR8 = "Take the star's spec-PLATE-MJD-FIBER.fits of DR8 or later: crosslabel fetch spectra"
 

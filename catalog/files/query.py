@@ -19,6 +19,7 @@ _CANNOT = (  # errors of the query, though of a class that is mostly the server'
     psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.CantChangeRuntimeParam,
     psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex,
     psycopg.errors.TooManyColumns, psycopg.errors.TooManyArguments,
+    psycopg.errors.ProtocolViolation,  # a query with $1, for which there is no value
 )  # fmt: skip
 Params = Mapping[str, Any] | Sequence[Any] | None
 

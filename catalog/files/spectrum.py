@@ -289,7 +289,11 @@ def whole_number(path: Path, name: str, value: int) -> int:
 
 
 def check_position(path: Path, ra: float, dec: float) -> tuple[float, float]:
-    """Return a position in degrees if it is one; fail with BAD_COORD if not."""
+    """Return a position in degrees if it is one; fail with BAD_COORD if not.
+
+    A right ascension of exactly 360 is 0: a program rounded 359.99999... up.
+    """
+    ra = 0.0 if ra == 360 else ra
     if not (0 <= ra < 360 and -90 <= dec <= 90):
         raise BadInputError(
             "BAD_COORD", f"RA {ra}, Dec {dec} (degrees) in {path} is no position", ""

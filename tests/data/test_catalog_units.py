@@ -14,6 +14,7 @@ from catalog.errors import BadInputError
 from catalog.files.allstar import open_allstar
 from catalog.files.block import Block
 from catalog.files.specobj import open_specobj
+from catalog.files.spectrum import check_position
 from catalog.files.sspp import open_sspp
 
 N = 4
@@ -67,6 +68,16 @@ def test_positions_in_other_units_are_converted(tmp_path: Path) -> None:
     for unit in ("h", "hourangle", "hours"):
         path = allstar(tmp_path / f"{unit}.fits", RA=ra / 15, units={"RA": unit, "DEC": "deg"})
         np.testing.assert_allclose(read(path).columns["ra"], ra, rtol=1e-14)
+
+
+def test_a_right_ascension_of_360_is_0_and_none_beyond_is_wrapped(tmp_path: Path) -> None:
+    ra = np.array([360.0, np.nextafter(360, 0), 0.0, np.nextafter(360, 361), -1e-9, np.nan])
+    found = read(allstar(tmp_path / "x.fits", RA=np.resize(ra, N)))
+    assert found.columns["ra"][:3].tolist() == [0.0, ra[1], 0.0]
+    assert {bad.reason_code for bad in found.bad} == {"BAD_COORD"}
+    assert check_position(tmp_path, 360.0, -90.0) == (0.0, -90.0)
+    with pytest.raises(BadInputError, match="BAD_COORD"):
+        check_position(tmp_path, -1e-9, 0.0)
 
 
 def test_labels_and_measurements_in_other_units_are_converted(tmp_path: Path) -> None:

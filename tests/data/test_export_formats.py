@@ -254,6 +254,7 @@ REFUSED = [
     ("SELECT " + ", ".join(f"1 AS c{i}" for i in range(1665)), "at most 1664"),
     ("SELECT * FROM nowhere", 'relation "nowhere" does not exist'),
     ("SELECT 1/0 AS n", "division by zero"),
+    ("SELECT $1 AS n", "cannot be answered: .* 0 parameters"),
     ("SELECT 1 AS n, 2 AS N", "is there twice"),
     ('SELECT 1 AS "a b"', "has no plain name"),
     ('SELECT 1 AS "a"" FROM q; DROP TABLE source; --"', "has no plain name"),

@@ -123,7 +123,8 @@ def test_packed_spectra_in_a_folder_are_found(tmp_path: Path) -> None:
     for suffix in ("", ".gz", ".bz2", ".xz", ".zip", ".fz"):
         (tmp_path / f"spec-1-2-3.fits{suffix}").touch()
     (tmp_path / "spec-1-2-3.png").touch()
-    assert len(list_spectra([tmp_path])) == 6
+    (tmp_path / "spec-a line\nbreak.fits").touch()
+    assert len(list_spectra([tmp_path])) == 7
 
 
 def test_bzip2_is_read(tmp_path: Path) -> None:

@@ -127,6 +127,17 @@ def test_a_file_of_another_release_is_refused_unless_it_is_to_be(
     assert cli("ingest", kind, survey[0] / name, "--release", "dr15")[0] == 0
 
 
+def test_a_catalog_without_rows_is_refused(
+    cli: Cli, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.fits"
+    with fits.open(survey[0] / "allStar-l31c.2.fits") as hdus:
+        hdus[1].data = hdus[1].data[:0]
+        hdus.writeto(empty)
+    code, _, err = cli("ingest", "apogee", empty, "--release", "dr14")
+    assert (code, f"{empty} has no rows" in err) == (65, True)
+
+
 def test_changed_file_publishes_an_edition(
     cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
 ) -> None:
