@@ -172,7 +172,7 @@ def find_evaluated(conn: sa.Connection, name: str) -> LabelSet:
         sets = ", ".join(s.name for s in list_label_sets(conn)) or "none"
         raise UsageError(
             f"there is no model {name}, nor a label set of that name",
-            f"Complete models: {', '.join(have) or 'none'}; label sets: {sets}",
+            f"Models: {', '.join(have) or 'none'}; label sets: {sets}",
         )
     query = sa.text(
         "SELECT name || '@' || edition FROM label_set WHERE status = 'complete' "

@@ -94,7 +94,10 @@ def load_catalog(conn: sa.Connection, spec: str) -> Catalog:
         {"survey": survey, "prefix": prefix},
     )
     if rows["source_id"].size == 0:
-        raise UsageError(f"there are no sources of {spec}", f"There are: {_known_specs(conn)}")
+        raise UsageError(
+            f"there are no sources of {spec}",
+            f"There are: {_known_specs(conn)}. {_how_to_ingest(survey)}",
+        )
     by = np.argsort(rows["healpix29"], kind="stable")
     return Catalog(**{name: values[by] for name, values in rows.items()})
 
@@ -105,7 +108,14 @@ def _known_specs(conn: sa.Connection) -> str:
         "SELECT DISTINCT survey || CASE WHEN survey_key LIKE '%/%' "
         "THEN '/' || split_part(survey_key, '/', 1) ELSE '' END AS spec FROM source ORDER BY spec"
     )
-    return ", ".join(conn.scalars(query)) or "none; ingest first"
+    return ", ".join(conn.scalars(query)) or "none yet"
+
+
+def _how_to_ingest(survey: str) -> str:
+    """Name the commands that bring in sources of a survey."""
+    if survey == "apogee":
+        return "Run: crosslabel ingest apogee allStar-....fits --release dr14"
+    return "Run: crosslabel ingest spectra FOLDER; or, for SDSS, ingest sspp or ingest specobj"
 
 
 def left_and_right_digests(left: Catalog, right: Catalog, order: int) -> dict[int, tuple[int, int]]:

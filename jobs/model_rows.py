@@ -75,7 +75,7 @@ def find_model(conn: sa.Connection, name: str) -> TrainedModel:
     names = conn.scalars(sa.text(query)).all()
     raise UsageError(
         f"there is no model {name}",
-        f"Complete models: {', '.join(names)}" if names else "Run: crosslabel train",
+        f"Models: {', '.join(names)}" if names else "Run: crosslabel train",
     )
 
 

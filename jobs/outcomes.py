@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from catalog.store.labels import find_label_set
+from catalog.store.labels import LabelSet, find_label_set, list_label_sets
 from jobs.engine.job import Outcome
 from jobs.words import count
 
@@ -45,6 +45,41 @@ def _labelled(what: str, n: int, n_labelled: int, label_set: str) -> Outcome:
     """Return how many there are of something, and how many a label set labels."""
     counts = {f"{what}_count": n, "labelled_count": n_labelled}
     return Outcome(f"{count(n, what)}, {n_labelled:,} with labels in {label_set}", counts)
+
+
+def labelled_words(conn: sa.Connection, label_set: LabelSet) -> str:
+    """Return what a label set labels with its number, such as ``490 stars`` or ``148 spectra``.
+
+    Rows of a survey of stars are counted by star, for a survey may list a star twice.
+    """
+    given = {"id": label_set.label_set_id}
+    query = """
+        SELECT s.survey FROM stellar_label l JOIN source s USING (source_id)
+        WHERE l.label_set_id = :id LIMIT 1"""
+    if conn.scalar(sa.text(query), given) != "apogee":
+        return count(label_set.n_rows or 0, "spectrum")
+    query = """
+        SELECT count(DISTINCT coalesce(s.star_id, -s.source_id))
+        FROM stellar_label l JOIN source s USING (source_id) WHERE l.label_set_id = :id"""
+    return count(conn.scalar(sa.text(query), given) or 0, "star")
+
+
+def exported_words(conn: sa.Connection, what: str, n_rows: int) -> str:
+    """Return what an exported file holds: stars or spectra, pairs, or rows of a table.
+
+    Parameters
+    ----------
+    what : str
+        Name of a label set, sample, table or view, that `select_for_export` found.
+    n_rows : int
+        Rows of the file.
+    """
+    if any(s.name == what.partition("@")[0] for s in list_label_sets(conn)):
+        words = labelled_words(conn, find_label_set(conn, what))
+        many = int(words.split()[0].replace(",", "")) != n_rows
+        return f"{words} ({count(n_rows, 'row')})" if many else words
+    known = conn.scalar(sa.text("SELECT 1 FROM sample WHERE name = :name"), {"name": what})
+    return count(n_rows, "pair" if known else "row")
 
 
 def labels_outcome(conn: sa.Connection, name: str) -> Outcome:

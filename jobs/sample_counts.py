@@ -140,7 +140,7 @@ def counts_as_text(counts: dict[str, Any], order: tuple[str, ...]) -> str:
     """
     codes = ("QUARANTINED", *_row_codes(order))
     lines = []
-    for part, title in (("rows", "rows of the left catalog"), ("pairs", "candidate pairs")):
+    for part, title in (("rows", "entries of left catalog"), ("pairs", "candidate pairs")):
         lines.append(f"{title:26}{counts[part]['total']:>10,}")
         for code in codes:
             if counts[part].get(code) or code == "accepted":

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from catalog.store.columns import LABELS, error_of
 from catalog.store.labels import LabelSet, find_label_set, flag_meanings
+from jobs.outcomes import labelled_words
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Description:
 
     Attributes
     ----------
+    labelled : str
+        Number of stars or spectra that it labels, in words.
     labels : dict
         Label -> (number of values, number of errors, smallest, median, largest).
     flags : dict
@@ -24,6 +27,7 @@ class Description:
     """
 
     label_set: LabelSet
+    labelled: str
     labels: dict[str, tuple[int, int, float, float, float]]
     flags: dict[str, tuple[int, str]]
 
@@ -41,7 +45,7 @@ class Description:
     def as_text(self) -> str:
         """As a page for people."""
         s = self.label_set
-        lines = [f"{s.full_name}: {s.n_rows:,} rows, {s.kind}. {s.description}", ""]
+        lines = [f"{s.full_name}: {self.labelled}, {s.kind}. {s.description}", ""]
         head = ("values", "errors", "min", "median", "max")
         lines.append(f"{'label':9} {'unit':5} " + " ".join(f"{h:>9}" for h in head))
         for label, (n, n_err, low, middle, high) in self.labels.items():
@@ -96,4 +100,4 @@ def describe_label_set(conn: sa.Connection, name: str) -> Description:
         n = conn.scalar(count, given | {"bit": bit}) or 0
         if n:
             flags[flag] = (n, meaning)
-    return Description(found, labels, flags)
+    return Description(found, labelled_words(conn, found), labels, flags)

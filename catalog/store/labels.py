@@ -166,7 +166,7 @@ def find_label_set(conn: sa.Connection, name: str) -> LabelSet:
     row = conn.execute(query.order_by(label_set.c.edition.desc()).limit(1)).first()
     if row is None:
         have = ", ".join(s.name for s in list_label_sets(conn)) or "none yet"
-        raise UsageError(f"there is no label set {name}", f"Complete label sets: {have}")
+        raise UsageError(f"there is no label set {name}", f"Label sets: {have}")
     return LabelSet(*row)
 
 

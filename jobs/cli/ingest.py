@@ -20,6 +20,7 @@ from jobs.cli.common import (
     say_json,
     words_of,
 )
+from jobs.words import count
 
 if TYPE_CHECKING:
     from jobs.catalog_rows import Refused
@@ -186,8 +187,8 @@ def register(root: typer.Typer) -> None:
 def simulate(
     to: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to, a new one: spectra that are there stay.")],
     matched: Annotated[int, typer.Option(help="Stars with both labels and spectra.")] = 150,
-    apogee: Annotated[int, typer.Option(help="Rows of allStar.")] = 600,
-    sspp: Annotated[int, typer.Option(help="Rows of ssppOut.")] = 500,
+    apogee: Annotated[int, typer.Option(help="Entries of allStar: stars, and repeats of 3 in 100.")] = 600,
+    sspp: Annotated[int, typer.Option(help="Spectra in ssppOut.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 1,
     release: Annotated[str, typer.Option(help="Release whose layout allStar has.")] = "dr14",
     quiet: Quiet = False, as_json: Json = False,
@@ -209,5 +210,10 @@ def simulate(
     if as_json:
         say_json(**counts)
     else:
-        words = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counts.items())
+        stars = counts["allstar_rows"] - counts["duplicate_rows"]
+        words = (
+            f"{count(stars, 'star')} in allStar, {count(counts['sspp_rows'], 'spectrum')} in ssppOut, "
+            f"{count(counts['spectra'], 'spectrum')} as files; {count(counts['matched_stars'], 'star')} "
+            "with labels and spectra"
+        )
         say(f"simulated survey in {to}: {words}", quiet=quiet)

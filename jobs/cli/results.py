@@ -19,6 +19,7 @@ from jobs.cli.common import (
     say,
     say_json,
 )
+from jobs.words import count
 
 labels_app = typer.Typer(help="Label sets.")
 
@@ -37,9 +38,11 @@ def labels_list(
 ) -> None:  # fmt: skip
     """List the published label sets."""
     from catalog.store.labels import list_label_sets
+    from jobs.outcomes import labelled_words
 
     with database() as db, db.reader() as conn:
         found = list_label_sets(conn, all_editions=every)
+        labelled = [] if as_json else [labelled_words(conn, s) for s in found]
     if as_json:
         for s in found:
             say_json(
@@ -48,8 +51,8 @@ def labels_list(
             )  # fmt: skip
         return
     width = max((len(s.full_name) for s in found), default=9)
-    for s in found:
-        say(f"{s.full_name:{width}}  {s.kind:11}  {s.n_rows:>9,} rows  {s.description}")
+    for s, words in zip(found, labelled, strict=True):
+        say(f"{s.full_name:{width}}  {s.kind:11}  {words:>15}  {s.description}")
     if not found:
         say("no label sets yet: crosslabel ingest publishes the first")
 
@@ -163,6 +166,7 @@ def export(
     from catalog.files.query import query_selection
     from catalog.store.people import people_sql
     from jobs.export_catalog import export as export_to
+    from jobs.outcomes import exported_words
 
     if what == "spectra" and not (against or sql or safe_cells):
         _export_spectra(to, sample, recipe, quiet)
@@ -181,7 +185,10 @@ def export(
             assert what is not None
             selection = comparison_selection(conn, what, against, sample) if against else what
         summary = export_to(conn, selection, to, recipe=recipe, safe_cells=safe_cells)
-    say(f"{count(summary.n_rows, 'row')} of {what or summary.what} in {to}", quiet=quiet)
+        words = count(summary.n_rows, "row")
+        if isinstance(selection, str):
+            words = exported_words(conn, selection, summary.n_rows)
+    say(f"{words} of {what or summary.what} in {to}", quiet=quiet)
 
 
 def _export_spectra(folder: Path, sample: str | None, recipe: str | None, quiet: bool) -> None:

@@ -17,6 +17,7 @@ from jobs.cli.common import (
     words_of,
 )
 from jobs.cli.results import labels_app
+from jobs.words import count
 
 sample_app = typer.Typer(help="Select matches.")
 
@@ -136,7 +137,7 @@ def labels_remove(
 
     with database() as db:
         gone = remove_label_set(db, name, with_evaluations=with_evaluations)
-    words = f"removed label set {gone.full_name}: {gone.labels:,} rows of labels"
+    words = f"removed label set {gone.full_name}: labels of {count(gone.labels, 'source')}"
     if gone.sources:
         words += f", {gone.sources:,} sources that nothing else uses"
     say(words, quiet=quiet)

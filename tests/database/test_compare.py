@@ -170,7 +170,7 @@ def test_a_network_is_not_compared_where_it_saw_every_star(db, case):
 @pytest.mark.parametrize(
     ("ref", "tests", "sample", "message"),
     [
-        ("nope", TESTS, None, "there is no label set nope. Complete label sets: aspcap/dr14, net"),
+        ("nope", TESTS, None, "there is no label set nope. Label sets: aspcap/dr14, net"),
         ("aspcap/dr14", ["sspp/dr12@9"], None, "there is no label set sspp/dr12@9"),
         ("aspcap/dr14", TESTS, "dirty", "there is no sample dirty. Samples: clean"),
         ("aspcap/dr14", ["aspcap/dr14@1"], None, "aspcap/dr14@1 is named twice"),

@@ -81,7 +81,7 @@ def test_what_is_not_published_cannot_be_found(
     build(db, "aspcap/dr14", new_run(db, "next"), published[1], 4.0)
     with db.reader() as conn:
         for name in ("aspcap/dr14@2", "aspcap/dr14@x", "aspcap/dr14@1@1", "other", ""):
-            with pytest.raises(UsageError, match=r"Complete label sets: aspcap/dr14") as caught:
+            with pytest.raises(UsageError, match=r"Label sets: aspcap/dr14") as caught:
                 labels.find_label_set(conn, name)
             assert caught.value.exit_code == ExitCode.USAGE
 

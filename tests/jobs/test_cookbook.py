@@ -22,6 +22,11 @@ def same_but_for_rounding(shown: str, printed: str) -> bool:
     )
 
 
+def untimed(text: str) -> str:
+    """Return a text without the seconds that commands took."""
+    return re.sub(r" \(\d+\.\d s\)", "", text)
+
+
 def test_rounding_is_all_that_may_differ():
     assert same_but_for_rounding(" a | 1.25 | 7", "a | 1.26 | 7")
     for other in ("a | 1.27 | 7", "a | 1.25 | 8", "b | 1.25 | 7", "a | 1.25 | 7 | 1"):
@@ -31,9 +36,15 @@ def test_rounding_is_all_that_may_differ():
 def test_results_are_those_of_the_simulated_survey(db, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     [commands] = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    readme = untimed((PAGE.parent.parent / "README.md").read_text())
+    shown_there = 0
     for line in commands.splitlines():
-        code, _, err = cli(*line.split()[1:])
+        code, out, err = cli(*line.split()[1:])
         assert code == 0, f"{line}\n{err}"
+        if f"$ {line}\n" in readme:  # its numbers are what a newcomer compares with
+            assert f"$ {line}\n{untimed(out).splitlines()[0]}\n" in readme
+            shown_there += 1
+    assert shown_there == 6
     examples = EXAMPLE.findall(PAGE.read_text())
     assert len(examples) == 10
     with db.reader() as conn:

@@ -240,7 +240,7 @@ def test_model_of_another_recipe_version_is_refused(trained):
 
 
 def test_names_that_do_not_exist_or_are_taken_are_refused(trained):
-    with pytest.raises(UsageError, match=r"there is no model big\. Complete models: seed, small"):
+    with pytest.raises(UsageError, match=r"there is no model big\. Models: seed, small"):
         predict(trained, "big")
     with pytest.raises(UsageError, match="there is no model small@7"):
         predict(trained, "small@7")
