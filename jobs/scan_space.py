@@ -117,7 +117,7 @@ def read_space(name: str, preset: str) -> Space:
     try:
         return make_space(values, preset)
     except (ValueError, TypeError) as exc:
-        raise UsageError(f"the space {name} is not one: {exc}") from exc
+        raise UsageError(f"the space {name} cannot be searched: {exc}") from exc
 
 
 def make_space(values: Mapping[str, Any], preset: str) -> Space:
@@ -135,7 +135,7 @@ def make_space(values: Mapping[str, Any], preset: str) -> Space:
     if preset not in FIELDS:
         raise ValueError(f"no preset is called {preset!r}; there are {', '.join(FIELDS)}")
     if space.preset != preset:
-        raise ValueError(f"it is one of the preset {space.preset!r}, not {preset!r}")
+        raise ValueError(f"it holds settings of the preset {space.preset!r}, not of {preset!r}")
     for table in ("grid", "range", "fixed"):
         if not isinstance(getattr(space, table), Mapping):
             raise ValueError(f"[{table}] must be a table of settings")

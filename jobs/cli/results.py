@@ -19,7 +19,6 @@ from jobs.cli.common import (
     say,
     say_json,
 )
-from jobs.words import count
 
 labels_app = typer.Typer(help="Label sets.")
 
