@@ -62,10 +62,15 @@ class Settings:
 
     @property
     def options(self) -> str:
-        """Return the options of a command that name this catalog, as a shell reads them."""
+        """Return the options of a command that name this catalog, as a shell reads them.
+
+        Empty for a URL with a password, which belongs into no command.
+        """
         if self.database_url is None:
-            return f"--home {shlex.quote(str(self.home))}"
-        return f"--database-url {shlex.quote(show_url(self.database_url))}"
+            return f"--home {shlex.quote(str(self.home))} "
+        if self.database_url.password:
+            return ""
+        return f"--database-url {shlex.quote(show_url(self.database_url))} "
 
 
 def default_home(environ: Mapping[str, str]) -> Path:

@@ -109,5 +109,5 @@ def _require_schema(db: Database, settings: Settings) -> None:
     except ConfigurationError as exc:
         raise ConfigurationError(
             f"{settings.place}: {exc.reason}",
-            exc.todo.replace("crosslabel db", f"crosslabel {settings.options} db"),
+            exc.todo.replace("crosslabel db", f"crosslabel {settings.options}db"),
         ) from None

@@ -82,6 +82,10 @@ def test_urls_as_they_are_printed() -> None:
     settings = make_settings({"CROSSLABEL_DATABASE_URL": text})
     assert show_url(settings.database_url) == shown_url
     assert settings.place == f"the database {shown_url}"
+    assert settings.options == "", "a password belongs into no command"
+    local = make_settings({"CROSSLABEL_DATABASE_URL": "postgresql:///my stars?service=a b"})
+    assert local.options == "--database-url 'postgresql:///my stars?service=a%20b' "
+    assert make_settings({}, home=Path("/a b")).options == "--home '/a b' "
     whole = show_url(settings.database_url, with_password=True)
     assert parse_url(whole) == settings.database_url
     assert "+" not in whole, "libpq takes a plus for itself"
