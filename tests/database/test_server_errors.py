@@ -204,6 +204,7 @@ def test_other_errors_have_their_own_words(db: Database) -> None:
         conn.execute(sa.text(raising("57P02")))
 
 
+@pytest.mark.usefixtures("superuser")
 def test_a_role_without_connections_left_and_a_wrong_password(
     db: Database, admin: sa.Engine, db_url: sa.URL
 ) -> None:
