@@ -43,7 +43,7 @@ def test_every_space_that_comes_along_can_be_used() -> None:
     assert set(named_spaces()) == set(presets)
     for name, preset in presets.items():
         assert read_space(name, preset).preset == preset
-    with pytest.raises(UsageError, match="one of the preset 'seed-2018', not 'default'"):
+    with pytest.raises(UsageError, match="settings of the preset 'seed-2018', not of 'default'"):
         read_space("notebook", "default")
 
 
