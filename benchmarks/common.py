@@ -90,6 +90,12 @@ def check_learned(who: str, names: Sequence[str], truth: np.ndarray, found: np.n
             sys.exit(f"{who}: {name} errs by {error:.3g}, the median for all by {guessed:.3g}")
 
 
+def check_finite(who: str, found: np.ndarray) -> None:
+    """Stop unless every number of an answer is finite; a poor candidate of a choice is no fault."""
+    if not np.isfinite(found).all():
+        sys.exit(f"{who}: {np.sum(~np.isfinite(found)):,} of {found.size:,} answers are not finite")
+
+
 def skip_without_kit() -> NoReturn:
     """End a benchmark of real spectra where there are none."""
     print(f"skipped: the survey kit is not in {KIT} (set CROSSLABEL_KIT)")
