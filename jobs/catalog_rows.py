@@ -17,6 +17,7 @@ from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import quarantine_items, register_file, release_rows
 from catalog.store.schema import source, star, stellar_label
+from catalog.words import part, verb
 from jobs.catalog_formats import Format
 from jobs.open_files import OpenFiles
 
@@ -175,7 +176,7 @@ def check_bad(
         words = ", ".join(f"{r.n_rows:,} {r.reason_code}" for r in refused)
         raise BadInputError(
             "TOO_MANY_BAD",
-            f"{bad:,} of {asked:,} rows of {', '.join(paths)} are bad ({words}): "
+            f"{part(bad, asked, 'row')} of {', '.join(paths)} {verb(bad)} bad ({words}): "
             + "; ".join(r.example for r in refused[:3]),
             f"{kept} {advice(r.reason_code for r in refused)}. All of them are in the table "
             "quarantine; --max-bad raises the limit",

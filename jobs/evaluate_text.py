@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from catalog.words import count
 from jobs.evaluate_models import Evaluation
 from jobs.evaluate_records import POPULATIONS, CurvePoint, Repeat, Score
 
@@ -40,7 +41,8 @@ def as_table(found: Evaluation, curves: Sequence[CurvePoint] = ()) -> str:
         first = overall[0]
         lines += [
             "",
-            f"{label} [{first.unit}]: {first.n} spectra of {first.n_stars} stars",
+            f"{label} [{first.unit}]: {count(first.n, 'spectrum')} of "
+            f"{count(first.n_stars, 'star')}",
             *_overall(overall),
             *_bins(scores),
             *_coverage(scores),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from catalog.words import count
 from jobs.explain_model import Explanation
 from models.lines import LINES, REGIONS, find_pixels
 from models.sensitivity import Share
@@ -21,7 +22,8 @@ def as_text(found: Explanation) -> str:
     """As a page for people."""
     labels = found.model.labels
     lines = [
-        f"{found.model.full_name}: what its labels hang on, mean of {found.n_spectra} spectra",
+        f"{found.model.full_name}: what its labels hang on, mean of "
+        f"{count(found.n_spectra, 'spectrum')}",
         "share: of the feature in the variance that the noise of all pixels gives the label, in "
         "percent;",
         "lift: the share over the feature's part of the pixels (1: like any other pixel)",
@@ -36,7 +38,10 @@ def as_text(found: Explanation) -> str:
         best = sorted(found.stretches, key=lambda s: -s.share[j])[:STRETCHES]
         words = ", ".join(f"{s.name} ({100 * s.share[j]:.1f}%)" for s in best)
         lines.append(f"  {label:8} {words}")
-    lines += ["", f"what absorption does to the labels of {found.n_contaminated} spectra"]
+    lines += [
+        "",
+        f"what absorption does to the labels of {count(found.n_contaminated, 'spectrum')}",
+    ]
     for shift in found.shifts:
         for j, label in enumerate(labels):
             unit = found.units[label]
@@ -78,7 +83,7 @@ def _reverse_text(found: Explanation) -> list[str]:
     foreign = [w for region in REGIONS.values() for w in region]
     lines = [
         "",
-        f"reverse network: {int(chosen.sum())} continuum pixels, "
+        f"reverse network: {count(int(chosen.sum()), 'continuum pixel')}, "
         f"{int(chosen[find_pixels(LINES, wave)].sum())} of them in the lines above, "
         f"{int(chosen[find_pixels(foreign, wave)].sum())} where it is not the star; [Angstrom]",
     ]

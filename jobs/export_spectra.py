@@ -26,6 +26,7 @@ from catalog.files.selections import reference_of, sample_provenance
 from catalog.store.samples import find_sample
 from catalog.store.spectra import USABLE
 from catalog.version import code_version
+from catalog.words import part, verb
 from jobs.engine.job import Progress, silent
 from jobs.export_catalog import SUFFIXES
 from jobs.export_matrix import stored_recipe
@@ -136,7 +137,8 @@ def _spectra_to_export(conn: sa.Connection, chosen: Chosen) -> list[int]:
     stale = len(stale_ids(conn, chosen.recipe, chosen.sample_id))
     if stale:
         raise UsageError(
-            f"{stale:,} of {len(ids):,} spectra are not normalized by {chosen.recipe.name}",
+            f"{part(stale, len(ids), 'spectrum')} {verb(stale)} not normalized by "
+            f"{chosen.recipe.name}",
             normalize_command(chosen.recipe.name, name),
         )
     return ids

@@ -24,6 +24,7 @@ from catalog.files.specfile import read_spectrum
 from catalog.files.spectrum import SpectrumFile
 from catalog.store.db import Database
 from catalog.store.inputs import known_files
+from catalog.words import count, part, verb
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
@@ -31,6 +32,7 @@ from jobs.outcomes import spectra_outcome
 from jobs.spectrum_rows import KIND, ReadFile, write_spectra
 
 FILES_PER_CHUNK = 50
+EMPTY_SPECTRA = ("ZERO_SPECTRUM", "NO_GOOD_PIXELS")  # recorded, without pixels
 TOLD = 20  # files of each reason that a command names
 NO_CHECKSUM = "unreadable"  # in place of the checksum of a file that cannot be read
 NO_NAME = "unnamed"  # in place of the checksum of a file whose name is no text
@@ -113,14 +115,7 @@ def ingest_spectra_job(
         files = list_spectra(params.paths)
         refused = refused_files(conn, params.paths)
         if len(refused) > params.max_bad * len(files):
-            n_good = len(files) - len(refused)
-            kept = f"The other {n_good:,} are in; --max-bad raises the limit" if n_good else ""
-            raise BadInputError(
-                refused[0][1],
-                f"{len(refused):,} of {len(files):,} files were refused, the first of them: "
-                f"{refused[0][2]}",
-                kept or "Nothing was taken",
-            )
+            raise _too_many(refused, len(files))
         return 0
 
     def n_files_of(key: str) -> int:
@@ -133,6 +128,22 @@ def ingest_spectra_job(
         outcome=lambda conn, run_id: spectra_outcome(conn, KIND, list_files()),
         unit="files", size=n_files_of,
     )  # fmt: skip
+
+
+def _too_many(refused: Sequence[tuple[str, str, str]], n_files: int) -> BadInputError:
+    """Return the error that says how many files were refused, and what became of the others."""
+    n_empty = sum(code in EMPTY_SPECTRA for _, code, _ in refused)
+    n_good = n_files - len(refused)
+    kept = []
+    if n_good:
+        kept.append(f"{count(n_good, 'other file')} {verb(n_good)} in")
+    if n_empty:
+        kept.append(f"{count(n_empty, 'spectrum')} without usable pixels {verb(n_empty)} recorded")
+    return BadInputError(
+        refused[0][1],
+        f"{part(len(refused), n_files, 'file')} refused, the first of them: {refused[0][2]}",
+        f"{'; '.join(kept) or 'Nothing was taken'}; --max-bad raises the limit",
+    )
 
 
 def refused_files(conn: sa.Connection, roots: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -208,6 +219,6 @@ def _read(identity: FileIdentity) -> ReadFile:
     bad = None
     if spectrum.state != "ok":
         what = "flux" if spectrum.state == "ZERO_SPECTRUM" else "ivar"
-        detail = f"{what} is zero in every pixel of {identity.path}; recorded without arrays"
+        detail = f"{what} is zero in every pixel of {identity.path}"
         bad = BadItem("", None, spectrum.state, detail)
     return ReadFile(identity, spectrum, bad)

@@ -20,6 +20,7 @@ from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import item_key, quarantine_items
 from catalog.store.labels import find_label_set
 from catalog.store.schema import stellar_label
+from catalog.words import count, part, verb
 
 #: Survey -> names of the key column, best first.
 KEYS = {
@@ -150,8 +151,8 @@ def check_counts(conn: sa.Connection, edition: int, path: str, survey: str, max_
     if counts["n_bad"] > max_bad * counts["n_rows"]:
         raise BadInputError(
             "TOO_MANY_BAD",
-            f"{counts['n_bad']:,} of {counts['n_rows']:,} rows of {path} are bad "
-            f"({counts['reasons']}): {'; '.join(counts['bad'])}",
+            f"{part(counts['n_bad'], counts['n_rows'], 'row')} of {path} {verb(counts['n_bad'])} "
+            f"bad ({counts['reasons']}): {'; '.join(counts['bad'])}",
             f"Nothing was published. {counts['advice']}. All of them are in the table quarantine; "
             "--max-bad raises the limit",
         )  # fmt: skip
@@ -189,8 +190,8 @@ def ingested(conn: sa.Connection, name: str) -> list[str]:
     parts += [f"{known['n_empty']:,} without a value"] if known["n_empty"] else []
     parts.append(f"{known['n_bad']:,} in quarantine")
     lines = [
-        f"{known['n_rows']:,} rows: {', '.join(parts)}; {which.full_name} labels "
-        f"{which.n_rows or 0:,} sources"
+        f"{count(known['n_rows'], 'row')}: {', '.join(parts)}; {which.full_name} labels "
+        f"{count(which.n_rows or 0, 'source')}"
     ]
     if known["n_unknown"]:
         lines.append(f"unknown to the catalog, such as: {_beside(known)}")

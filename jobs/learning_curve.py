@@ -20,6 +20,7 @@ from catalog.store.db import Database
 from catalog.store.labels import find_label_set
 from catalog.store.samples import sample_id_of
 from catalog.store.schema import training_checkpoint
+from catalog.words import count
 from jobs.curve_rows import read_curve, score_curve, write_curve
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
@@ -146,7 +147,8 @@ def curve_job(params: CurveParams, db: Database) -> Job:
         within = [size for size in params.sizes if size <= most]
         if not within:
             raise UsageError(
-                f"a fold of {params.model} is trained on {most} stars, fewer than all those sizes",
+                f"a fold of {params.model} is trained on {count(most, 'star')}, fewer than all "
+                "those sizes",
                 "Ask for fewer, or for all",
             )
         for size in within:

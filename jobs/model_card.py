@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from catalog.words import count
 from jobs.train_params import TrainParams
 from models.flags import FLAG_BITS
 from models.predict import Model
@@ -136,10 +137,10 @@ def _training(facts: Mapping[str, Any]) -> str:
     snr, sample = told["snr"], facts["sample"]
     instruments = ", ".join(told["instruments"]) or "unknown"
     text = (
-        f"{told['spectra']:,} spectra of {told['stars']:,} stars, taken by {instruments}, with a "
-        f"median S/N per pixel of {snr['median']:.0f} (5% below {snr['p5']:.0f}, 5% above "
-        f"{snr['p95']:.0f}). They are the accepted pairs of the sample `{sample['name']}` (preset "
-        f"`{sample['preset']}`)."
+        f"{count(told['spectra'], 'spectrum')} of {count(told['stars'], 'star')}, taken by "
+        f"{instruments}, with a median S/N per pixel of {snr['median']:.0f} (5% below "
+        f"{snr['p5']:.0f}, 5% above {snr['p95']:.0f}). They are the accepted pairs of the sample "
+        f"`{sample['name']}` (preset `{sample['preset']}`)."
     )
     return text + "\n\nThe sample: " + "; ".join(_settings(sample["params"])) + "."
 

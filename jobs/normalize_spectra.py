@@ -15,6 +15,7 @@ from catalog.store.labels import register_flags
 from catalog.store.samples import sample_id_of
 from catalog.store.schema import normalized_spectrum
 from catalog.store.spectra import encode, read_spectra
+from catalog.words import count, verb
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
@@ -198,9 +199,9 @@ def normalize_report(conn: sa.Connection, recipe_name: str, sample: str | None =
     wavelength = counts.recipe.wavelength
     frame = "the star's frame" if counts.recipe.rest_frame else "the observed frame"
     lines = [
-        f"{counts.n_spectra:,} spectra normalized by {recipe_name}"
+        f"{count(counts.n_spectra, 'spectrum')} normalized by {recipe_name}"
         + (f" in sample {sample}" if sample else "")
-        + (f", {counts.n_missing:,} are not" if counts.n_missing else ""),
+        + (f", {counts.n_missing:,} {verb(counts.n_missing)} not" if counts.n_missing else ""),
         f"cropped to {wavelength[0]:.1f} - {wavelength[-1]:.1f} A in {frame} "
         f"({counts.recipe.n_pixels} pixels)",
     ]

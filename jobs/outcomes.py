@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from catalog.store.labels import LabelSet, find_label_set, list_label_sets
+from catalog.words import count
 from jobs.engine.job import Outcome
-from jobs.words import count
 
 
 def catalog_outcome(conn: sa.Connection, label_set: str, release: str) -> Outcome:

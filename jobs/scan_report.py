@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.labels import SIMULATED, find_label_set
+from catalog.words import count
 from jobs.scan_rows import Ranked, find_scan, rank, read_choices, read_trials
 from models.records import FINAL_FOLD
 
@@ -35,8 +36,9 @@ def scan_report(conn: sa.Connection, name: str) -> str:
     error = {"mae": "absolute", "mse": "squared"}[space["objective"]]
     judges = "" if any(t.fold == FINAL_FOLD for t in trials) else " of each fold"
     lines = [
-        f"{len(ranked)} trials of {scan.preset}, {failed} failed; inner_loss: mean {error} "
-        f"error in scaled labels of {space['validation']:.0%} of the training stars{judges}",
+        f"{count(len(ranked), 'trial')} of {scan.preset}, {failed} failed; inner_loss: mean "
+        f"{error} error in scaled labels of {space['validation']:.0%} of the training stars{judges}"
+        "",
         *_aligned(rows),
     ]
     lines += [f"  trial {r.number} failed: {r.failure}" for r in ranked if r.failure][:3]

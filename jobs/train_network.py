@@ -26,6 +26,7 @@ from catalog.store.labels import (
     register_flags,
 )
 from catalog.store.samples import sample_id_of
+from catalog.words import count, verb
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import params_hash
@@ -198,7 +199,8 @@ def _check_rows(rows: TrainingRows, spec: TrainSpec) -> None:
     n_stars = len(np.unique(rows.group))
     if n_stars < spec.folds:
         raise UsageError(
-            f"{spec.folds} folds need as many stars, but the sample has {n_stars} with labels",
+            f"{spec.folds} folds need as many stars, but the sample has {count(n_stars, 'star')} "
+            "with labels",
             "Use fewer folds or a larger sample",
         )
     constant = [
@@ -208,7 +210,7 @@ def _check_rows(rows: TrainingRows, spec: TrainSpec) -> None:
     ]
     if constant:
         raise UsageError(
-            f"{', '.join(constant)} {'has' if len(constant) == 1 else 'have'} fewer than two "
+            f"{', '.join(constant)} {verb(len(constant), 'has', 'have')} fewer than two "
             "different values in the sample",
             "Leave that out of --labels, or choose another sample or label set",
         )

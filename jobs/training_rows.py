@@ -17,6 +17,7 @@ from catalog.store.labels import LabelSet, find_label_set
 from catalog.store.samples import find_sample
 from catalog.store.schema import sample
 from catalog.store.spectra import read_normalized
+from catalog.words import part, verb
 from jobs.engine.params import digest
 from jobs.normalized_rows import JOIN_NORMALIZED, normalize_command, recipe_values
 from models.continuum import Recipe
@@ -142,8 +143,8 @@ def read_training_rows(
     missing = sum(row.good_fraction is None for row in rows)
     if missing:
         raise UsageError(
-            f"{missing} of the {len(rows)} spectra to train on are not normalized by the recipe "
-            f"{recipe.name}, or have changed since",
+            f"{part(missing, len(rows), 'spectrum')} to train on {verb(missing)} not normalized by "
+            f"the recipe {recipe.name}, or {verb(missing, 'has', 'have')} changed since",
             normalize_command(recipe.name, sample_name),
         )
     rows = [row for row in rows if row.good_fraction > 0]  # of the others there is nothing to learn

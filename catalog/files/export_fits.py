@@ -26,6 +26,7 @@ from catalog.files.export_rows import (
     read_rows,
     refuse_texts,
 )
+from catalog.words import count
 
 _FORMS = {
     "bool": ("L", "u1"), "int16": ("I", ">i2"), "int32": ("J", ">i4"), "int64": ("K", ">i8"),
@@ -52,7 +53,8 @@ def write_fits(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> i
     columns = columns_of(conn, selection)
     if len(columns) > MAX_COLUMNS:
         raise UsageError(
-            f"{selection.name} has {len(columns):,} columns, and FITS tables have {MAX_COLUMNS}",
+            f"{selection.name} has {count(len(columns), 'column')}, and FITS tables have "
+            f"{MAX_COLUMNS}",
             "Name fewer, or export it as CSV",
         )
     table = _read(conn, selection, columns)

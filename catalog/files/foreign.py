@@ -15,6 +15,7 @@ from pathlib import Path
 from catalog.errors import BadInputError
 from catalog.files.fits import FitsFile
 from catalog.files.magic import NOT_YET, Foreign
+from catalog.words import count
 
 #: Names that the archives give to spectra that can be read, packed or not.
 SPECTRUM_NAME = re.compile(r"spec-.*\.fits?(\.fz)?(\.(gz|bz2|xz|zip|Z))?", re.DOTALL)
@@ -126,5 +127,5 @@ def what_is_there(names: Iterable[str]) -> tuple[str, str]:
         return "it is empty", "Check the path"
     told = [f"{n:,} {what}" for (what, _), n in counts.most_common(4)]
     rest = sum(n for _, n in counts.most_common()[4:])
-    words = ", ".join(told) + (f" and {rest:,} others" if rest else "")
+    words = ", ".join(told) + (f" and {count(rest, 'other')}" if rest else "")
     return f"there are {words}", counts.most_common(1)[0][0][1]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from catalog.errors import BadInputError, SourceUnavailableError, UsageError
+from catalog.words import count
 
 STREAM_BYTES = 1 << 23
 MAX_MEMBERS = 100_000  # of an archive; a model has some hundreds
@@ -52,7 +53,7 @@ class Limits:
         """Raise BadInputError TOO_LARGE if a table has too many rows."""
         if n_rows > self.max_rows:
             raise _too_large(
-                path, f"has {n_rows:,} rows, more than {self.max_rows:,}", "--max-rows"
+                path, f"has {count(n_rows, 'row')}, more than {self.max_rows:,}", "--max-rows"
             )
 
 
@@ -204,8 +205,8 @@ def check_members(path: str | os.PathLike[str], data: BinaryIO, max_bytes: int) 
     if sum(sizes) > max_bytes or len(sizes) > MAX_MEMBERS:
         raise BadInputError(
             "TOO_LARGE",
-            f"the {len(sizes):,} members of {path} have {sum(sizes):,} bytes unpacked; at most "
-            f"{max_bytes:,} bytes in {MAX_MEMBERS:,} members are read",
+            f"{path} has {count(len(sizes), 'member')} with {sum(sizes):,} bytes unpacked; at most "
+            f"{max_bytes:,} bytes in {count(MAX_MEMBERS, 'member')} are read",
             "Check where the file comes from",
         )
 

@@ -18,6 +18,7 @@ import numpy as np
 from catalog.errors import BadInputError
 from catalog.files.cards import CardValue
 from catalog.files.units import scale_to
+from catalog.words import count
 
 GRID_START = 3.5
 GRID_STEP = 1e-4
@@ -327,7 +328,7 @@ def _place_on_grid(path: Path, loglam: np.ndarray) -> tuple[float, int]:
     """First wavelength and first index, if the pixels follow the grid one by one."""
     if len(loglam) < MIN_PIXELS:
         raise BadInputError(
-            "BAD_GRID", f"{path} has {len(loglam)} pixels, fewer than {MIN_PIXELS}", ""
+            "BAD_GRID", f"{path} has {count(len(loglam), 'pixel')}, fewer than {MIN_PIXELS}", ""
         )
     place = (loglam - GRID_START) / GRID_STEP
     if not np.isfinite(place).all() or np.abs(place).max() > 1e6:

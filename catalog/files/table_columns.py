@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from catalog.errors import BadInputError, UsageError
+from catalog.words import count
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def choose_table(
     BadInputError
         WRONG_CONTENT, if several fit and have rows.
     """
-    places = "; ".join(f"{t.place} ({t.n_rows:,} rows)" for t in tables)
+    places = "; ".join(f"{t.place} ({count(t.n_rows, 'row')})" for t in tables)
     if wanted:
         for table in tables:
             kind, number, *name = table.place.split(" ", 2)

@@ -22,6 +22,7 @@ from catalog.files.missing import is_word
 from catalog.files.numbers import is_number
 from catalog.files.opening import Limits
 from catalog.files.table_columns import RawColumn, RawTable
+from catalog.words import count
 
 _SKYSERVER = re.compile(r"#\s*Table\s*[0-9]+\s*")
 _RULE = re.compile(r"[-+=|: ]+")  # of PostgreSQL's and Markdown's tables
@@ -193,8 +194,9 @@ def _ragged(path: Path, rows: Sequence[Sequence[str]], separator: str | None) ->
     tried = ", ".join(word for sep, word in _SEPARATORS.items() if sep not in (separator, None))
     return BadInputError(
         "WRONG_CONTENT",
-        f"row {len(rows) - 1} of {path} has {len(rows[-1])} fields, its header {len(rows[0])}, "
-        f"with the separator {_SEPARATORS[separator]}: header {shown[0]!r}, row {shown[1]!r}",
+        f"row {len(rows) - 1} of {path} has {count(len(rows[-1]), 'field')}, its header "
+        f"{len(rows[0])}, with the separator {_SEPARATORS[separator]}: header {shown[0]!r}, row "
+        f"{shown[1]!r}",
         f"Give all rows as many fields as the header (separators that do not fit: {tried})",
     )
 

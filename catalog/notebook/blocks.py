@@ -22,6 +22,7 @@ from catalog.store.spectra import (
     read_normalized,
     read_spectra,
 )
+from catalog.words import part, verb
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,10 @@ ORDER BY s.survey COLLATE "C", s.survey_key COLLATE "C\""""
     if not kept:
         raise UsageError(f"no spectrum{of} is normalized by {grid.recipe}", todo)
     if len(kept) < len(rows):
-        left_out = f"{len(rows) - len(kept):,} of {len(rows):,} spectra{of} are left out: "
+        n = len(rows) - len(kept)
+        left_out = f"{part(n, len(rows), 'spectrum')}{of} left out: "
         warnings.warn(
-            LimitWarning(f"{left_out}they are not normalized by {grid.recipe}. {todo}"),
+            LimitWarning(f"{left_out}{verb(n)} not normalized by {grid.recipe}. {todo}"),
             stacklevel=stacklevel,
         )
     return SpectrumList(kept, grid.first_index, grid.n_pixels)

@@ -20,6 +20,7 @@ from catalog.notebook.tables import LimitWarning, iterate_tables, read_table
 from catalog.store.db import Database
 from catalog.store.people import people_sql, timed
 from catalog.store.server_errors import translated_errors
+from catalog.words import part
 
 #: Rows that a table has at most, unless more are asked for.
 DEFAULT_LIMIT = 100_000
@@ -105,7 +106,7 @@ class OpenCatalog:
             by = f", by {', '.join(order)}" if order and not request.as_given else ""
             warnings.warn(
                 LimitWarning(
-                    f"these are the first {len(table):,} of {n_rows:,} rows of "
+                    f"these are the first {part(len(table), n_rows, 'row')} of "
                     f"{request.selection.name}{by}. limit=None gives all of them, "
                     f"iterate({what!r}, ...) gives them in blocks"
                 ),

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.labels import LabelSet, find_label_set, labels_of
+from catalog.words import count, verb
 
 
 @dataclass(frozen=True)
@@ -86,24 +87,19 @@ def _count_note(counts: Sequence[PairCount]) -> str:
     """Return the counts of one label in words."""
     total = sum(c.n for c in counts)
     used = [c for c in counts if c.reason == "compared"]
-    text = f"none of {_many(total, 'pair')} is compared"
+    text = f"none of {count(total, 'pair')} is compared"
     if used:
         (c,) = used
-        text = f"{c.n:,} of {_many(total, 'pair')} compared, of {_many(c.n_stars, 'star')}"
+        text = f"{c.n:,} of {count(total, 'pair')} compared, of {count(c.n_stars, 'star')}"
         if c.n_flagged:
             text += f" ({c.n_flagged:,} flagged by a label set)"
     left = [
-        f"{_many(c.n, 'pair')} of {_many(c.n_stars, 'star')} "
+        f"{count(c.n, 'pair')} of {count(c.n_stars, 'star')} "
         + _LEFT_OUT[c.reason].format(label_set=c.label_set)
         for c in counts
         if c.reason != "compared"
     ]
     return f"{text}; left out: {'; '.join(left)}" if left else text
-
-
-def _many(n: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def find_compared(conn: sa.Connection, ref: str, tests: Sequence[str]) -> list[LabelSet]:
@@ -192,7 +188,7 @@ def no_common_stars(
     if left_out:
         left_out += " Compare out-of-fold labels (NAME/oof), or other pairs"
     return UsageError(
-        f"no star has a label in all of the sets: of {n_pairs} pairs ({where}), "
+        f"no star has a label in all of the sets: of {count(n_pairs, 'pair')} ({where}), "
         + "; ".join(found),
         left_out or "Compare fewer sets, or match and select the pairs first",
     )
@@ -212,7 +208,8 @@ def _training_notes(
         if s.kind == "prediction":
             n = conn.scalar(query, {"model_id": s.model_id, "sample_id": sample_id})
             notes.append(
-                f"{n} stars are left out: the network of {s.full_name} was trained on them."
+                f"{count(n, 'star')} left out: the network of {s.full_name} was trained on "
+                f"{verb(n, 'it', 'them')}."
             )
     return notes
 

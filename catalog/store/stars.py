@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.files.identifiers import BadId, spectrum_id, two_mass_id
+from catalog.words import count
 
 MAX_STARS = 20  # that one question shows
 
@@ -148,7 +149,7 @@ def find_by_place(conn: sa.Connection, ra: float, dec: float, radius: float) -> 
     stars = {e["star_key"] or e["survey_key"] for e in found.entries}
     if len(stars) > MAX_STARS:
         raise UsageError(
-            f"{len(stars):,} stars are within {radius:g} arcsec of {ra:g} {dec:g}",
+            f"{count(len(stars), 'star')} are within {radius:g} arcsec of {ra:g} {dec:g}",
             "A smaller radius; for many stars: crossmatch and export",
         )
     return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from catalog.errors import BadInputError, CrosslabelError
-from jobs.words import count
+from catalog.words import count
 
 if TYPE_CHECKING:
     from catalog.config import Settings

@@ -12,7 +12,8 @@ import typer
 
 from catalog.config import show_url, without_password
 from catalog.errors import UsageError
-from jobs.cli.common import DryRun, Json, Quiet, count, database, say, say_json, settings
+from catalog.words import count
+from jobs.cli.common import DryRun, Json, Quiet, database, say, say_json, settings
 
 app = typer.Typer(help="The database: embedded server and schema.")
 
@@ -108,8 +109,8 @@ def grant_reader(
     for text in done:
         say(f"{text};")
     if left:
-        say(f"-- {len(left)} statements need other rights; the owner of the database or an "
-            "administrator runs:")  # fmt: skip
+        say(f"-- other rights are needed for {count(len(left), 'statement')}; the owner of the "
+            "database or an administrator runs:")  # fmt: skip
         for text in left:
             say(f"{text};")
 

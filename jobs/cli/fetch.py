@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from catalog.words import count
 from jobs.cli.common import (
     DryRun,
     Json,
     MaxBad,
     Quiet,
-    count,
     database,
     run_and_report,
     say,

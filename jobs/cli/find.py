@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalog.errors import UsageError
-from jobs.cli.common import Json, count, database, say, say_json
+from catalog.words import count
+from jobs.cli.common import Json, database, say, say_json
 
 if TYPE_CHECKING:
     from catalog.store.stars import Found
@@ -96,7 +97,7 @@ def _lines(found: Found) -> list[str]:
     names = {entry["star_key"] for entry in found.entries if entry["star_key"]}
     sets = {row["label_set"] for row in found.labels}
     lines.append(
-        f"{count(len(names), 'star')} with {len(found.entries)} entries, "
+        f"{count(len(names), 'star')} with {count(len(found.entries), 'entry')}, "
         f"{count(sum('file' in e for e in found.entries), 'spectrum file')}, "
         f"labels of {count(len(sets), 'set')}, {count(len(found.matches), 'candidate pair')}"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.words import count
 from jobs.cli.common import (
     DryRun,
     Json,
@@ -20,7 +21,6 @@ from jobs.cli.common import (
     say_json,
     words_of,
 )
-from jobs.words import count
 
 if TYPE_CHECKING:
     from jobs.catalog_rows import Refused

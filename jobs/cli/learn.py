@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.words import count
 from jobs.cli.common import (
     DryRun,
     Json,
@@ -132,7 +133,10 @@ def scan(
             return
         run_and_report(scan_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if dry_run:
-            say(f"{params.search.n_trials(trials)} trials in {folds} folds", quiet=quiet or as_json)
+            say(
+                f"{count(params.search.n_trials(trials), 'trial')} in {folds} folds",
+                quiet=quiet or as_json,
+            )
             return
         with db.reader() as conn:
             if to is not None:

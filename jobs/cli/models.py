@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.cli.common import Json, Quiet, count, database, say, say_json
+from catalog.words import count, part
+from jobs.cli.common import Json, Quiet, database, say, say_json
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -50,7 +51,7 @@ def models_list(
         )
         origin = "from a file" if m.imported else f"{m.label_set}, sample {m.sample}"
         say(
-            f"{m.full_name:{width}}  {m.preset:9}  {m.n_spectra:>6,} spectra  {scatter}  "
+            f"{m.full_name:{width}}  {m.preset:9}  {count(m.n_spectra, 'spectrum'):>14}  {scatter}  "
             f"({origin}{'; SIMULATED' if m.simulated else ''})"
         )
     if not found:
@@ -118,8 +119,7 @@ def models_import(
         found = import_model(db, file, name)
     say(
         f"model {found.full_name} {'imported' if found.is_new else 'is here already'}: "
-        f"{found.known_spectra:,} of its {found.training_spectra:,} training spectra are in this "
-        "catalog",
+        f"{part(found.known_spectra, found.training_spectra, 'training spectrum')} in this catalog",
         quiet=quiet,
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.words import count
 from jobs.cli.common import Json, Quiet, database, progress_bar, say, say_json
 
 
@@ -40,4 +41,4 @@ def report(
         say_json(page=made.page, figures=made.figures, missing=made.missing)
         return
     missing = f", {len(made.missing)} missing ({', '.join(made.missing)})" if made.missing else ""
-    say(f"{len(made.figures)} figures{missing} in {made.page}", quiet=quiet)
+    say(f"{count(len(made.figures), 'figure')}{missing} in {made.page}", quiet=quiet)

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from catalog.words import count
 from jobs.cli.common import (
     AsOwner,
     Format,
     Json,
     Quiet,
-    count,
     database,
     progress_bar,
     run_and_report,
@@ -197,5 +197,5 @@ def _export_spectra(folder: Path, sample: str | None, recipe: str | None, quiet:
     with database() as db, db.reader() as conn, progress_bar(quiet) as progress:
         summary = export_spectra(conn, folder, sample=sample, recipe=recipe, progress=progress)
     unchanged = summary.n_spectra - summary.n_written
-    words = f"{summary.n_written:,} files written, {unchanged:,} unchanged"
-    say(f"{summary.n_spectra:,} spectra in {folder}: {words}", quiet=quiet)
+    words = f"{count(summary.n_written, 'file')} written, {unchanged:,} unchanged"
+    say(f"{count(summary.n_spectra, 'spectrum')} in {folder}: {words}", quiet=quiet)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.words import count
 from jobs.cli.common import (
     DryRun,
     Json,
@@ -17,7 +18,6 @@ from jobs.cli.common import (
     words_of,
 )
 from jobs.cli.results import labels_app
-from jobs.words import count
 
 sample_app = typer.Typer(help="Select matches.")
 
@@ -139,5 +139,5 @@ def labels_remove(
         gone = remove_label_set(db, name, with_evaluations=with_evaluations)
     words = f"removed label set {gone.full_name}: labels of {count(gone.labels, 'source')}"
     if gone.sources:
-        words += f", {gone.sources:,} sources that nothing else uses"
+        words += f", {count(gone.sources, 'source')} used by nothing else"
     say(words, quiet=quiet)

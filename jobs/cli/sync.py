@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catalog.errors import ExitCode
+from catalog.words import count
 from jobs.cli.common import (
     AsOwner,
     DryRun,
     Json,
     Quiet,
-    count,
     given_options,
     progress_bar,
     say,
@@ -106,6 +106,8 @@ def _run(
     log = SyncLog(None if dry_run else config.log)
     try:
         with progress_bar(quiet) as progress:
+            if dry_run:
+                _require_home(settings, config)
             db = open_catalog_database(settings, begins=not dry_run, tell=tell)
             try:
                 work = Work(db, settings, SeenFiles(db, trust=not full), dry_run, progress)
@@ -118,6 +120,25 @@ def _run(
         if error is exc:
             raise
         raise error from exc
+
+
+def _require_home(settings: Settings, config: Config) -> None:
+    """Raise where there is no catalog for a dry run, with what it looked for."""
+    from catalog.errors import ConfigurationError
+    from catalog.store.homes import has_catalog, require_home
+    from jobs.sync.sources import sources_told
+
+    try:
+        require_home(settings)
+    except ConfigurationError as exc:
+        if has_catalog(settings.home):
+            raise
+        sources = "; ".join(sources_told(config)) or "no source of the configuration has paths"
+        raise ConfigurationError(
+            exc.reason,
+            f"{exc.todo}; a dry run makes none. Of the files that sync would read, there are: "
+            f"{sources}",
+        ) from None
 
 
 def _settings(config: Config) -> Settings:

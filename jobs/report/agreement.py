@@ -12,6 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
+from catalog.words import count
 from jobs.evaluate_data import ComparedLabel
 from jobs.evaluate_models import Evaluation, evaluate, read_inputs
 from jobs.evaluate_records import EDGES
@@ -83,9 +84,9 @@ def _residuals(
     caption = (
         f"Above: labels of {' and '.join(shown)} against those of {found.ref_set}; the line is "
         "equality. Below: the differences; coloured lines are their medians. Shown: "
-        f"{drawn_of(min(n, MOST_POINTS), n, 'spectra')} of {n_stars:,} stars, those that all of "
-        f"{', '.join(order)} label; each model's label comes from a fit that never saw the star "
-        f"(out of fold). {beyond:,} points lie outside the frames. "
+        f"{drawn_of(min(n, MOST_POINTS), n, 'spectrum')} of {count(n_stars, 'star')}, those that "
+        f"all of {', '.join(order)} label; each model's label comes from a fit that never saw the "
+        f"star (out of fold). Outside the frames: {count(beyond, 'point')}. "
         f"{_crosses_told(labels, shown)}"
         "bias: median difference, sigma_mad: 1.4826 times the median absolute deviation about it; "
         "seed_bias and seed_scatter: the notebook's mean difference and mean absolute deviation "
@@ -141,7 +142,7 @@ def _planes(
         caption = (
             f"Two labels and their densities (each integrates to 1) in {subject.reference} (grey: "
             "crosses, and filled densities) and in each other label set, for the same "
-            f"{drawn_of(min(n, MOST_IN_PLANE), n, 'spectra')}; densities are of all. "
+            f"{drawn_of(min(n, MOST_IN_PLANE), n, 'spectrum')}; densities are of all. "
             f"Models are out of fold.{words}"
         )
         figure = draw_plane(x, y, (subject.reference, reference), tests, subject.seed)
@@ -195,9 +196,9 @@ def _repeats(found: Evaluation, order: tuple[str, ...], words: str) -> Drawing |
         if not any(row.predicted_sigma for row in found.repeats if row.test_set == name)
     ]
     caption = (
-        f"Internal precision: labels of {overall[0].n_pairs:,} pairs of spectra of "
-        f"{overall[0].n_stars:,} stars, by the lower S/N of the two. Above: 1.4826 times the "
-        "median absolute difference, over the square root of 2"
+        f"Internal precision: labels of {count(overall[0].n_pairs, 'pair')} of spectra of "
+        f"{count(overall[0].n_stars, 'star')}, by the lower S/N of the two. Above: 1.4826 times "
+        "the median absolute difference, over the square root of 2"
         f"{'; errors from resampled stars' if bars else ''}. "
         "Below: its ratio to the median error that the label set states; errors hold what repeats "
         "do not show, such as errors of the reference's labels, so ratios below 1 are expected."

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from catalog.words import count
 from jobs.report import style
 from jobs.report.chosen import ChosenSpectra, choose_spectra
 from jobs.report.drawing import Drawing, Missing, Subject
@@ -57,13 +58,14 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         return [Missing(NAME, TITLE, NO_SPECTRA)]
     fits = fit_continua(chosen)
     caption = (
-        f"{len(fits)} spectra of the sample {subject.sample}, cool to hot, with the pseudo-continua"
-        " of both recipes. Recipe seed-2018, the notebook's: polynomials of degree 7 in a blue and "
-        f"a red arm, fitted once plainly (palest line) and {len(fits[0].steps) - 1} times more "
-        "with residuals below the last fit weighted by 0.15, so that each fit (darker) leans more "
-        "on the tops between the lines. Recipe default (red, dashed): a running Gaussian, weighted "
-        "by the inverse variance, which follows the flux itself. Flux in 1e-17 erg/s/cm2/Angstrom, "
-        "vacuum wavelengths in Angstrom in the observer's frame."
+        f"{count(len(fits), 'spectrum')} of the sample {subject.sample}, cool to hot, with the "
+        "pseudo-continua of both recipes. Recipe seed-2018, the notebook's: polynomials of degree "
+        "7 in a blue and a red arm, fitted once plainly (palest line) and "
+        f"{len(fits[0].steps) - 1} times more with residuals below the last fit weighted by 0.15, "
+        "so that each fit (darker) leans more on the tops between the lines. Recipe default (red, "
+        "dashed): a running Gaussian, weighted by the inverse variance, which follows the flux "
+        "itself. Flux in 1e-17 erg/s/cm2/Angstrom, vacuum wavelengths in Angstrom in the "
+        "observer's frame."
     )
     return [Drawing(NAME, TITLE, caption, draw_continua(fits))]
 

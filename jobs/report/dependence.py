@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catalog.errors import UsageError
+from catalog.words import count
 from jobs.explain_model import Explanation, explain_model
 from jobs.model_files import open_model
 from jobs.model_rows import TrainedModel, find_model
@@ -178,9 +179,9 @@ def _caption(found: Explanation) -> str:
         strongest.append(f"{label}: {words}")
     return (
         "By how much each label changes if one pixel were brighter by 1% of the continuum: median "
-        f"over {found.n_spectra} training spectra; three pixels are moved at a time. Orange: "
-        "lines of stars; grey: the atmosphere; blue: interstellar gas (there the labels should "
-        "not react). Lines with the largest share in the sensitivity of each label, weighted with "
-        f"the noise of the pixels: {'; '.join(strongest)}. The rest: crosslabel explain "
-        f"{found.model.full_name}."
+        f"over {count(found.n_spectra, 'training spectrum')}; three pixels are moved at a time. "
+        "Orange: lines of stars; grey: the atmosphere; blue: interstellar gas (there the labels "
+        "should not react). Lines with the largest share in the sensitivity of each label, "
+        f"weighted with the noise of the pixels: {'; '.join(strongest)}. The rest: crosslabel "
+        f"explain {found.model.full_name}."
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from catalog.store.bulk import fetch_arrays
 from catalog.store.columns import LABELS
 from catalog.store.labels import find_label_set
+from catalog.words import count
 from jobs.report import style
 from jobs.report.drawing import Drawing, Missing, Subject
 from models import metrics
@@ -76,7 +77,8 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         ]  # fmt: skip
     told = "; ".join(
         f"{style.plain(label)}: bias {style.number(score.bias, label)}, scatter "
-        f"{style.number(score.sigma_mad, label)} {LABELS[label].unit} ({score.n:,} spectra)"
+        f"{style.number(score.sigma_mad, label)} {LABELS[label].unit} "
+        f"({count(score.n, 'spectrum')})"
         for label, score in ((label, metrics.score(rows.delta)) for label, rows in found.items())
     )
     caption = (
@@ -190,5 +192,4 @@ def outside_told(found: Mapping[str, Differences]) -> str:
     n = sum(int((~_shown(rows)).sum()) for rows in found.values())
     if not n:
         return ""
-    points = "1 point that lies" if n == 1 else f"{n:,} points that lie"
-    return f" Not shown: {points} farther than {_REACH:g} scatters from the bias."
+    return f" Not shown: {count(n, 'point')} farther than {_REACH:g} scatters from the bias."

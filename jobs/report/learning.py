@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from catalog.words import count
 from jobs.curve_rows import BOOTSTRAP, read_curve
 from jobs.evaluate_records import CurvePoint
 from jobs.report.drawing import Drawing, Missing, Subject
@@ -34,8 +35,8 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     caption = (
         "sigma_mad (1.4826 times the median absolute deviation) of out-of-fold labels minus those "
         "learned, by the number of stars that each fold is trained on, drawn at random; always on "
-        f"the same left-out stars (up to {n:,} spectra). Errors from {BOOTSTRAP} resamplings of "
-        "the stars; both axes are logarithmic."
+        f"the same left-out stars (up to {count(n, 'spectrum')}). Errors from {BOOTSTRAP} "
+        "resamplings of the stars; both axes are logarithmic."
         + (f" Not computed for {', '.join(without)}." if without else "")
     )
     order = ("", *subject.models)  # the first colour is the survey's

@@ -14,6 +14,7 @@ from catalog.sky.vectors import offsets_arcsec
 from catalog.store.bulk import fetch_arrays
 from catalog.store.labels import find_label_set
 from catalog.store.samples import Sample, find_sample
+from catalog.words import count
 from jobs.report import style
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.sample_query import read_candidates, read_left_rows
@@ -81,15 +82,15 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     drawn = min(n, _MOST)
     words = (
         f"Where the SDSS source lies as seen from the APOGEE source: "
-        f"{style.drawn_of(drawn, n, f'accepted pairs of the sample {subject.sample}')}. Circles of "
+        f"{style.drawn_of(drawn, n, 'accepted pair')} (sample {subject.sample}). Circles of "
         "0.5, 1 and 2 arcsec. The colour is the notebook's distance in labels and position: "
         "|dTeff|, |dlog g| and twice |d[Fe/H]|, each over its standard deviation, and twice the "
         "separation in arcsec, added up. Pairs that are far apart in it may be different stars."
-        f" Crosses are the {pairs.sep.size - n:,} candidate pairs that the sample does not accept."
+        f" Crosses: the candidate pairs that the sample does not accept ({pairs.sep.size - n:,})."
     )
     told = (
-        f"Separations of the {pairs.sep.size:,} candidate pairs within {pairs.radius:g} arcsec, "
-        f"and of the {n:,} accepted ones. "
+        f"Separations of {count(pairs.sep.size, 'candidate pair')} within {pairs.radius:g} arcsec, "
+        f"and of those that are accepted ({n:,}). "
     )
     if np.isfinite(pairs.chance):
         told += (

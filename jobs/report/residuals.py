@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from catalog.words import count
 from jobs.evaluate_data import ComparedLabel
 from jobs.evaluate_records import Score
 from jobs.report.per_model import label_panels, name_sets, score_of
@@ -190,7 +191,7 @@ def _print_numbers(
         table.text(0.93, height, printed, ha="right", color=key["color"], **text)
         if name == here[0] and is_first:
             table.text(-0.4, height, statistic, ha="left", **text)
-    n = f"{data.reference.size:,} spectra"
+    n = count(data.reference.size, "spectrum")
     table.text(1.0, 0.5 * step, n, ha="right", color=GREY, **text)
 
 

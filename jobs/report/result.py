@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
+from catalog.words import count
 from jobs.compare_labels import Comparison, ComparisonRow, compare
 from jobs.comparison_text import legend
 from jobs.report import style
@@ -63,8 +64,8 @@ def _words(found: Comparison, subject: Subject) -> str:
     survey = subject.compared
     models = [name for name in found.test_sets if name != survey]
     text = (
-        f"On {first.n:,} spectra of {first.n_stars:,} stars of sample {subject.sample} that all "
-        f"label sets label, compared with {found.ref_set}: "
+        f"On {count(first.n, 'spectrum')} of {count(first.n_stars, 'star')} of sample "
+        f"{subject.sample} that all label sets label, compared with {found.ref_set}: "
     )
     parts = [_scatters(survey, by_set[survey])] if survey is not None else []
     if models:

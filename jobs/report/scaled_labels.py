@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from catalog.errors import UsageError
 from catalog.store.labels import find_label_set
 from catalog.store.samples import sample_id_of
+from catalog.words import count
 from jobs.engine.params import from_dict
 from jobs.model_files import open_model
 from jobs.model_rows import TrainedModel, find_model
@@ -136,7 +137,7 @@ def _draw_group(group: Sequence[Learned], words: str) -> Drawing:
     names = ", ".join(learned.model.full_name for learned in group)
     missing = _missing(dict(zip(model.labels, labels.T, strict=True)))
     caption = (
-        f"Labels of the {len(labels):,} training spectra of {names}: above as in "
+        f"Labels of {count(len(labels), 'training spectrum')} of {names}: above as in "
         f"{model.params['target']}, below as the model sees them, minus the mean (line) and over "
         f"the standard deviation (dashed: one to either side). {missing}The scaling is that of the "
         f"final fit on all training stars; each fold has its own.{words}"

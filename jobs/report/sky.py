@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from catalog.sky.healpix import MAX_ORDER
 from catalog.store.bulk import fetch_arrays
 from catalog.store.samples import find_sample
+from catalog.words import count
 from jobs.match_pixels import split_spec
 from jobs.report import style
 from jobs.report.drawing import Drawing, Missing, Subject
@@ -68,11 +69,11 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     shown = sky._replace(ra=sky.ra[chosen], dec=sky.dec[chosen])
     points = f"stars of the sample {subject.sample}"
     caption = (
-        f"Points: {points} ({style.drawn_of(chosen.size, sky.ra.size, 'APOGEE entries')}). Blue, "
-        f"the darker the more: all {int(sky.entries.sum()):,} entries of {sky.catalog}, counted "
-        f"per HEALPix cell of {41253 / (12 * 4**ORDER):.1f} square degrees; white where there is "
-        f"none. Dashed line: {PLANE}. Mollweide projection of ICRS positions, east to the left, "
-        f"right ascension {CENTRE:.0f} degrees in the middle."
+        f"Points: {points} ({style.drawn_of(chosen.size, sky.ra.size, 'entry')}). Blue, "
+        f"the darker the more: all of {count(int(sky.entries.sum()), 'entry')} of {sky.catalog}, "
+        f"counted per HEALPix cell of {41253 / (12 * 4**ORDER):.1f} square degrees; white where "
+        f"there is none. Dashed line: {PLANE}. Mollweide projection of ICRS positions, east to the "
+        f"left, right ascension {CENTRE:.0f} degrees in the middle."
     )
     return [Drawing(NAME, TITLE, caption, draw_sky(shown, points))]
 

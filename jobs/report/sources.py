@@ -16,6 +16,7 @@ from catalog.store.head import schema_revision
 from catalog.store.inputs import IS_USED
 from catalog.store.samples import find_sample
 from catalog.version import code_version
+from catalog.words import count
 from jobs.model_card import train_command
 from jobs.report.drawing import Subject
 from jobs.report.table import Cell, Table
@@ -92,7 +93,7 @@ def _files(conn: sa.Connection) -> Table:
     ]
     spectra = conn.execute(sa.text(_SPECTRUM_FILES)).one()
     if spectra.files:
-        name = f"{spectra.files:,} spectrum files"
+        name = count(spectra.files, "spectrum file")
         rows.append((name, "spectrum", "", "", spectra.files, int(spectra.size), spectra.digest))
     head = ("file", "kind", "release", "label sets made", "rows", "bytes", "sha256")
     note = (
@@ -109,7 +110,7 @@ def _sample(conn: sa.Connection, subject: Subject) -> Table:
     found = conn.execute(sa.text(_CROSSMATCH), {"sample": sample.name}).first()
     if found is not None:
         pairs = f"{found.left_spec} with {found.right_spec} within {found.radius_arcsec:g} arcsec"
-        rows.append(("crossmatch", f"{pairs}: {found.pairs:,} candidate pairs"))
+        rows.append(("crossmatch", f"{pairs}: {count(found.pairs, 'candidate pair')}"))
     rows += _flat(sample.params, skip=("name", "preset", "left", "right", "radius_arcsec"))
     return Table(
         "sample-rules", "Crossmatch and rules of the sample", ("setting", "value"), tuple(rows)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from catalog.words import count
 from jobs.report import style
 from jobs.report.chosen import ChosenSpectra, choose_spectra
 from jobs.report.continua import NO_SPECTRA
@@ -40,16 +41,16 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         ]
     listed = "; ".join(map(": ".join, zip(best.keys, best.labels, strict=True)))
     lines = (
-        f"{len(best.keys)} spectra of the sample {subject.sample}, divided by their continuum "
-        f"(recipe {RECIPE.name}, frame of the star, vacuum wavelengths in Angstrom); from the "
-        f"coolest at the bottom to the hottest at the top, shifted by {_STEP:g} each: {listed}. "
-        "Shaded: features of which the labels are known to show. Gaps are masked pixels."
+        f"{count(len(best.keys), 'spectrum')} of the sample {subject.sample}, divided by their "
+        f"continuum (recipe {RECIPE.name}, frame of the star, vacuum wavelengths in Angstrom); "
+        f"from the coolest at the bottom to the hottest at the top, shifted by {_STEP:g} each: "
+        f"{listed}. Shaded: features of which the labels are known to show. Gaps are masked pixels."
     )
     told = (
-        f"{len(grid.keys)} spectra of the sample {subject.sample} at even steps of temperature, "
-        "of any signal-to-noise ratio. Left: flux [1e-17 erg/s/cm2/Angstrom] with the continuum of "
-        f"the recipe {RECIPE.name} (red, dashed). Right: flux over continuum, without unit, as the "
-        "networks see it."
+        f"{count(len(grid.keys), 'spectrum')} of the sample {subject.sample} at even steps of "
+        "temperature, of any signal-to-noise ratio. Left: flux [1e-17 erg/s/cm2/Angstrom] with "
+        f"the continuum of the recipe {RECIPE.name} (red, dashed). Right: flux over continuum, "
+        "without unit, as the networks see it."
     )
     return [
         Drawing("normalized-spectra", LINES_TITLE, lines, draw_lines(_divided(best))),

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
 
 from catalog.store.columns import LABELS, VOCABULARY
+from catalog.words import count, part
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
@@ -223,7 +224,7 @@ def choose(n: int, at_most: int, seed: int) -> NDArray[np.intp]:
 
 def drawn_of(drawn: int, n: int, what: str) -> str:
     """Say in a caption how many were drawn of how many."""
-    return f"{n:,} {what}" if drawn == n else f"{drawn:,} of {n:,} {what}, chosen at random"
+    return count(n, what) if drawn == n else f"{part(drawn, n, what)}, chosen at random"
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from catalog.files.export import Selection
 from catalog.files.query import query_selection
 from catalog.store.db import Database
 from catalog.store.people import people_sql
+from catalog.words import count
 from jobs.engine.job import RunSummary
 from jobs.export_catalog import export
 from jobs.export_spectra import INDEX, export_spectra
@@ -61,7 +62,11 @@ def refresh_export(
             rows, written, paths = summary.n_rows, 0, summary.paths
     seen.note_written(paths, made_from)
     new = [str(p) for p in paths if before.get(p) != _place_on_disk(p)]
-    notes = {"files": new, "rows": rows, "note": f"{written:,} spectra new" if written else ""}
+    notes = {
+        "files": new,
+        "rows": rows,
+        "note": f"{count(written, 'spectrum')} new" if written else "",
+    }
     return RunSummary(KIND, path.name, None, "succeeded" if new or written else "idle", notes=notes)
 
 

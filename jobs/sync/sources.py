@@ -8,6 +8,7 @@ from pathlib import Path
 from catalog.errors import SourceUnavailableError
 from catalog.files.archive import has_files
 from catalog.files.opening import Limits
+from catalog.words import count
 from jobs.catalog_formats import FORMATS
 from jobs.engine.job import RunSummary
 from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
@@ -40,8 +41,29 @@ def source_steps(config: Config) -> Iterator[Step]:
 
 
 def _nothing_there(kind: str, row: Values) -> RunSummary:
-    """A source whose pattern fits no file."""
-    return RunSummary(kind, row["name"], None, "idle", notes={"note": "no file fits the paths"})
+    """Return the summary of a source whose patterns fit no file, or for which none was fetched."""
+    paths = row.get("paths") or ()
+    note = (
+        f"no file fits {', '.join(paths)}; put the files there, or correct the paths of "
+        f"{row['name']} in the configuration"
+    )
+    note = note if paths else "nothing was fetched for it yet"
+    return RunSummary(kind, row["name"], None, "idle", notes={"note": note})
+
+
+def sources_told(config: Config) -> list[str]:
+    """Return how many files there are for each source that is read from paths, in words."""
+    told = []
+    for row in config.sources:
+        paths = row.get("paths") or ()
+        if paths:
+            try:
+                found = find_roots(paths)
+                words = f"{', '.join(paths)} ({count(len(found), 'match')})"
+            except SourceUnavailableError as exc:
+                words = exc.reason
+            told.append(f"{row['name']}: {words}")
+    return told
 
 
 def _catalog(row: Values, config: Config) -> Iterator[Step]:
@@ -183,7 +205,8 @@ def _labels(row: Values, config: Config) -> Iterator[Step]:
             return _nothing_there("ingest labels", row)
         if len(files) > 1:
             raise SourceUnavailableError(
-                f"{len(files)} files fit the paths of {row['name']}: {files[0]} and others",
+                f"{count(len(files), 'file')} fit the paths of {row['name']}: {files[0]} and others"
+                "",
                 "A table of labels is one file: take the others away",
             )
         return ingest_labels(

@@ -77,8 +77,8 @@ def read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except CrosslabelError as exc:
         raise ConfigurationError(
-            f"the configuration cannot be read: {exc.reason}; check the path, or make one with: "
-            "crosslabel sync --example"
+            f"the configuration cannot be read: {exc.reason}; name it with --config, or make "
+            "one: crosslabel sync --example > crosslabel.toml"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise place.wrong("", f"this is not TOML ({exc})", "correct that line") from None

@@ -303,7 +303,7 @@ def test_too_many_bad_rows_are_shown_with_what_to_do(db, survey, tmp_path):
     with pytest.raises(BadInputError, match=said):
         ingest_labels(db, csv_file(tmp_path, text), "apogee", "mine")
     assert labels_of(db, "mine") == []
-    with pytest.raises(BadInputError, match=r"1 of 1 rows .* are bad"):
+    with pytest.raises(BadInputError, match=r"1 of 1 row .* is bad"):
         ingest_labels(db, csv_file(tmp_path, "apogee_id,teff\n2M0,hot\n"), "apogee", "mine")
 
 

@@ -163,7 +163,7 @@ def test_a_network_is_not_compared_where_it_saw_every_star(db, case):
             conn, "seen/all", case.right, {"teff": np.full(N, 4500.0)}, kind="prediction",
             model_id=model,
         )  # fmt: skip
-    with db.reader() as conn, pytest.raises(UsageError, match="38 stars are left out: the network"):
+    with db.reader() as conn, pytest.raises(UsageError, match="38 stars left out: the network"):
         compare(conn, "aspcap/dr14", ["seen/all"], "clean")
 
 

@@ -251,9 +251,7 @@ def test_sets_without_errors_have_no_coverage(db, case):
 
 def test_a_network_is_never_scored_on_stars_it_was_trained_on(db, case):
     found = run(db, ["net/all"], sample="clean")
-    assert found.notes[0] == (
-        "10 stars are left out: the network of net/all@1 was trained on them."
-    )
+    assert found.notes[0] == ("10 stars left out: the network of net/all@1 was trained on them.")
     assert scores_of(found)[0].n == N - 12 - 1  # 12 spectra of the 10 stars, one without label
     with db.begin() as conn:
         factories.add_sample(

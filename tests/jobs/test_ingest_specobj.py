@@ -162,7 +162,7 @@ def test_bad_rows_are_counted_among_those_asked_for(db: Database, tmp_path: Path
     bad = {"ra": np.nan}
     rows = specobj_rows({}, {}, {}, bad, *[{"class": "GALAXY"}] * 30, {"class": "GALAXY"} | bad)
     path = write_specobj(tmp_path / "specObj.fits", rows)
-    with pytest.raises(BadInputError, match=r"1 of 4 rows of .* are bad"):
+    with pytest.raises(BadInputError, match=r"1 of 4 rows of .* is bad"):
         ingest_specobj(db, [path], "dr17")
     assert rows_of(db, "SELECT item_key, reason_code FROM quarantine") == [
         ("row 3 266-51602-4-26", "BAD_COORD")

@@ -257,7 +257,7 @@ def test_damaged_and_foreign_files_are_refused(db, model_file, tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(MAX_BYTES // 64))
         archive.filelist *= 65  # one place, named 65 times in the directory
-    with pytest.raises(BadInputError, match=r"the 65 members of .*bomb\.npz have 1,090,519,040 by"):
+    with pytest.raises(BadInputError, match=r"bomb\.npz has 65 members with 1,090,519,040 by"):
         import_model(db, tmp_path / "bomb.npz")
     with pytest.raises(UsageError, match="there is no file"):
         import_model(db, tmp_path / "nothing.npz")

@@ -143,7 +143,7 @@ def test_spectra_that_cannot_be_had(survey: Database, cat: Catalog) -> None:
         )
     with pytest.raises(UsageError, match=r"not normalized by default"):
         cat.spectrum(key, "default")
-    with pytest.warns(LimitWarning, match=r"^1 of .* spectra are left out"):
+    with pytest.warns(LimitWarning, match=r"^1 of .* spectra left out"):
         cat.spectra(recipe="default")
     with survey.begin() as conn:
         conn.execute(

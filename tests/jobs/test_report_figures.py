@@ -270,5 +270,5 @@ def test_the_style_leaves_no_trace_and_says_units():
     assert style.number(-0.0001, "logg") == "0.000"
     assert style.number(None, "logg") == "–"
     assert style.choose(10, 4, 1).tolist() == style.choose(10, 4, 1).tolist()
-    assert style.drawn_of(4, 10, "stars") == "4 of 10 stars, chosen at random"
+    assert style.drawn_of(4, 10, "star") == "4 of 10 stars, chosen at random"
     assert style.limits([]) == (0.0, 1.0)

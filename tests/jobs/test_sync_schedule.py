@@ -78,7 +78,7 @@ def test_what_is_wrong_becomes_mail(installed: Path) -> None:
     assert (ended.returncode, ended.stdout) == (78, "")
     assert ended.stderr == (
         f"error: the configuration cannot be read: there is no file {installed}/crosslabel.toml; "
-        "check the path, or make one with: crosslabel sync --example\n"
+        "name it with --config, or make one: crosslabel sync --example > crosslabel.toml\n"
     )
 
 

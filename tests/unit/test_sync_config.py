@@ -236,7 +236,7 @@ def test_nothing_is_touched(
         assert out == ""
         assert len(err.splitlines()) == 1, err
     assert "the configuration cannot be read: there is no file " in err
-    assert "nowhere.toml; check the path" in err
+    assert "nowhere.toml; name it with --config" in err
     assert [p.name for p in file.parent.iterdir()] == [file.name], "no home, no log"
 
 
