@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 _NEAR = 3  # names that are proposed
-_MOST = 12  # names that are listed in full
+_MOST = 20  # names that are listed in full
 
 
 def count(n: int, what: str) -> str:
@@ -65,7 +65,7 @@ def names_near(name: str, known: Iterable[str], what: str, none: str = "none yet
     -------
     str
         Such as ``Did you mean ridge/oof? Label sets: aspcap/dr14, ridge/oof``. A list of more
-        than twelve names is cut, and left out where there is a name to propose.
+        than twenty names is cut, and left out where there is a name to propose.
     """
     names = list(dict.fromkeys(known))
     near = nearest(name, names)

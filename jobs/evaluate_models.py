@@ -20,12 +20,13 @@ from catalog.errors import UsageError
 from catalog.store.comparisons import comparison_notes, no_common_stars
 from catalog.store.labels import LabelSet, find_label_set, labels_of, list_label_sets
 from catalog.store.samples import find_sample, sample_id_of
+from catalog.words import names_near
 from jobs.engine.params import digest
 from jobs.evaluate_data import BINNED_BY, ComparedLabel, read_compared
 from jobs.evaluate_records import EDGES, Repeat, Score
 from jobs.evaluate_repeats import score_repeats
 from jobs.evaluate_scores import GIANT_LOGG, score_label
-from jobs.model_rows import complete_models, find_model
+from jobs.model_rows import complete_models, find_model, model_names
 
 METHOD = 1  # grows when the same inputs would be scored otherwise
 
@@ -166,13 +167,10 @@ def find_evaluated(conn: sa.Connection, name: str) -> LabelSet:
     if not complete_models(conn, name.partition("@")[0]):
         if any(s.name == name.partition("@")[0] for s in list_label_sets(conn)):
             return find_label_set(conn, name)
-        have = conn.scalars(
-            sa.text("SELECT DISTINCT name FROM model WHERE status = 'complete' ORDER BY name")
-        ).all()
-        sets = ", ".join(s.name for s in list_label_sets(conn)) or "none"
+        known = [*model_names(conn), *(s.name for s in list_label_sets(conn))]
         raise UsageError(
             f"there is no model {name}, nor a label set of that name",
-            f"Models: {', '.join(have) or 'none'}; label sets: {sets}",
+            names_near(name, known, "Models and label sets"),
         )
     query = sa.text(
         "SELECT name || '@' || edition FROM label_set WHERE status = 'complete' "
@@ -248,7 +246,7 @@ def _check(edges: Mapping[str, Sequence[float]], bootstrap: int) -> None:
     """Refuse bins and draws that give no numbers."""
     for name, between in edges.items():
         if name not in BINNED_BY:
-            raise UsageError(f"there are no bins of {name}", f"Bins: {', '.join(BINNED_BY)}")
+            raise UsageError(f"there are no bins of {name}", names_near(name, BINNED_BY, "Bins"))
         if not np.isfinite(between).all() or any(a >= b for a, b in pairwise(between)):
             raise UsageError(
                 f"the edges {', '.join(f'{edge:g}' for edge in between)} of {name} do not grow",

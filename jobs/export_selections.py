@@ -14,6 +14,7 @@ from catalog.store.samples import find_sample, list_samples
 from catalog.store.schema import metadata
 from catalog.store.views import VIEWS
 from catalog.version import code_version
+from catalog.words import names_near, nearest
 
 #: Tables that make sense outside the database; rows are sorted by the primary key.
 TABLES = (
@@ -62,15 +63,21 @@ def select_for_export(conn: sa.Connection, what: str) -> Selection:
         return sample_selection(conn, find_sample(conn, what))
     if in_tables:
         return table_selection(conn, what)
-    raise UsageError(f"there is nothing called {what} to export", _what_there_is(conn))
+    raise UsageError(f"there is nothing called {what} to export", _what_there_is(conn, what))
 
 
-def _what_there_is(conn: sa.Connection) -> str:
-    """All names that can be exported."""
-    sets = ", ".join(s.name for s in list_label_sets(conn)) or "none yet"
-    samples = ", ".join(s.name for s in list_samples(conn)) or "none yet"
-    tables = ", ".join(sorted((*TABLES, *VIEW_KEYS)))
-    return f"Label sets: {sets}. Samples: {samples}. Tables and views: {tables}"
+def _what_there_is(conn: sa.Connection, what: str) -> str:
+    """Return the names near one that cannot be exported; where there is none, what there is."""
+    sets = [s.name for s in list_label_sets(conn)]
+    samples = [s.name for s in list_samples(conn)]
+    tables = sorted((*TABLES, *VIEW_KEYS))
+    if near := nearest(what, [*sets, *samples, *tables]):
+        return (
+            f"Did you mean {' or '.join(near)}? crosslabel label list and sample list show more, "
+            "docs/schema.md the tables and views"
+        )
+    parts = (("Label sets", sets), ("Samples", samples), ("Tables and views", tables))
+    return ". ".join(names_near(what, names, head) for head, names in parts)
 
 
 def table_selection(conn: sa.Connection, name: str) -> Selection:

@@ -29,6 +29,7 @@ from catalog.store.labels import (
     publish,
     published_inputs,
 )
+from catalog.words import names_near
 from jobs.engine.job import Job, RunSummary, Unresolved
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
@@ -108,7 +109,7 @@ def ingest_labels(
         labels a source that the catalog has; nothing is published.
     """
     if survey not in KEYS:
-        raise UsageError(f"there is no survey {survey}", f"One of: {', '.join(KEYS)}")
+        raise UsageError(f"there is no survey {survey}", names_near(survey, KEYS, "Surveys"))
     check_name(name, "label set")
     if name.partition("/")[0] in RESERVED:
         raise UsageError(

@@ -18,6 +18,7 @@ from catalog.errors import UsageError
 from catalog.files.fits import FileIdentity, file_identity
 from catalog.files.specobj import NO_CLASS, NO_OBJECT, SpecObj
 from catalog.store.db import Database
+from catalog.words import names_near
 from jobs.catalog_formats import specobj_format
 from jobs.catalog_rows import (
     ROWS_PER_CHUNK,
@@ -116,7 +117,7 @@ def ingest_specobj(
     if unknown or not classes:
         raise UsageError(
             f"there is no class {', '.join(unknown)!r} of spectra",
-            f"Name some of {', '.join(CLASSES)}, or all",
+            names_near("".join(unknown[:1]), (*CLASSES, "all"), "Classes"),
         )
     if "ALL" in classes:
         classes = ()

@@ -12,6 +12,7 @@ from catalog.errors import UsageError
 from catalog.sky.healpix import MAX_ORDER, border, coarsen, neighbours, order_for_radius
 from catalog.sky.xmatch import crossmatch
 from catalog.store.bulk import fetch_arrays
+from catalog.words import names_near
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -96,19 +97,19 @@ def load_catalog(conn: sa.Connection, spec: str) -> Catalog:
     if rows["source_id"].size == 0:
         raise UsageError(
             f"there are no sources of {spec}",
-            f"There are: {_known_specs(conn)}. {_how_to_ingest(survey)}",
+            f"{names_near(spec, _known_specs(conn), 'There are')}. {_how_to_ingest(survey)}",
         )
     by = np.argsort(rows["healpix29"], kind="stable")
     return Catalog(**{name: values[by] for name, values in rows.items()})
 
 
-def _known_specs(conn: sa.Connection) -> str:
+def _known_specs(conn: sa.Connection) -> list[str]:
     """List surveys, and the releases of those whose keys name one."""
     query = sa.text(
         "SELECT DISTINCT survey || CASE WHEN survey_key LIKE '%/%' "
         "THEN '/' || split_part(survey_key, '/', 1) ELSE '' END AS spec FROM source ORDER BY spec"
     )
-    return ", ".join(conn.scalars(query)) or "none yet"
+    return list(conn.scalars(query))
 
 
 def _how_to_ingest(survey: str) -> str:

@@ -15,6 +15,7 @@ from catalog.errors import ChunkFailed, UsageError
 from catalog.store.bulk import upsert, upsert_arrays
 from catalog.store.schema import model, training_checkpoint, training_history
 from catalog.store.schema import training_member as member
+from catalog.words import names_near
 from jobs.engine.ledger import Run
 from models.records import HistoryRow
 
@@ -71,12 +72,17 @@ def find_model(conn: sa.Connection, name: str) -> TrainedModel:
     for found in complete_models(conn, base):
         if edition in ("", str(found.edition)):
             return found
-    query = "SELECT DISTINCT name FROM model WHERE status = 'complete' ORDER BY name"
-    names = conn.scalars(sa.text(query)).all()
+    known = [f"{base}@{m.edition}" for m in complete_models(conn, base)] or model_names(conn)
     raise UsageError(
         f"there is no model {name}",
-        f"Models: {', '.join(names)}" if names else "Run: crosslabel train",
+        names_near(name, known, "Models", "none yet; run: crosslabel train"),
     )
+
+
+def model_names(conn: sa.Connection) -> list[str]:
+    """Return the names of the complete models, sorted."""
+    query = "SELECT DISTINCT name FROM model WHERE status = 'complete' ORDER BY name"
+    return list(conn.scalars(sa.text(query)))
 
 
 def read_artifact(conn: sa.Connection, model_id: int) -> bytes:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.spectra import JOIN_NORMALIZED, USABLE
+from catalog.words import names_near
 from models.continuum import RECIPES, Recipe
 
 #: Usable spectra ``b``, of a sample or all, with ``n`` where they are normalized.
@@ -40,7 +41,7 @@ def find_recipe(name: str) -> Recipe:
         If there is none; the message lists them.
     """
     if name not in RECIPES:
-        raise UsageError(f"there is no recipe {name}", f"Choose one of: {', '.join(RECIPES)}")
+        raise UsageError(f"there is no recipe {name}", names_near(name, RECIPES, "Recipes"))
     return RECIPES[name]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog.errors import UsageError
 from catalog.flags import ASPCAPFLAG
+from catalog.words import names_near
 from jobs.sample_pairs import LABELS
 from jobs.sample_rules import PRESETS, Rules
 
@@ -31,7 +32,7 @@ def make_rules(preset: str, cuts: Mapping[str, Any]) -> Rules:
     """
     if preset not in PRESETS:
         raise UsageError(
-            f"there is no preset {preset} of samples", f"Choose one of: {', '.join(PRESETS)}"
+            f"there is no preset {preset} of samples", names_near(preset, PRESETS, "Presets")
         )
     given = {name: value for name, value in cuts.items() if value is not None}
     have = [f.name for f in dataclasses.fields(PRESETS[preset])]
@@ -39,7 +40,7 @@ def make_rules(preset: str, cuts: Mapping[str, Any]) -> Rules:
         if name not in have:
             raise UsageError(
                 f"samples of preset {preset} are not selected by {name}",
-                f"They are by {', '.join(have)}",
+                names_near(name, have, "They are by"),
             )
     _check_words("instrument", given.get("instruments", ()), INSTRUMENTS)
     _check_words("main label", given.get("needs", LABELS), LABELS)
@@ -57,7 +58,9 @@ def _check_words(what: str, words: tuple[str, ...], known: tuple[str, ...] | lis
     """Refuse names that do not exist."""
     unknown = [word for word in words if word not in known]
     if unknown:
-        raise UsageError(f"there is no {what} {', '.join(unknown)}", f"Known: {', '.join(known)}")
+        raise UsageError(
+            f"there is no {what} {', '.join(unknown)}", names_near(unknown[0], known, "Known")
+        )
 
 
 def changed_rules(rules: Rules, usual: Rules) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.labels import SIMULATED, find_label_set
-from catalog.words import count
+from catalog.words import count, names_near
 from jobs.scan_rows import Ranked, find_scan, rank, read_choices, read_trials
 from models.records import FINAL_FOLD
 
@@ -78,7 +78,9 @@ def _found(conn: sa.Connection, name: str) -> sa.Row[Any]:
     """The row of a scan that must be there."""
     scan = find_scan(conn, name)
     if scan is None:
-        raise UsageError(f"there is no scan {name}", "Run: crosslabel scan")
+        known = conn.scalars(sa.text("SELECT name FROM scan ORDER BY name"))
+        todo = names_near(name, known, "Scans", "none yet; run: crosslabel scan")
+        raise UsageError(f"there is no scan {name}", todo)
     return scan
 
 

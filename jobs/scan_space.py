@@ -20,6 +20,7 @@ import numpy as np
 
 from catalog.errors import CrosslabelError, UsageError
 from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
+from catalog.words import names_near
 from models.options import FIELDS, Value, find_setting
 
 OBJECTIVES = ("mae", "mse")
@@ -130,10 +131,11 @@ def make_space(values: Mapping[str, Any], preset: str) -> Space:
     """
     known = {f.name for f in dataclasses.fields(Space)}
     if unknown := set(values) - known:
-        raise ValueError(f"{_list(unknown)} means nothing there; known are {_list(known)}")
+        todo = names_near(min(unknown), sorted(known), "Known")
+        raise ValueError(f"{_list(unknown)} means nothing there. {todo}")
     space = Space(**{"preset": preset, **values})
     if preset not in FIELDS:
-        raise ValueError(f"no preset is called {preset!r}; there are {', '.join(FIELDS)}")
+        raise ValueError(f"there is no preset {preset}. {names_near(preset, FIELDS, 'Presets')}")
     if space.preset != preset:
         raise ValueError(f"it holds settings of the preset {space.preset!r}, not of {preset!r}")
     for table in ("grid", "range", "fixed"):

@@ -19,6 +19,7 @@ from catalog.store import schema
 from catalog.store.bulk import upsert, upsert_arrays
 from catalog.store.db import Database
 from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.samples import find_sample
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import from_dict, to_dict
@@ -179,11 +180,7 @@ def sample_report(conn: sa.Connection, name: str) -> tuple[dict[str, Any], str]:
     UsageError
         If there is no such sample.
     """
-    t = schema.sample.c
-    row = conn.execute(sa.select(t.preset, t.params, t.counts).where(t.name == name)).first()
-    if row is None:
-        have = ", ".join(conn.scalars(sa.select(t.name).order_by(t.name))) or "none yet"
-        raise UsageError(f"there is no sample {name}", f"Samples: {have}")
+    row = find_sample(conn, name)
     params = from_dict(SampleParams, row.params)
     assert params.rules is not None
     title = (
@@ -192,7 +189,8 @@ def sample_report(conn: sa.Connection, name: str) -> tuple[dict[str, Any], str]:
     )
     if special := rules_in_words(params.rules, row.preset):
         title += f"\nother than preset {row.preset}: {special}"
-    return row.counts, f"{title}\n\n{counts_as_text(row.counts, params.rules.reasons)}"
+    counts = dict(row.counts or {})
+    return counts, f"{title}\n\n{counts_as_text(counts, params.rules.reasons)}"
 
 
 def _label_sets(conn: sa.Connection, params: SampleParams) -> tuple[LabelSet, LabelSet | None]:

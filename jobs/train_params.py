@@ -11,6 +11,7 @@ from typing import Any
 
 from catalog.errors import UsageError
 from catalog.version import code_version
+from catalog.words import names_near
 from jobs.engine.params import HASHED_IF_SET
 from jobs.training_rows import check_labels
 from models.continuum import RECIPES
@@ -110,19 +111,24 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
         If a text is no such pair, the preset has no such setting, or a setting is given twice.
     """
     if params.preset not in FIELDS:
-        raise UsageError(f"no preset is called {params.preset!r}", f"Presets: {', '.join(FIELDS)}")
+        todo = names_near(params.preset, FIELDS, "Presets")
+        raise UsageError(f"there is no preset {params.preset}", todo)
+    known = sorted(settings_of(params.preset))
     given: dict[str, Value] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         try:
             if not (name and equals):
                 raise ValueError(f"{text!r} is not of the form NAME=VALUE")
+            if name not in known:
+                raise UsageError(
+                    f"{params.preset} has no setting {name}", names_near(name, known, "Settings")
+                )
             setting = find_setting(params.preset, name).read(name, value)
         except ValueError as exc:
             raise UsageError(
                 str(exc),
-                f"Settings of {params.preset}: {', '.join(sorted(settings_of(params.preset)))}; "
-                "each as --set NAME=VALUE",
+                f"Settings of {params.preset}: {', '.join(known)}; each as --set NAME=VALUE",
             ) from exc
         if name in given or getattr(params, name, None) != getattr(TrainParams, name, None):
             raise UsageError(f"{name} is given twice", "Give it once")

@@ -17,7 +17,7 @@ from catalog.store.labels import LabelSet, find_label_set
 from catalog.store.samples import find_sample
 from catalog.store.schema import sample
 from catalog.store.spectra import read_normalized
-from catalog.words import part, verb
+from catalog.words import names_near, part, verb
 from jobs.engine.params import digest
 from jobs.normalized_rows import JOIN_NORMALIZED, normalize_command, recipe_values
 from models.continuum import Recipe
@@ -83,7 +83,8 @@ def check_labels(labels: tuple[str, ...]) -> None:
     """
     unknown = [name for name in labels if name not in LABELS]
     if unknown:
-        raise UsageError(f"there is no label {', '.join(unknown)}", f"Labels: {', '.join(LABELS)}")
+        todo = names_near(unknown[0], LABELS, "Labels")
+        raise UsageError(f"there is no label {', '.join(unknown)}", todo)
     if not labels or len(set(labels)) < len(labels):
         raise UsageError("the labels to learn must be different, and at least one")
 

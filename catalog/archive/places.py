@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from catalog.errors import BadInputError, UsageError
+from catalog.words import names_near
 
 RELEASES = ("dr12", "dr13", "dr14", "dr15", "dr16", "dr17")
 
@@ -86,7 +87,7 @@ def check_archive_release(release: str) -> str:
     found = release.lower()
     if found not in RELEASES:
         raise UsageError(
-            f"the places of release {release} are not known", f"Known: {', '.join(RELEASES)}"
+            f"the places of release {release} are not known", names_near(found, RELEASES, "Known")
         )
     return found
 

@@ -12,6 +12,7 @@ from astropy.coordinates import SkyCoord
 from catalog.errors import UsageError
 from catalog.files.export import Selection
 from catalog.version import code_version
+from catalog.words import names_near
 
 SURVEYS = ("apogee", "sdss", "lamost")
 
@@ -87,7 +88,7 @@ def cone_selection(ra: float, dec: float, radius_arcsec: float, survey: str | No
         If there is no such survey.
     """
     if survey is not None and survey not in SURVEYS:
-        raise UsageError(f"there is no survey {survey}", f"Choose one of: {', '.join(SURVEYS)}")
+        raise UsageError(f"there is no survey {survey}", names_near(survey, SURVEYS, "Surveys"))
     only = "NULL" if survey is None else f"'{survey}'"
     query = f"""SELECT c.distance_arcsec, c.survey, c.survey_key, c.source_id, c.star_key, c.ra,
     c.dec, a.apogee_id, a.h, a.snr, p.plate, p.mjd, p.fiberid, p.run2d, p.specobjid, b.instrument,

@@ -20,7 +20,7 @@ from catalog.notebook.tables import LimitWarning, iterate_tables, read_table
 from catalog.store.db import Database
 from catalog.store.people import people_sql, timed
 from catalog.store.server_errors import translated_errors
-from catalog.words import part
+from catalog.words import names_near, part
 
 #: Rows that a table has at most, unless more are asked for.
 DEFAULT_LIMIT = 100_000
@@ -140,7 +140,8 @@ class OpenCatalog:
         ...     print(len(block))  # doctest: +SKIP
         """
         if what not in REQUESTS:
-            raise UsageError(f"there is nothing called {what}", f"Methods: {', '.join(REQUESTS)}")
+            todo = names_near(what, REQUESTS, "Methods")
+            raise UsageError(f"there is nothing called {what}", todo)
         with self._reading(own_sql=_has_own_sql(what, options)) as conn:
             request = REQUESTS[what](conn, *given, **options)
             yield from timed(conn, iterate_tables(conn, request, rows))

@@ -23,6 +23,7 @@ from catalog.store.labels import find_label_set
 from catalog.store.people import TIMEOUT_S, limit_time
 from catalog.store.samples import find_sample, sample_id_of
 from catalog.version import code_version
+from catalog.words import names_near
 
 
 def narrowed(
@@ -52,7 +53,7 @@ def narrowed(
         if unknown or not columns:
             raise UsageError(
                 f"{selection.name} has no column {', '.join(unknown)}".rstrip(),
-                f"Its columns: {', '.join(known)}",
+                names_near("".join(unknown[:1]), known, "Its columns"),
             )
         wanted = ", ".join(f'"{name}"' for name in columns)
         query = f"SELECT {wanted} FROM (\n{query}\n) c"
@@ -83,7 +84,7 @@ def difference_selection(
 ) -> Selection:
     """The rows behind a comparison, of all labels or of one."""
     if label is not None and label not in LABELS:
-        raise UsageError(f"there is no label {label}", f"Labels: {', '.join(LABELS)}")
+        raise UsageError(f"there is no label {label}", names_near(label, LABELS, "Labels"))
     selection = comparison_selection(conn, ref, tests, sample)
     return selection if label is None else _where(selection, f"label = '{label}'")
 

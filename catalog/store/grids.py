@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from catalog.errors import UsageError
+from catalog.words import names_near
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ def find_grid(recipe: str) -> RecipeGrid:
         If there is none; the message lists them.
     """
     if recipe not in RECIPE_GRIDS:
-        raise UsageError(
-            f"there is no recipe {recipe}", f"Choose one of: {', '.join(RECIPE_GRIDS)}"
-        )
+        todo = names_near(recipe, RECIPE_GRIDS, "Recipes")
+        raise UsageError(f"there is no recipe {recipe}", todo)
     return RECIPE_GRIDS[recipe]

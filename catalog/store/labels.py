@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from catalog.errors import CrosslabelError, UsageError
 from catalog.store.columns import LABELS
 from catalog.store.schema import flag_bit, label_set, stellar_label
+from catalog.words import names_near
 
 #: What the description of a label set ends with where nobody measured what it rests on.
 SIMULATED = "; SIMULATED, not measured"
@@ -165,8 +166,9 @@ def find_label_set(conn: sa.Connection, name: str) -> LabelSet:
         query = query.where(sa.cast(label_set.c.edition, sa.Text) == edition)
     row = conn.execute(query.order_by(label_set.c.edition.desc()).limit(1)).first()
     if row is None:
-        have = ", ".join(s.name for s in list_label_sets(conn)) or "none yet"
-        raise UsageError(f"there is no label set {name}", f"Label sets: {have}")
+        editions = [s.full_name for s in list_label_sets(conn, all_editions=True) if s.name == base]
+        known = editions or [s.name for s in list_label_sets(conn)]
+        raise UsageError(f"there is no label set {name}", names_near(name, known, "Label sets"))
     return LabelSet(*row)
 
 

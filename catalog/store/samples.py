@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.schema import sample
+from catalog.words import names_near
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def find_sample(conn: sa.Connection, name: str) -> Sample:
     """
     row = conn.execute(sa.select(*_FIELDS).where(sample.c.name == name)).first()
     if row is None:
-        have = ", ".join(s.name for s in list_samples(conn)) or "none; run sample create"
-        raise UsageError(f"there is no sample {name}", f"Samples: {have}")
+        known = [s.name for s in list_samples(conn)]
+        todo = names_near(name, known, "Samples", "none yet; run: crosslabel sample create")
+        raise UsageError(f"there is no sample {name}", todo)
     return Sample(*row)
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.labels import find_label_set
 from catalog.store.samples import Sample, find_sample, list_samples
+from catalog.words import names_near
 from jobs.list_models import list_models
 from jobs.model_rows import find_model
 from jobs.report.drawing import Subject
@@ -77,7 +78,7 @@ def _models(conn: sa.Connection, sample: Sample, names: Sequence[str]) -> tuple[
         if full_name not in mine:
             raise UsageError(
                 f"the model {full_name} was not trained on the sample {sample.name}",
-                f"Models of this sample: {', '.join(mine) or 'none; run crosslabel train'}",
+                names_near(name, mine, "Models of this sample", "none yet; run: crosslabel train"),
             )
         wanted.append(full_name)
     return tuple(dict.fromkeys(wanted))

@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog.archive.places import check_archive_release
 from catalog.errors import CrosslabelError
+from catalog.words import names_near
 from jobs.export_catalog import SUFFIXES
 from jobs.names import check_name, check_release
 from jobs.normalized_rows import find_recipe
@@ -46,10 +47,9 @@ def read_source(row: dict[str, Any], place: Place, base: Path) -> Values:
 def read_sample(row: dict[str, Any], place: Place, crossmatches: Mapping[str, Values]) -> Values:
     """A sample, with the parameters of its job."""
     if row["crossmatch"] not in crossmatches:
-        known = ", ".join(crossmatches) or "none; add one as [[crossmatches]]"
-        raise place.wrong(
-            "crossmatch", f"there is no crossmatch {row['crossmatch']}", f"known: {known}"
-        )
+        name = row["crossmatch"]
+        todo = names_near(name, crossmatches, "known", "none; add one as [[crossmatches]]")
+        raise place.wrong("crossmatch", f"there is no crossmatch {name}", todo)
     match = crossmatches[row["crossmatch"]]
     rules = {key.name: row.pop(key.name) for key in RULE_KEYS}
     for name in ("instruments", "aspcap_bad"):

@@ -5,7 +5,6 @@ What is wrong is said in one line, for cron's mail: file, key, what, and what to
 
 from __future__ import annotations
 
-import difflib
 import math
 import textwrap
 import tomllib
@@ -18,6 +17,7 @@ from typing import Any, Final
 from catalog.config import hide_passwords
 from catalog.errors import ConfigurationError, CrosslabelError
 from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
+from catalog.words import names_near
 
 REQUIRED: Final = object()  # as the default of a key that must be given
 
@@ -53,14 +53,14 @@ class Place:
 
     def wrong(self, key: str, what: str, todo: str) -> ConfigurationError:
         """The error about a key, in one line."""
+        todo = todo[:1].lower() + todo[1:]
         where = f"{self.table}: {key}" if self.table and key else self.table or key
         said = ": ".join(p for p in (str(self.file), where, what) if p) + f"; {todo}"
         return ConfigurationError("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
     def translate(self, key: str, exc: CrosslabelError) -> ConfigurationError:
         """What another part of the program says about a value, as an error about its key."""
-        todo = exc.todo[:1].lower() + exc.todo[1:]
-        return self.wrong(key, exc.reason, todo or "correct it")
+        return self.wrong(key, exc.reason, exc.todo or "correct it")
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -99,8 +99,7 @@ def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
     known = [key.name for key in keys]
     for name in table:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            todo = f"is it {near[0]}?" if near else f"known keys: {', '.join(known)}"
+            todo = names_near(name, known, "known keys")
             raise place.wrong(name, "there is no such key", todo)
     values = {}
     for key in keys:
@@ -197,7 +196,7 @@ def choice(*words: str) -> Callable[[Any], str]:
 
     def read(value: Any) -> str:
         if value not in words or not isinstance(value, str):
-            raise ValueError(f"write one of: {', '.join(words)}")
+            raise ValueError(names_near(str(value), words, "write one of"))
         return value
 
     return read

@@ -332,7 +332,7 @@ def test_renderings_agree_and_fit(db, case):
 @pytest.mark.parametrize(
     ("models", "how", "message"),
     [
-        (["nope"], {}, "there is no model nope, nor a label set.*Models: net; label sets"),
+        (["nope"], {}, "there is no model nope, nor a label set.*Models and label sets: net, "),
         (["net@7"], {}, "there is no model net@7"),
         ([], {}, "nothing was named"),
         (["net"], {"reference": None}, "come from no model. Say what to score against"),

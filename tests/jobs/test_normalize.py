@@ -176,7 +176,7 @@ def test_flag_bits_are_recorded(survey):
 
 
 def test_unknown_names_are_refused_with_the_known_ones(survey):
-    with pytest.raises(UsageError, match="Choose one of: seed-2018, default"):
+    with pytest.raises(UsageError, match="Recipes: seed-2018, default"):
         normalize_job(NormalizeParams("sharp"), survey)
     with pytest.raises(UsageError, match=r"there is no sample dirty.*clean, seed-2018"):
         normalize_job(NormalizeParams("default", "dirty"), survey)

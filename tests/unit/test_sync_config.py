@@ -93,7 +93,9 @@ def test_quantities_are_converted_and_rules_are_those_of_the_command(file: Path)
 
 
 WRONG = {
-    "unknown key": ('log = "sync.log"', 'lgo = ""', ": lgo: there is no such key; is it log?"),
+    "unknown key": (
+        'log = "sync.log"', 'lgo = ""', ": lgo: there is no such key; did you mean log? known keys: ",
+    ),
     "unknown key of a kind": (
         'name = "spectra"', 'name = "spectra"\nrelease = "dr17"',
         "[[sources]] spectra: release: there is no such key; known keys: name, kind, paths",

@@ -27,7 +27,7 @@ def test_fields_and_options_are_told_apart():
         (SEED, ["neurons"], "'neurons' is not of the form NAME=VALUE"),
         (SEED, ["neurons="], "neurons = '' is not a whole number from 1 to 1024"),
         (SEED, ["neurons=1e400"], "is not a whole number"),
-        (SEED, ["folds=3"], "seed-2018 has no setting 'folds'; it has activation"),
+        (SEED, ["folds=3"], "seed-2018 has no setting folds. Settings: activation"),
         (SEED, ["batch=8", "batch=16"], "batch is given twice"),
         (dataclasses.replace(SEED, epochs=5), ["epochs=6"], "epochs is given twice"),
         (dataclasses.replace(SEED, preset="x"), [], "no preset is called 'x'"),
