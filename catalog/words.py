@@ -43,7 +43,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     folded = {k.casefold(): k for k in known}
     wanted = name.casefold().partition("@")[0]
     parts = [k for k in folded if wanted and wanted in k.replace("@", "/").split("/")]
-    close = difflib.get_close_matches(wanted, folded, _NEAR, 0.7) if wanted else []
+    close = difflib.get_close_matches(wanted, folded, _NEAR, 0.65) if wanted else []
     return [folded[k] for k in dict.fromkeys([*parts, *close])][:_NEAR]
 
 

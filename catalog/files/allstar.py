@@ -33,6 +33,8 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, Table, native, open_table
+from catalog.files.foreign import ALLSTAR
+from catalog.files.product import expecting
 from catalog.files.release import Recognised, recognise_allstar
 from catalog.store.columns import ELEMENTS, LABELS
 
@@ -161,8 +163,9 @@ def open_allstar(path: str | os.PathLike[str], release: str) -> Iterator[AllStar
     """
     release = release.lower()
     with open_fits(path) as file:
-        table = open_table(file)
-        columns = _columns(table)
+        with expecting(file, ALLSTAR):
+            table = open_table(file)
+            columns = _columns(table)
         verify_checksums(file, table.hdu)
         key = [c for c in columns if c.name.lower() == "apstar_id"]
         duplicates = find_duplicates(table, key, lambda rows: _keys(table, release, rows))

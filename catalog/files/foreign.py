@@ -31,9 +31,10 @@ APOGEE = Foreign("an infrared spectrum of APOGEE", "Only optical spectra are rea
 MEDIUM = Foreign("a medium-resolution spectrum of LAMOST", NOT_YET)
 DESI = Foreign("a file of DESI with many spectra", NOT_YET)
 FPACK = Foreign("a FITS file compressed by fpack", "Unpack it: funpack FILE")
-ALLSTAR = Foreign("APOGEE's catalog allStar", "Ingest it with: crosslabel ingest apogee")
-SSPP = Foreign("SEGUE's catalog ssppOut", "Ingest it with: crosslabel ingest sspp")
-SPECOBJ = Foreign("a catalog of spectra (specObj)", "Ingest it with: crosslabel ingest specobj")
+_INGEST = "Ingest it with: crosslabel ingest {} FILE --release RELEASE"
+ALLSTAR = Foreign("APOGEE's catalog allStar", _INGEST.format("apogee"))
+SSPP = Foreign("SEGUE's catalog ssppOut", _INGEST.format("sspp"))
+SPECOBJ = Foreign("a catalog of spectra (specObj)", _INGEST.format("specobj"))
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ _KINDS: tuple[tuple[Foreign, Callable[[_About], bool]], ...] = (
     (MEDIUM, lambda f: f.telescope == "LAMOST" and bool({"COADD_B", "COADD_R"} & f.names)),
     (SPPLATE, lambda f: f.is_image and "PLATEID" in f.cards and not f.fibre),
     (SPSPEC, lambda f: f.is_image and {"PLATEID", "COEFF0"} <= f.cards and f.fibre),
+    (ALLSTAR, lambda f: {"APOGEE_ID", "APSTAR_ID"} <= f.columns),
+    (SSPP, lambda f: "PLUG_RA" in f.columns and bool({"TEFF_ADOP", "TEFFADOP"} & f.columns)),
     (APOGEE, lambda f: bool({"APRED", "V_APRED"} & f.cards) and "LOGLAM" not in f.columns),
     (SDSSV, lambda f: "LOGLAM" in f.columns and "CATALOGID" in f.columns),
     (SDSSV, lambda f: "LOGLAM" in f.columns and bool(SDSSV_NAME.fullmatch(f.file_name))),
-    (ALLSTAR, lambda f: {"APOGEE_ID", "APSTAR_ID"} <= f.columns),
-    (SSPP, lambda f: "PLUG_RA" in f.columns and bool({"TEFF_ADOP", "TEFFADOP"} & f.columns)),
     (SPECOBJ, lambda f: {"SPECOBJID", "PLUG_RA"} <= f.columns and "LOGLAM" not in f.columns
         and "FLUX" not in f.columns),
 )  # fmt: skip
@@ -75,30 +76,44 @@ def refuse_foreign(file: FitsFile) -> None:
     BadInputError
         With what it is and what to do.
     """
-    primary = file.hdus[0].header
-    columns = {
+    kind = foreign_kind(file)
+    if kind is not None:
+        todo = kind.todo.replace("FILE", file.path.name)
+        raise BadInputError("OTHER_PRODUCT", f"{file.path} is {kind.what}", todo)
+
+
+def column_names(file: FitsFile) -> frozenset[str]:
+    """Return the names of the columns of all tables of a file, in upper case."""
+    return frozenset(
         str(value).strip().upper()
         for hdu in file.hdus
         if hdu.is_table
         for card, value in hdu.header.items()
         if card.startswith("TTYPE")
-    }
+    )
+
+
+def telescope(file: FitsFile) -> str:
+    """Return the telescope of the primary header, in upper case; empty where there is none."""
+    return str(file.hdus[0].header.get("TELESCOP", "")).strip().upper()
+
+
+def foreign_kind(file: FitsFile) -> Foreign | None:
+    """Return which of the known products that are no readable spectra a FITS file is, if any."""
+    primary = file.hdus[0].header
     about = _About(
         frozenset(primary),
-        str(primary.get("TELESCOP", "")).strip().upper(),
+        telescope(file),
         primary.get("NAXIS") == 2 and primary.get("NAXIS1") != 0,
         frozenset(hdu.name for hdu in file.hdus[1:]),
-        frozenset(columns),
+        column_names(file),
         any(hdu.header.get(card) is True for hdu in file.hdus for card in ("ZTABLE", "ZIMAGE")),
         "FIBERID" in primary,
         file.path.name,
     )
     if about.telescope == "LAMOST" and about.is_image:
-        return
-    for kind, matches in _KINDS:
-        if matches(about):
-            todo = kind.todo.replace("FILE", file.path.name)
-            raise BadInputError("OTHER_PRODUCT", f"{file.path} is {kind.what}", todo)
+        return None
+    return next((kind for kind, matches in _KINDS if matches(about)), None)
 
 
 #: In a folder: what names stand for, where they are not those of spectra that can be read.

@@ -24,6 +24,7 @@ from catalog.files.identifiers import BadId, plain_id
 from catalog.files.missing import is_missing, is_missing_error
 from catalog.files.numbers import numbers_of
 from catalog.files.opening import Limits
+from catalog.files.product import LABEL_TABLE, expecting
 from catalog.files.table_columns import RawColumn, RawTable, choose_table, fold
 from catalog.files.table_fits import list_tables
 from catalog.files.table_parquet import read_parquet
@@ -157,7 +158,7 @@ def _open(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about units, which are read in one place
             if kind == "fits":
-                with open_fits(path) as file:
+                with open_fits(path) as file, expecting(file, LABEL_TABLE):
                     yield list_tables(path, file, limits), file.simulated
                 return
             with open_unpacked(path, limits) as stream:

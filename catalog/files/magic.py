@@ -43,6 +43,11 @@ _HTML = re.compile(rb"\s*<(!doctype html|html|head|body)", re.I)
 _XML = re.compile(rb"\s*<(\?xml|votable)", re.I)
 PAGE = Foreign("a web page", "The archive answered with a page, not a file: download it again")
 XML = Foreign("an XML file", "Is it a table of labels (VOTable)? crosslabel ingest labels")
+TEXT = Foreign(
+    "no FITS file, and by its name a table of text",
+    "If it is a table of labels: crosslabel ingest labels FILE --survey SURVEY --name NAME",
+)
+_TEXT_SUFFIXES = (".csv", ".tsv", ".ecsv", ".txt", ".dat")
 UNKNOWN = Foreign(
     "no FITS file", "It may be an error page of the archive: look at it, then download it again"
 )
@@ -52,5 +57,6 @@ def not_fits(path: Path, head: bytes) -> BadInputError:
     """Return the error for a file that is no FITS file, from its first `HEAD_BYTES` bytes."""
     kind = next((k for at, magic, k in _BYTES if head[at : at + len(magic)] == magic), None)
     if kind is None:
-        kind = PAGE if _HTML.match(head) else XML if _XML.match(head) else UNKNOWN
+        other = TEXT if path.suffix.lower() in _TEXT_SUFFIXES else UNKNOWN
+        kind = PAGE if _HTML.match(head) else XML if _XML.match(head) else other
     return BadInputError("NOT_FITS", f"{path} is {kind.what}", kind.todo.replace("FILE", path.name))

@@ -18,6 +18,8 @@ import numpy as np
 from catalog.errors import BadInputError
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Table, open_table
+from catalog.files.foreign import ALLSTAR, SPECOBJ, SSPP
+from catalog.files.product import expecting
 
 Releases = frozenset[str]
 _RELEASE = re.compile(r"dr\d{1,2}")
@@ -104,6 +106,8 @@ RECOGNISERS: Mapping[str, Callable[[Table], Recognised]] = {
     "apogee": recognise_allstar, "sspp": recognise_sspp, "specobj": recognise_specobj,
 }  # fmt: skip
 
+PRODUCTS = {"apogee": ALLSTAR, "sspp": SSPP, "specobj": SPECOBJ}
+
 
 def recognise(path: str | os.PathLike[str], kind: str) -> Recognised:
     """Return the releases that a catalog file can be of.
@@ -120,7 +124,7 @@ def recognise(path: str | os.PathLike[str], kind: str) -> Recognised:
     BadInputError, UsageError, SourceUnavailableError
         Where it cannot be opened: see `open_fits` and `open_table`.
     """
-    with open_fits(path) as file:
+    with open_fits(path) as file, expecting(file, PRODUCTS[kind]):
         return RECOGNISERS[kind](open_table(file))
 
 

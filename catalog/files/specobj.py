@@ -23,6 +23,8 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, open_table
+from catalog.files.foreign import SPECOBJ
+from catalog.files.product import expecting
 from catalog.files.release import Recognised, recognise_specobj
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
@@ -129,8 +131,9 @@ def open_specobj(
         Where the file as a whole cannot be used.
     """
     with open_fits(path) as file:
-        table = open_table(file)
-        columns = find_columns(table, REQUIRED, OPTIONAL)
+        with expecting(file, SPECOBJ):
+            table = open_table(file)
+            columns = find_columns(table, REQUIRED, OPTIONAL)
         check_units(table, {name: [columns[name]] for name in ("ra", "dec")})
         verify_checksums(file, table.hdu)
         left_out: Counter[str] = Counter()

@@ -28,6 +28,8 @@ from catalog.files.checksum import verify_checksums
 from catalog.files.duplicates import find_duplicates
 from catalog.files.fits import open_fits
 from catalog.files.fitstable import Column, native, open_table
+from catalog.files.foreign import SSPP
+from catalog.files.product import expecting
 from catalog.files.release import Recognised, recognise_sspp
 from catalog.files.sdss_rows import Names, find_columns, identity_cells, spectrum_keys
 
@@ -160,8 +162,9 @@ def open_sspp(path: str | os.PathLike[str], release: str) -> Iterator[Sspp]:
         Where the file as a whole cannot be used.
     """
     with open_fits(path) as file:
-        table = open_table(file)
-        columns = find_columns(table, REQUIRED, OPTIONAL)
+        with expecting(file, SSPP):
+            table = open_table(file)
+            columns = find_columns(table, REQUIRED, OPTIONAL)
         for name in ("ra", "dec", *LABELS, *MEASUREMENTS):
             check_units(table, {name: [columns.get(name), columns.get(f"{name}_err")]})
         verify_checksums(file, table.hdu)

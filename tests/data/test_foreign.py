@@ -8,6 +8,8 @@ import io
 import lzma
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,13 @@ import pytest
 from astropy.io import fits
 
 from catalog.errors import BadInputError
+from catalog.files.allstar import open_allstar
 from catalog.files.archive import list_spectra, what_else
+from catalog.files.label_table import read_label_table
 from catalog.files.lamost import sniff
 from catalog.files.specfile import read_spectrum
+from catalog.files.specobj import open_specobj
+from catalog.files.sspp import open_sspp
 from tests.spectrum_files import write_sdss
 
 NAME = "spec-1000-52000-0001.fits"
@@ -98,6 +104,57 @@ def test_products_of_other_kinds(tmp_path: Path, name: str, hdus: fits.HDUList, 
     with pytest.raises(BadInputError, match=what) as caught:
         sniff(path)
     assert (caught.value.reason_code, bool(caught.value.todo)) == ("OTHER_PRODUCT", True)
+
+
+CATALOGS = {
+    "apogee": partial(open_allstar, release="dr14"),
+    "sspp": partial(open_sspp, release="dr12"),
+    "specobj": partial(open_specobj, release="dr12"),
+}
+PRODUCTS = {
+    "apogee": ("APOGEE_ID", "APSTAR_ID"),
+    "sspp": ("SPECOBJID", "PLUG_RA", "TEFF_ADOP"),
+    "specobj": ("SPECOBJID", "PLUG_RA"),
+    "spectra": ("flux", "loglam", "ivar"),
+    "labels": ("OBSID", "[Fe/H]"),
+}
+
+
+@pytest.mark.parametrize("given", PRODUCTS)
+@pytest.mark.parametrize("wanted", CATALOGS)
+def test_a_catalog_names_the_command_that_ingests_what_it_was_given(
+    tmp_path: Path, given: str, wanted: str
+) -> None:
+    path = tmp_path / "given.fits"
+    table(*PRODUCTS[given]).writeto(path)
+    with pytest.raises(BadInputError) as caught, CATALOGS[wanted](path):
+        pass
+    if given == wanted:  # the right product, without the columns that are needed
+        assert caught.value.reason_code in ("MISSING_COLUMN", "BAD_DTYPE")
+    else:
+        assert caught.value.reason_code == "OTHER_PRODUCT"
+        assert f"crosslabel ingest {given} given.fits" in caught.value.todo
+
+
+def test_a_table_of_labels_names_the_command_that_ingests_what_it_was_given(tmp_path: Path) -> None:
+    for given, columns in PRODUCTS.items():
+        if given == "labels":
+            continue
+        path = tmp_path / f"{given}.fits"
+        table(*columns).writeto(path)
+        with pytest.raises(BadInputError, match=rf"crosslabel ingest {given} {given}\.fits"):
+            read_label_table(path, ["star"])
+
+
+@pytest.mark.parametrize("open_catalog", CATALOGS.values(), ids=CATALOGS)
+def test_a_table_of_text_is_no_catalog(
+    tmp_path: Path, open_catalog: Callable[[Path], AbstractContextManager[object]]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("apogee_id,teff\n2M1,5000\n")
+    wanted = r"NOT_FITS.*ingest labels mine\.csv"
+    with pytest.raises(BadInputError, match=wanted), open_catalog(path):
+        pass
 
 
 @pytest.mark.kit

@@ -357,7 +357,8 @@ def test_refusals_of_a_wrong_command_are_not_those_of_the_right_one(
 ) -> None:
     file = survey[0] / "allStar-l31c.2.fits"
     code, _, err = cli("ingest", "sspp", file, "--release", "dr12")
-    assert (code, "MISSING_COLUMN" in err) == (65, True)
+    assert (code, "OTHER_PRODUCT" in err) == (65, True)
+    assert f"crosslabel ingest apogee {file.name} --release" in err
     code, out, err = cli("ingest", "apogee", file, "--release", "dr14")
     assert code == 0
     assert "quarantine" not in out + err

@@ -65,10 +65,7 @@ def test_a_space_survives_the_ledger(tmp_path: Path) -> None:
         ("[grid", "cannot be read"),
         ("", "it needs settings in [grid] or in [range]"),
         ("[grid]\nwidth=[8]\n[range]\nlayers=[1]", "and not in both"),
-        (
-            "gird = 1\n[grid]\nwidth=[8]",
-            "gird means nothing there. Did you mean grid? Known: fixed, fraction",
-        ),
+        ("gird = 1\n[grid]\nwidth=[8]", "means nothing there. Did you mean grid? Known: fixed"),
         ("grid = 3", "[grid] must be a table"),
         ("[grid]\nwitdh=[8]", "default has no setting 'witdh'; it has batch"),
         ("[grid]\nwidth=8", "width needs a list of values, not 8"),

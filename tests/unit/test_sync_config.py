@@ -94,7 +94,7 @@ def test_quantities_are_converted_and_rules_are_those_of_the_command(file: Path)
 
 WRONG = {
     "unknown key": (
-        'log = "sync.log"', 'lgo = ""', ": lgo: there is no such key; did you mean log? known keys: ",
+        'log = "sync.log"', 'lgo = ""', ": lgo: there is no such key; did you mean log? known",
     ),
     "unknown key of a kind": (
         'name = "spectra"', 'name = "spectra"\nrelease = "dr17"',
