@@ -16,7 +16,7 @@ from catalog.store.samples import sample_id_of
 from catalog.store.schema import normalized_spectrum
 from catalog.store.spectra import encode, read_spectra
 from catalog.words import count, verb
-from jobs.engine.job import Job
+from jobs.engine.job import Job, Outcome
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
 from jobs.normalized_rows import (
@@ -90,6 +90,9 @@ def normalize_job(params: NormalizeParams, db: Database) -> Job:
     return Job(
         KIND, f"recipe {recipe.name}", params, plan, compute,
         write=lambda conn, run, batch: _write(conn, recipe, batch), begin=begin,
+        outcome=lambda conn, run_id: _outcome(
+            conn, recipe, sample_id_of(conn, params.sample)
+        ),
         unit=f"batches of {params.batch} spectra",
     )  # fmt: skip
 
@@ -128,6 +131,13 @@ def _write(conn: sa.Connection, recipe: Recipe, batch: Batch | None) -> int:
             "continuum": _objects([encode(row) for row in done.continuum]),
         },
     )
+
+
+def _outcome(conn: sa.Connection, recipe: Recipe, sample_id: int | None) -> Outcome:
+    """Count the spectra of a sample, or all, that are normalized by a recipe now."""
+    query = sa.text(f"SELECT count(n.source_id) {FROM_SPECTRA}")
+    n = conn.scalar(query, recipe_values(recipe, sample_id)) or 0
+    return Outcome(f"{count(n, 'spectrum')} normalized", {"spectrum_count": n})
 
 
 def _objects(values: Sequence[str | bytes]) -> np.ndarray:

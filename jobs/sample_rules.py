@@ -24,10 +24,10 @@ ASPCAP_BITS = {name: bit for bit, (name, _) in ASPCAPFLAG.items()}
 
 #: Reasons in words, for people: of pairs, and the first two of rows that have none.
 REASONS = {
-    "QUARANTINED": "the row of the file was refused",
+    "QUARANTINED": "the entry was refused when its file was read",
     "NO_CANDIDATE": "no optical source lies within the radius",
-    "DUPLICATE": "the APOGEE row is not the main row of its star",
-    "NO_LABELS": "the APOGEE row lacks a label that is needed (teff, logg, fe_h if nothing else)",
+    "DUPLICATE": "the entry of the reference is not the main one of its star",
+    "NO_LABELS": "the reference lacks a label that is needed (teff, logg, fe_h if nothing else)",
     "ASPCAP_FLAG": "ASPCAPFLAG says that the labels are bad",
     "NOT_NEAREST": "another spectrum lies nearer to the star",
     "NO_SPECTRUM": "no spectrum has been ingested for the optical source",

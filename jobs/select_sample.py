@@ -195,13 +195,26 @@ def sample_report(conn: sa.Connection, name: str) -> tuple[dict[str, Any], str]:
 
 def _label_sets(conn: sa.Connection, params: SampleParams) -> tuple[LabelSet, LabelSet | None]:
     """Find the editions to select by; `clean` does without the compared one."""
-    reference = find_label_set(conn, params.reference_labels)
+    reference = _needed(conn, params.reference_labels, "")
     try:
         return reference, find_label_set(conn, params.compared_labels)
     except UsageError:
-        if isinstance(params.rules, SeedRules):
-            raise
-        return reference, None
+        if not isinstance(params.rules, SeedRules):
+            return reference, None
+    why = ", by which the preset seed-2018 selects"
+    return reference, _needed(conn, params.compared_labels, why)
+
+
+def _needed(conn: sa.Connection, name: str, why: str) -> LabelSet:
+    """Return the label set of a name; the error says how a survey's own is ingested."""
+    try:
+        return find_label_set(conn, name)
+    except UsageError as exc:
+        base, _, release = name.partition("@")[0].partition("/")
+        command = {"aspcap": "apogee", "sspp": "sspp"}.get(base)
+        file = {"apogee": "allStar-....fits", "sspp": f"ssppOut-{release}.fits"}.get(command or "")
+        run = f"Run: crosslabel ingest {command} {file} --release {release}. " if command else ""
+        raise UsageError(f"{exc.reason}{why}", f"{run}{exc.todo}") from exc
 
 
 def _check_name(conn: sa.Connection, params: SampleParams) -> None:

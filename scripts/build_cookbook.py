@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.config import make_settings
-from catalog.store.db import connect
+from catalog.store.homes import open_catalog_database
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cookbook.md"
 #: A query and the result below it.
@@ -47,7 +47,7 @@ def _text(value: Any) -> str:
 
 def main() -> None:
     """Write the page with the results of its queries."""
-    db = connect(make_settings(os.environ))
+    db = open_catalog_database(make_settings(os.environ))
     try:
         with db.reader() as conn:
 

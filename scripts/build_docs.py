@@ -1,15 +1,17 @@
 """Write docs/schema.md and docs/cli.md from the code: run ``python scripts/build_docs.py``.
 
-Views and functions are described by the database of the settings, which must be at head. A test
-fails when a page is out of date.
+Views and functions are described by a new catalog, which is made in a temporary folder and removed
+afterwards: no home is needed, and none is touched. A test fails when a page is out of date.
 """
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from sqlalchemy.dialects import postgresql
 
 from catalog.config import make_settings
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG
-from catalog.store import functions, guards, schema, views
+from catalog.store import embedded, functions, guards, schema, views
 from catalog.store.columns import LABELS, VOCABULARY, error_of
-from catalog.store.db import connect
-from catalog.store.head import require_schema_at_head
+from catalog.store.db import Database
+from catalog.store.homes import has_catalog, open_catalog_database
+from catalog.store.place import find_place
 from catalog.store.sql_function import Function
 from jobs.cli import app
 from jobs.cli.help import EXAMPLES
@@ -254,15 +257,29 @@ def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
+@contextmanager
+def new_catalog() -> Iterator[Database]:
+    """Give an empty catalog at head in a temporary folder; it goes at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="crosslabel-docs-"))
+    folder.chmod(0o755)  # as root, the server's account must get in
+    settings = make_settings({}, home=folder / "home")
+    try:
+        db = open_catalog_database(settings, begins=True)
+        try:
+            yield db
+        finally:
+            db.engine.dispose()
+    finally:
+        if has_catalog(settings.home):
+            embedded.stop(settings.home)
+            shutil.rmtree(find_place(settings.home).sockets, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main() -> None:
     """Write both pages."""
-    db = connect(make_settings(os.environ))
-    try:
-        require_schema_at_head(db)
-        with db.reader() as conn:
-            page = schema_page(conn)
-    finally:
-        db.engine.dispose()
+    with new_catalog() as db, db.reader() as conn:
+        page = schema_page(conn)
     for name, text in (("schema.md", page), ("cli.md", cli_page())):
         (DOCS / name).write_text(text)
         sys.stdout.write(f"wrote {DOCS / name}\n")

@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from catalog.errors import UsageError
+from catalog.errors import ServerUnavailableError, UsageError
 from catalog.files.export import Selection
 from catalog.store.people import TIMEOUT_S, limit_time
+from catalog.store.server_errors import server_error
 from catalog.version import code_version
 
 _CANNOT = (  # errors of the query, though of a class that is mostly the server's
@@ -85,8 +86,8 @@ def query_errors() -> Iterator[None]:
     ------
     UsageError
         If it is no single SELECT, names what does not exist, takes too long, or would write.
-    psycopg.OperationalError
-        If the server gave up; see `catalog.store.server_errors`.
+    psycopg.Error
+        As it is, if the server gave up; see `catalog.store.server_errors`.
     """
     try:
         yield
@@ -107,6 +108,8 @@ def query_errors() -> Iterator[None]:
         psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError,
         psycopg.NotSupportedError, *_CANNOT,
     ) as exc:  # fmt: skip
+        if not isinstance(exc, _CANNOT) and isinstance(server_error(exc), ServerUnavailableError):
+            raise
         todo = exc.diag.message_hint or "Give one SELECT; the tables are listed in docs/schema.md"
         raise _refused(exc, todo) from exc
 

@@ -66,7 +66,7 @@ def _files(conn: sa.Connection) -> Table:
         (r.kind, r.release, r.files, None if r.n_rows is None else int(r.n_rows), int(r.refused))
         for r in conn.execute(sa.text(_FILES))
     )
-    head = ("kind of file", "release", "files", "rows", "rows or files refused")
+    head = ("kind of file", "release", "files", "entries", "entries or files refused")
     return Table("files", "What was read", head, rows)
 
 
@@ -83,8 +83,9 @@ def _refused(conn: sa.Connection) -> Table:
 
 
 def _funnel(conn: sa.Connection, subject: Subject) -> Table:
-    """From the rows of the survey, and from the candidate pairs, to the sample."""
-    counts: Mapping[str, Any] = find_sample(conn, subject.sample).counts or {}
+    """Count the entries of the reference and the candidate pairs by what rejects them."""
+    sample = find_sample(conn, subject.sample)
+    counts: Mapping[str, Any] = sample.counts or {}
     by_row, by_pair = counts.get("rows", {}), counts.get("pairs", {})
     known = [*REASONS, *sorted(set(by_row) | set(by_pair))]
     codes = [c for c in dict.fromkeys(known) if c not in ("total", "accepted")]
@@ -97,10 +98,10 @@ def _funnel(conn: sa.Connection, subject: Subject) -> Table:
         ),
         ("accepted", "in the sample", by_row.get("accepted"), by_pair.get("accepted")),
     ]
-    head = ("reason", "in words", "APOGEE rows", "candidate pairs")
+    head = ("reason", "in words", f"entries of {sample.params['left']}", "candidate pairs")
     note = (
-        "Each row and each pair is counted once, at the first reason that rejects it; a row with "
-        "several pairs at that of the pair that came farthest."
+        "Each entry and each pair is counted once, at the first reason that rejects it; an entry "
+        "with several pairs at that of the pair that came farthest."
     )
     title = f"How the sample {subject.sample} was selected"
     return Table("selection", title, head, tuple(rows), note)

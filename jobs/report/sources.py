@@ -81,7 +81,7 @@ def _label_sets(conn: sa.Connection, subject: Subject) -> Table:
          f"{r.description}. {r.note}".strip(" ."), f"{r.published_at:%Y-%m-%d}")
         for r in conn.execute(sa.text(_LABEL_SETS))
     )  # fmt: skip
-    head = ("label set", "what it is here", "rows", "description", "published")
+    head = ("label set", "what it is here", "labelled", "description", "published")
     return Table("label-sets", "Label sets of the catalog", head, rows)
 
 
@@ -95,7 +95,7 @@ def _files(conn: sa.Connection) -> Table:
     if spectra.files:
         name = count(spectra.files, "spectrum file")
         rows.append((name, "spectrum", "", "", spectra.files, int(spectra.size), spectra.digest))
-    head = ("file", "kind", "release", "label sets made", "rows", "bytes", "sha256")
+    head = ("file", "kind", "release", "label sets made", "entries", "bytes", "sha256")
     note = (
         "The checksum of the spectra is that of their sorted checksums, separated by blanks; the "
         "table input_file has each."

@@ -22,6 +22,7 @@ from catalog.errors import (
     ServerUnavailableError,
     UsageError,
 )
+from catalog.files.query import query_errors
 from catalog.store import embedded
 from catalog.store.db import Database, connect, open_database
 from catalog.store.schema import star
@@ -170,6 +171,33 @@ def test_time_outs_and_ends_of_sessions_as_they_come(db: Database, how: str, whe
     error = ends_with(db, three_chunks(**{where: do}))
     assert said == [code]
     assert error.exit_code == ExitCode.UNAVAILABLE
+
+
+def asked(db: Database, *statements: str, pause_s: float = 0.0) -> None:
+    """Ask as people's SQL is asked: by psycopg, with its errors translated."""
+    with translated_errors(), query_errors(), db.reader() as conn:
+        driver: Any = conn.connection.driver_connection
+        for statement in statements:
+            driver.execute(statement)
+            time.sleep(pause_s)
+
+
+@pytest.mark.parametrize("code", ["25P03", "25P04", "53100", "57P01", "XX001"])
+def test_a_server_that_gives_up_is_no_fault_of_the_query(db: Database, code: str) -> None:
+    with pytest.raises(ServerUnavailableError):
+        asked(db, raising(code))
+
+
+@pytest.mark.parametrize("code", ["08P01", "22012", "42601", "54001", "55000", "P0001", "P0002"])
+def test_a_query_that_cannot_be_answered_is_no_fault_of_the_server(db: Database, code: str) -> None:
+    with pytest.raises(UsageError, match="the query cannot be answered"):
+        asked(db, raising(code))
+
+
+def test_a_session_that_was_idle_too_long_is_no_fault_of_the_query(db: Database) -> None:
+    idle = "SET LOCAL idle_in_transaction_session_timeout = '50ms'"
+    with pytest.raises(ServerUnavailableError, match="idle-in-transaction timeout"):
+        asked(db, idle, "SELECT 1", pause_s=0.5)
 
 
 @pytest.mark.usefixtures("no_params")

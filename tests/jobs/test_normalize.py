@@ -129,6 +129,8 @@ def test_stopped_run_goes_on_to_the_same_result(survey):
     assert value(survey, "SELECT count(*) FROM normalized_spectrum") == 40
     summary = run_job(normalize_job(params, survey), survey)
     assert (summary.state, summary.chunks_left) == ("succeeded", 0)
+    n = value(survey, "SELECT count(*) FROM spectrum_blob WHERE spectrum_state = 'ok'")
+    assert summary.outcome.text == f"{n} spectra normalized"
     normalize(survey, "seed-2018")
     assert digest([list(row) for row in rows(survey, EVERYTHING)]) == whole
 

@@ -213,8 +213,12 @@ def test_clean_needs_no_labels_to_compare_with(survey):
     assert counts["labels"]["compared"] is None
     assert counts["differences"]["after"]["teff"]["n"] == 0
     assert "minus" not in text
-    with pytest.raises(UsageError, match="no label set sspp/dr99"):
-        select(survey, "seed-2018", name="other", compared_labels="sspp/dr99")
+    for params, command in (
+        ({"compared_labels": "sspp/dr99"}, r"ingest sspp ssppOut-dr99\.fits --release dr99"),
+        ({"reference_labels": "aspcap/dr99"}, "ingest apogee .* --release dr99"),
+    ):
+        with pytest.raises(UsageError, match=rf"no label set .*/dr99.* Run: crosslabel {command}"):
+            select(survey, "seed-2018", name="other", **params)
 
 
 def test_a_name_keeps_its_meaning(survey):
