@@ -26,7 +26,7 @@ _PASSWORD_IN_TEXT = re.compile(r"(://[^\s:/?#@]*:)\S*(@)|(password=)[^\s&]+", re
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the catalog lives, and where the archive is.
+    """Places of the catalog and of the archive.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ USED_UP = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
 class ExitCode(IntEnum):
-    """What a finished command tells cron, systemd and shell scripts."""
+    """Exit codes of commands, for cron, systemd and shell scripts."""
 
     OK = 0  # done, or nothing to do
     FAILED = 1  # some chunks failed

@@ -1,4 +1,4 @@
-"""What the surveys' flag bits mean.
+"""Names and meanings of the surveys' flag bits.
 
 ASPCAPFLAG: https://www.sdss4.org/dr17/irspec/apogee-bitmasks/ (the bits used here are the same in
 DR12 to DR17). SSPP's FLAG is five letters; each letter gets a bit of its own

@@ -1,4 +1,4 @@
-"""What to do about rows that are refused, by the reason code that they have in the quarantine.
+"""Remedies for refused rows, by the reason code that they have in the quarantine.
 
 A whole file has its remedy in the error that refuses it; ``docs/operations.md`` lists all codes.
 """

@@ -1,4 +1,4 @@
-"""Which crosslabel this is: said in everything that is written."""
+"""Version of crosslabel, which stands in everything that is written."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def _refuse_large(url: str, part: Part, size: int, max_bytes: int) -> None:
 
 
 def _html(url: str) -> BadInputError:
-    """What is said of a page in place of a file."""
+    """Return the error for a web page in place of a file."""
     return BadInputError(
         "HTML_BODY",
         f"{url} brings a web page instead of a file",
@@ -267,13 +267,13 @@ def _html(url: str) -> BadInputError:
 
 
 def _version(response: requests.Response) -> str:
-    """What the server calls this version; weak tags do not promise the same bytes."""
+    """Return the server's tag of this version; weak tags do not promise the same bytes."""
     tag = response.headers.get("ETag", "")
     return response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
 
 
 def _disk_full(path: Path, why: str) -> DiskFullError:
-    """What is said where there is no room."""
+    """Return the error for a full disk."""
     return DiskFullError(
         f"there is no room for {path.name} in {path.parent}: {why}",
         "Make room and run the command again: it goes on where it stopped",

@@ -18,7 +18,7 @@ from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
 
 @dataclass
 class Note:
-    """What is noted of an unfinished file.
+    """The note that lies beside an unfinished file.
 
     Attributes
     ----------

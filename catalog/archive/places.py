@@ -1,4 +1,4 @@
-"""Where the Science Archive Server keeps what is wanted, per data release.
+"""Places of files in the Science Archive Server, per data release.
 
 Paths are relative to the archive's root (``https://data.sdss.org/sas``) and made from integers and
 checked names only. Releases moved things: every item has a list of places, best first, and what is

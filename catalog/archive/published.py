@@ -1,4 +1,4 @@
-"""What the archive itself says of a file: its size, its version, its checksum."""
+"""Read what the archive publishes of a file: size, version, checksum."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class RefusedError(SourceUnavailableError):
 
 @dataclass(frozen=True)
 class Manners:
-    """How requests are made.
+    """Limits and intervals of requests.
 
     Attributes
     ----------
@@ -237,7 +237,7 @@ def read_body(response: requests.Response, where: str, manners: Manners) -> None
 
 
 def retry_after(value: str | None, now: datetime) -> float:
-    """How long a server asks to wait [s]: a number of seconds or a date; 0 if it says nothing.
+    """Return the time that a server asks to wait [s], from seconds or a date; 0 if it says nothing.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def retry_after(value: str | None, now: datetime) -> float:
 
 
 def _in_words(exc: Exception) -> str:
-    """Why there was no answer, without the layers of the library."""
+    """Return why there was no answer, without the layers of the library."""
     if isinstance(exc, requests.Timeout):
         return "does not answer in time"
     if isinstance(exc, requests.exceptions.SSLError):

@@ -82,7 +82,7 @@ class AllStar(CatalogTable):
 
     @property
     def recognised(self) -> Recognised:
-        """What the file says of its release."""
+        """The releases that the file can be of."""
         return recognise_allstar(self.table)
 
     def read(self, start: int, stop: int) -> Block:
@@ -207,12 +207,12 @@ def _columns(table: Table) -> list[Column]:
 
 
 def _names(label: str) -> tuple[str, ...]:
-    """What files call one of `PARAMETERS`, best first."""
+    """Return the names that files have for one of `PARAMETERS`, best first."""
     return (label, *LABELS[label].names, *DR10_NAMES.get(label, ()))
 
 
 def _errors(label: str) -> tuple[str, ...]:
-    """What files call the error of one of `PARAMETERS`, best first."""
+    """Return the names that files have for the error of one of `PARAMETERS`, best first."""
     return tuple(f"{name}_err" for name in _names(label))
 
 

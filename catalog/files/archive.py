@@ -1,4 +1,4 @@
-"""Where spectrum files come from: folders on this machine."""
+"""Find spectrum files in folders of this machine."""
 
 from __future__ import annotations
 

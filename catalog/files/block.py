@@ -1,4 +1,4 @@
-"""What a catalog reader hands over: a block of good rows, and what was wrong with the others."""
+"""Blocks of rows that catalog readers give: the good ones, and why the others are bad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the open catalogs of all surveys have in common."""
+"""Base of the open catalogs of all surveys."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CatalogTable:
 
     @property
     def simulated(self) -> bool:
-        """Whether the file says that nobody observed this."""
+        """True where the file is marked as simulated."""
         return self.table.file.simulated
 
     def beside(self, duplicates: Duplicates) -> Self:

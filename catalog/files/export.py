@@ -1,4 +1,4 @@
-"""What every export shares: a query with its order and origin, typed columns, safe replacement.
+"""Common parts of exports: a query with its order and origin, typed columns, safe replacement.
 
 An export is the answer of one query in a stable order, so that the same state of the database
 always gives the same bytes.
@@ -26,7 +26,7 @@ from catalog.store.columns import VOCABULARY, Meaning
 
 @dataclass(frozen=True)
 class Selection:
-    """What is exported.
+    """A query to export, with its order and provenance.
 
     Attributes
     ----------

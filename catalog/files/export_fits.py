@@ -137,7 +137,7 @@ def _cells(column: ExportColumn, values: pa.ChunkedArray, table: str) -> np.ndar
 def _header(
     selection: Selection, columns: tuple[ExportColumn, ...], table: np.ndarray
 ) -> fits.Header:
-    """What the header of the table's unit says beside its size."""
+    """Return the cards of the table's unit besides its size."""
     header = fits.Header()
     for i, c in enumerate(columns, start=1):
         header[f"TTYPE{i}"] = c.name

@@ -69,7 +69,7 @@ def logical_codes(values: pa.ChunkedArray) -> np.ndarray:
 
 
 def is_plain(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether all texts of a column are printable ASCII."""
+    """Return True where all texts of a column are printable ASCII."""
     return not pc.any(pc.match_substring_regex(values, "[^ -~]")).as_py()
 
 

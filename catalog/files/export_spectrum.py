@@ -125,7 +125,7 @@ def spectrum_file(spectrum: SpectrumExport) -> bytes:
 
 
 def _derived(loglam: np.ndarray, ivar: np.ndarray) -> dict[str, np.ndarray]:
-    """What follows from wavelengths and inverse variances."""
+    """Return the values that follow from wavelengths and inverse variances."""
     with np.errstate(divide="ignore"):
         uncertainty = 1 / np.sqrt(ivar)
     mask = np.where(ivar == 0, ord("T"), ord("F"))

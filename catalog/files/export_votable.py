@@ -52,7 +52,7 @@ def votable_around(
     n_rows: int,
     text_types: dict[str, tuple[str, str]],
 ) -> tuple[str, str]:
-    """What stands before and after the rows.
+    """Return the parts of the document before and after the rows.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ SIMULATION_CARDS = ("SIMULATE", "SIMSURV")
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """What makes a file the same file again, wherever it lies.
+    """The path, size and checksum of a file; size and checksum identify it wherever it lies.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Hdu:
 
     @property
     def is_table(self) -> bool:
-        """Whether this is a binary table."""
+        """True for a binary table."""
         return str(self.header.get("XTENSION", "")).strip() in ("BINTABLE", "A3DTABLE")
 
     @property
@@ -103,12 +103,12 @@ class FitsFile:
 
     @property
     def simulated(self) -> bool:
-        """Whether the primary header says that nobody observed this."""
+        """True where the primary header marks the file as simulated."""
         return any(self.hdus[0].header.get(card) is True for card in SIMULATION_CARDS)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is against the standard in this file and does not touch its data."""
+        """Return the deviations from the standard that do not affect the data, in words."""
         return tuple(
             f"HDU {i} has bytes that FITS forbids: "
             + ", ".join(f"{byte} in {card}" for card, byte in hdu.odd_cards.items())

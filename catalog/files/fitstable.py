@@ -40,7 +40,7 @@ UNSIGNED_ZERO = 2.0**63  # TZERO of unsigned 64-bit integers
 
 @dataclass(frozen=True)
 class Column:
-    """Where one column lies in a row and how its cells are to be understood.
+    """Position of one column in a row, and the type and meaning of its cells.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Column:
 
     @property
     def words(self) -> str:
-        """What a cell holds, in words."""
+        """Return the type of a cell in words."""
         if self.code in "PQ":
             return "an array of variable length in each cell"
         many = f"{self.n_values} " if self.n_values != 1 else ""

@@ -39,7 +39,7 @@ SPECOBJ = Foreign("a catalog of spectra (specObj)", _INGEST.format("specobj"))
 
 @dataclass(frozen=True)
 class _About:
-    """What the headers of a FITS file say, for `_KINDS`."""
+    """Facts of the headers of a FITS file that `_KINDS` tests."""
 
     cards: frozenset[str]  # of the primary header
     telescope: str

@@ -180,7 +180,7 @@ def _open(
 
 
 def _fits(table: RawTable, keys: Sequence[str]) -> bool:
-    """Whether a table has a key and a label."""
+    """Return True where a table has a key and a label."""
     found = _find_labels(table)
     return _find_key(table, keys) is not None and any(label in found for label in LABELS)
 

@@ -1,4 +1,4 @@
-"""What a file is that does not begin as FITS, by its first bytes, and what to do with it."""
+"""Recognise files that are not FITS by their first bytes, and say what to do with them."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ NO_INTEGER = -9999
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a measurement can be.
+    """Limits, unit and sentinels of a measured quantity.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a table of text, XML or Parquet is read at most; commands have options for both.
+    """Largest table of text, XML or Parquet that is read; commands have options for both limits.
 
     Attributes
     ----------

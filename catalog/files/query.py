@@ -115,6 +115,6 @@ def query_errors() -> Iterator[None]:
 
 
 def _refused(exc: psycopg.Error, todo: str) -> UsageError:
-    """What is said of a query that the server does not answer."""
+    """Return the error for a query that the server does not answer."""
     what: Any = exc.diag.message_primary or str(exc)
     return UsageError(f"the query cannot be answered: {what}", todo)

@@ -51,7 +51,7 @@ _SPECOBJ = {f"dr{n}": _dr(14, 15) if n == 14 else _dr(n) for n in range(8, 18)}
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a file says of its release.
+    """The releases that a file can be of, and the evidence.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How catalogs of SDSS spectra name a spectrum: plate, MJD, fibre, reduction and specObjID.
+"""Read the keys of SDSS spectra from catalogs: plate, MJD, fibre, reduction and specObjID.
 
 ssppOut and specObj store the same identifiers as padded text or as numbers, signed or unsigned.
 """

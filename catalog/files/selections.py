@@ -56,7 +56,7 @@ def _empty_columns(conn: sa.Connection, query: str, names: tuple[str, ...]) -> s
 
 
 def flag_notes(conn: sa.Connection, producer: str) -> tuple[str, ...]:
-    """What the bits of ``flags`` mean, in words."""
+    """Return the meanings of the bits of ``flags``, in words."""
     return tuple(
         f"flags bit {bit}: {name}, {meaning}"
         for bit, (name, meaning) in sorted(flag_meanings(conn, producer).items())
@@ -64,7 +64,7 @@ def flag_notes(conn: sa.Connection, producer: str) -> tuple[str, ...]:
 
 
 def label_set_provenance(conn: sa.Connection, which: LabelSet) -> dict[str, Any]:
-    """What an edition was made from, by which parameters and which version of the code."""
+    """Return the inputs, parameters and code version of an edition."""
     row = conn.execute(
         sa.text(
             "SELECT l.published_at, r.params_hash, r.code_version, m.name AS model, "
@@ -111,7 +111,7 @@ def reference_of(conn: sa.Connection, which: Sample) -> LabelSet | None:
 def sample_provenance(
     conn: sa.Connection, which: Sample, reference: LabelSet | None
 ) -> dict[str, Any]:
-    """How a sample was selected."""
+    """Return the rules and counts by which a sample was selected."""
     left, right, radius = conn.execute(
         sa.text(
             "SELECT left_spec, right_spec, radius_arcsec FROM crossmatch WHERE crossmatch_id = :id"

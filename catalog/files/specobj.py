@@ -71,7 +71,7 @@ class SpecObj(CatalogTable):
 
     @property
     def recognised(self) -> Recognised:
-        """What the file says of its release."""
+        """The releases that the file can be of."""
         return recognise_specobj(self.table)
 
     def read(self, start: int, stop: int) -> Block:
@@ -151,7 +151,7 @@ def open_specobj(
 def _why_left_out(
     columns: dict[str, Column], rows: np.ndarray, classes: tuple[str, ...]
 ) -> np.ndarray:
-    """Why each row is not read, as bytes; ``b""`` where it is."""
+    """Return the reason why each row is left out, as bytes; ``b""`` where it is read."""
     found = text_cells(rows, columns["class"])
     why = np.where(found == b"", NO_CLASS.encode(), found)
     wanted = np.isin(found, [c.encode("ascii") for c in classes]) | (not classes)

@@ -89,7 +89,7 @@ class Sspp(CatalogTable):
 
     @property
     def recognised(self) -> Recognised:
-        """What the file says of its release."""
+        """The releases that the file can be of."""
         return recognise_sspp(self.table)
 
     def read(self, start: int, stop: int) -> Block:

@@ -83,10 +83,10 @@ def _reader(
 
 
 def _is_image(hdu: Hdu) -> bool:
-    """Whether a binary table is an image, compressed in tiles."""
+    """Return True where a binary table is an image, compressed in tiles."""
     return hdu.header.get("ZIMAGE") is True
 
 
 def _is_ascii(hdu: Hdu) -> bool:
-    """Whether this is an ASCII table."""
+    """Return True where this is an ASCII table."""
     return str(hdu.header.get("XTENSION", "")).strip() == "TABLE"

@@ -161,7 +161,7 @@ def _split(lines: Iterable[str], separator: str | None) -> Iterable[list[str]]:
 
 
 def _is_header(comment: str, line: str, separator: str | None) -> bool:
-    """Whether a comment names the columns of the line behind it, which has numbers."""
+    """Return True where a comment names the columns of the line behind it, which has numbers."""
     names, cells = (next(iter(_split([x], separator)), []) for x in (comment.lstrip()[1:], line))
     has_number = any(is_number(cell) for cell in cells)
     return len(names) == len(cells) and has_number and not any(map(is_number, names))

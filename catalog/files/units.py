@@ -61,7 +61,7 @@ _LEGENDS = {
 
 @dataclass(frozen=True)
 class Scale:
-    """What makes a file's numbers the catalog's: value = factor * number + offset.
+    """Conversion of a file's numbers to the catalog's unit: value = factor * number + offset.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ def _between(given: Any, target: Any, right_ascension: bool) -> tuple[float, flo
 
 
 def _is_logarithm(unit: Any) -> bool:
-    """Whether this is dex, or dex of something."""
+    """Return True where this is dex, or dex of something."""
     return bool(isinstance(unit, units.LogUnit) or unit == units.dex)
 
 

@@ -66,7 +66,7 @@ class SpectrumBlock:
 
 @dataclass(frozen=True)
 class SpectrumList:
-    """Which spectra there are: rows of keys, instrument, redshift, and their common pixels."""
+    """A list of spectra: rows of keys, instrument, redshift, and their common pixels."""
 
     rows: list[Any]
     first_index: int

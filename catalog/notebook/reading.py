@@ -28,7 +28,7 @@ BLOCK_ROWS = 50_000
 
 
 class OpenCatalog:
-    """What all methods of a catalog stand on.
+    """A catalog that is open for reading: its connections, limits and requests.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class OpenCatalog:
         *given: Any,
         **options: Any,
     ) -> Table:
-        """What a method asks for, with a warning if there are more rows than the limit.
+        """Return the rows that a method asks for; warn if there are more than the limit.
 
         Methods call this themselves, so that the warning points at the line that called them.
         """
@@ -148,5 +148,5 @@ class OpenCatalog:
 
 
 def _has_own_sql(what: str, options: Mapping[str, Any]) -> bool:
-    """Whether a method is given SQL that is not ours."""
+    """Return True where a method is given SQL of people."""
     return what == "sql" or options.get("where") is not None

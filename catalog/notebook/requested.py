@@ -1,4 +1,4 @@
-"""What each method of the catalog asks for: its arguments as a query, and how to show the rows."""
+"""Turn the arguments of each method of the catalog into a query and a form of its rows."""
 
 from __future__ import annotations
 

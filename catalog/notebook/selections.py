@@ -1,4 +1,4 @@
-"""What the catalog's methods ask for, each as a selection: label sets, samples, stars, pairs."""
+"""Selections of the catalog's methods: label sets, samples, stars, pairs."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def _usable(row: Any) -> Any:
 
 
 def _conditions(key: Any) -> list[tuple[str, dict[str, Any]]]:
-    """What a key may mean, most exact first: SQL conditions with their values."""
+    """Yield the meanings that a key may have, most exact first: SQL conditions and their values."""
     if isinstance(key, str):
         text, surveys = key.strip(), list(SURVEYS)
         meanings: list[tuple[str, dict[str, Any]]] = [

@@ -1,4 +1,4 @@
-"""How people get at spectra: one as an object, many as matrices."""
+"""Methods that give spectra: one as an object, many as matrices."""
 
 from __future__ import annotations
 

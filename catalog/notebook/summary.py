@@ -1,4 +1,4 @@
-"""What a catalog holds, in a few lines."""
+"""Summarise the contents of a catalog in a few lines."""
 
 from __future__ import annotations
 

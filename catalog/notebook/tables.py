@@ -90,7 +90,7 @@ def number_of_rows(given: Any, least: int, todo: str) -> int:
 
 
 def _count(conn: sa.Connection, selection: Selection) -> int:
-    """How many rows a selection has."""
+    """Return the number of rows of a selection."""
     cursor: Any = conn.connection.cursor()
     return int(cursor.execute(f"SELECT count(*) FROM (\n{selection.query}\n) q").fetchone()[0])
 

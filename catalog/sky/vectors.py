@@ -139,7 +139,7 @@ def offset_position(
 def offsets_arcsec(
     ra: ArrayLike, dec: ArrayLike, to_ra: ArrayLike, to_dec: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Where other positions lie, seen from a position: the inverse of `offset_position`.
+    """Return the offsets of other positions from a position: the inverse of `offset_position`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What every column means: unit, UCD and description, by name.
+"""Unit, UCD and description of every column, by name.
 
 Names carry meaning: one name means one thing in every table and view. The comments in the
 database, the units of FITS exports and the schema page all come from this vocabulary.

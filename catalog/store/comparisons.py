@@ -19,7 +19,7 @@ from catalog.words import count, verb
 
 @dataclass(frozen=True)
 class PairCount:
-    """How many pairs of one label are compared, or left out for one reason.
+    """The number of pairs of one label that are compared, or left out for one reason.
 
     Attributes
     ----------

@@ -186,7 +186,7 @@ def _unlock(conn: sa.Connection, target: str) -> None:
 
 
 def is_locked(conn: sa.Connection, target: str) -> bool:
-    """Whether any session holds the lock on ``target``: whether a run on it is alive."""
+    """Return True where any session holds the lock on ``target``, that is where a run is alive."""
     query = f"""
         SELECT EXISTS (SELECT 1 FROM pg_locks, (SELECT {_LOCK_KEY} AS k) AS key
         WHERE locktype = 'advisory' AND granted AND objsubid = 1

@@ -333,7 +333,7 @@ def _noted_pid(file: Path) -> int | None:
 
 
 def _alive(pid: int) -> bool:
-    """Whether there is a process of this pid, of whatever account; a zombie counts."""
+    """Return True where there is a process of this pid, of whatever account; a zombie counts."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -344,7 +344,7 @@ def _alive(pid: int) -> bool:
 
 
 def _is_server(pid: int, place: Place) -> bool:
-    """Whether a living process runs a server on this data folder; a zombie's command is empty."""
+    """Return True where a living process runs a server on this data folder, and is no zombie."""
     if Path("/proc/self").exists():
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")

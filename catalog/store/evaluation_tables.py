@@ -15,7 +15,7 @@ from catalog.store.table_parts import Double, col, key, metadata, now, opt, ref
 
 
 def _bin(*names: str) -> tuple[Column, ...]:
-    """Which of the compared spectra a row is about; all but edges and unit are of its key."""
+    """Return the columns that name a bin of compared spectra; all but edges and unit are key."""
     return (
         *(col(name, Text, primary_key=True) for name in names),
         col("bin", SmallInteger, primary_key=True),
@@ -26,7 +26,7 @@ def _bin(*names: str) -> tuple[Column, ...]:
 
 
 def _counts_and_statistics() -> tuple[Column, ...]:
-    """How many were compared, and how well they agree; NULL where too few tell."""
+    """Return the columns of counts and statistics; NULL where there are too few spectra."""
     return (
         col("n", Integer),
         col("n_stars", Integer),

@@ -137,7 +137,7 @@ def release_rows(
 
 
 def item_key(item: BadItem) -> str:
-    """How the quarantine names an item: row and key, or nothing for the whole file."""
+    """Return the key of an item in the quarantine: row and key, or nothing for the whole file."""
     if item.row is None:
         return ""
     return f"row {item.row}" + ("" if item.item_key.startswith("row ") else f" {item.item_key}")

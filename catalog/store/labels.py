@@ -40,7 +40,7 @@ class LabelSet:
 
     @property
     def simulated(self) -> bool:
-        """Whether it says that nobody measured what it rests on."""
+        """True where it is marked as simulated: it rests on no measurement."""
         return bool((self.params or {}).get("simulated"))
 
 
@@ -189,7 +189,7 @@ def labels_of(conn: sa.Connection, label_set_id: int) -> list[str]:
 
 
 def is_simulated(conn: sa.Connection, label_set_id: int | None) -> bool:
-    """Whether a label set says that nobody measured what it rests on."""
+    """Return True where a label set is marked as simulated: it rests on no measurement."""
     query = sa.select(label_set.c.params).where(label_set.c.label_set_id == label_set_id)
     return bool((conn.scalar(query) or {}).get("simulated"))
 
@@ -209,7 +209,7 @@ def register_flags(conn: sa.Connection, producer: str, bits: Mapping[int, tuple[
 
 
 def flag_meanings(conn: sa.Connection, producer: str) -> dict[int, tuple[str, str]]:
-    """What the flag bits of a producer mean."""
+    """Return the names and meanings of the flag bits of a producer."""
     query = sa.select(flag_bit.c.bit, flag_bit.c.name, flag_bit.c.meaning).where(
         flag_bit.c.producer == producer
     )

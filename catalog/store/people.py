@@ -60,7 +60,7 @@ class Clock:
 
     @property
     def is_running(self) -> bool:
-        """Whether it counts."""
+        """True where it counts."""
         return self._running is not None
 
     def start(self) -> None:

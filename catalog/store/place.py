@@ -1,4 +1,4 @@
-"""Where the parts of an embedded server are, and which account it runs as.
+"""Find the folders of an embedded server and the account that it runs as.
 
 PostgreSQL refuses to run as root, so root's server runs as an unprivileged account; what that
 account cannot reach (a closed home, a closed virtual environment) is put where it can.
@@ -30,7 +30,7 @@ SOCKET_LIMIT = 80  # a socket's path may have 103 bytes (macOS), its name includ
 
 @dataclass(frozen=True)
 class Place:
-    """Where the parts of one embedded server are, and which account it runs as (None: ours)."""
+    """Folders of one embedded server, and the account that it runs as (None: ours)."""
 
     home: Path
     data: Path
@@ -83,7 +83,7 @@ def find_place(home: Path, *, create: bool = False) -> Place:
 
 
 def _state_folder(home: Path) -> Path:
-    """Where root's server of ``home`` keeps its files; one made earlier stays where it is."""
+    """Return the folder in which root's server of ``home`` keeps its files; one there stays."""
     elsewhere = ROOT_STATE / f"home-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
     for made in (home, elsewhere):
         if (made / "pgdata").exists() or (made / MIGRATED).exists():
@@ -92,7 +92,7 @@ def _state_folder(home: Path) -> Path:
 
 
 def _can_look_at(path: Path) -> bool:
-    """Whether we may pass through all that lies above ``path``."""
+    """Return True where we may pass through all folders above ``path``."""
     try:
         path.exists()
     except PermissionError:

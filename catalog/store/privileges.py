@@ -1,4 +1,4 @@
-"""Which GRANT a role lacks, when the server refuses it something."""
+"""Name the GRANT that a role lacks when the server refuses it something."""
 
 from __future__ import annotations
 

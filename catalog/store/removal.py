@@ -29,7 +29,7 @@ _OF_SSPP = ("in_sspp", "sspp_flag", "bv", "v_mag", "g_mag", "snr_sspp", "rv_adop
 
 @dataclass(frozen=True)
 class Removed:
-    """What went with an edition.
+    """The numbers of rows that were removed with an edition.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What PostgreSQL says, as the errors that people see: one translation, by SQLSTATE.
+"""Translate PostgreSQL's errors to those that people see, in one place, by SQLSTATE.
 
 The server's codes are listed in appendix A of PostgreSQL's manual. A connection that is refused
 has none (libpq gives the text only), so these are told by their words, which are English unless

@@ -1,4 +1,4 @@
-"""What a database says of itself: version, role, and how large it is."""
+"""Read a database's version, role and sizes."""
 
 from __future__ import annotations
 

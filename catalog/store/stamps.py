@@ -1,4 +1,4 @@
-"""Whether files are still what they were when they were last read or written, without reading them.
+"""Tell without reading them whether files changed since they were last read or written.
 
 A file counts as unchanged while its size, its modification time and the time of its inode's last
 change are those noted. A program can set the modification time back, but not the other one, so
@@ -42,7 +42,7 @@ class Stamp(NamedTuple):
     content_digest: str
 
     def fits(self, path: Path) -> bool:
-        """Whether the file is there and looks as it did."""
+        """Return True where the file is there and looks as it did."""
         try:
             now = path.stat()
         except OSError:
@@ -56,7 +56,7 @@ def stamp_of(seen: os.stat_result, content_digest: str) -> Stamp:
 
 
 def is_settled(seen: os.stat_result) -> bool:
-    """Whether a file was last changed long enough ago for its times to tell of the next change."""
+    """Return True where a file's last change is old enough for its times to show the next one."""
     return time.time_ns() - max(seen.st_mtime_ns, seen.st_ctime_ns) > SETTLED_NS
 
 

@@ -70,7 +70,7 @@ _MATCHES = """
 
 @dataclass(frozen=True)
 class Found:
-    """What the catalog has about a star, as rows of plain values.
+    """All rows that the catalog has about a star, as plain values.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What tables are made of: their common metadata, and columns that know what they mean."""
+"""Parts of tables: their common metadata, and columns with the vocabulary's comments."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _TAKEN = (
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What an upgrade did: revisions before and after, and the objects that it made anew."""
+    """The result of an upgrade: revisions before and after, and the objects that it made anew."""
 
     before: str | None
     after: str
