@@ -1,4 +1,4 @@
-"""What the benchmarks share: fresh databases, simulated surveys, a table of ratios."""
+"""Common parts of the benchmarks: fresh databases, simulated surveys, a table of ratios."""
 
 from __future__ import annotations
 

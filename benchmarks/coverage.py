@@ -1,4 +1,4 @@
-"""Whether errors hold what they promise, in each range of S/N, for giants and for dwarfs.
+"""Measure the coverage of the errors in each range of S/N, for giants and for dwarfs.
 
 Counts, in the predictions that `benchmarks.real_spectra` left in FOLDER, the differences within the
 intervals for 68% and for 95%, by label, quartile of S/N and kind (giant or dwarf by predicted log
@@ -43,7 +43,7 @@ def cells(giant: Mask, snr: FloatArray) -> dict[str, list[Mask]]:
 
 
 def outside(within: Mask, rows: Mask) -> Mask:
-    """Which shares of some rows are not as they should be, shape (k labels, 2 levels).
+    """Return True for coverages outside their limits, shape (k labels, 2 levels).
 
     `within`, of shape (n, k, 2), tells which differences are within their intervals.
     """

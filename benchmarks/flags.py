@@ -1,4 +1,4 @@
-"""Which spectra a model flags: odd ones, real and made, and good ones that it never saw.
+"""Count the spectra that a model flags: odd ones, real and made, and good ones, not seen before.
 
 A model is trained on the LAMOST spectra of some stars of the survey kit (4000 to 7500 K, S/N of at
 least 20 in g) and predicts the others of that kind, with labels within the range of those it was

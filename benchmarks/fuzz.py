@@ -58,7 +58,7 @@ CARDS = (
 
 @dataclass
 class Found:
-    """What became of the mutated files of one kind.
+    """Outcomes of the mutated files of one kind.
 
     Attributes
     ----------

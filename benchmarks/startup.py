@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, and that it does so without JAX.
+"""Time the start of the command line, and check that it loads no JAX.
 
 Usage: python -m benchmarks.startup [--runs N]
 """

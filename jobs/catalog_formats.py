@@ -31,11 +31,11 @@ class CatalogFile(Protocol):
 
     @property
     def simulated(self) -> bool:
-        """Whether the file says that nobody observed this."""
+        """True where the file is marked as simulated."""
 
     @property
     def recognised(self) -> Recognised:
-        """What the file says of its release."""
+        """The releases that the file can be of."""
 
     @property
     def duplicates(self) -> Duplicates:
@@ -50,7 +50,7 @@ class CatalogFile(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How one survey's catalog enters the database.
+    """Description of a survey's catalog: its reader, and the tables that it fills.
 
     Attributes
     ----------

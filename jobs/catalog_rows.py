@@ -1,4 +1,4 @@
-"""What the ingests of catalog files share: rows in chunks, sources and details, what is refused."""
+"""Common steps of the ingests of catalog files: chunks of rows, sources, details, bad rows."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def write_sources(
 
 
 def staged_sources(fmt: Format) -> str:
-    """What follows FROM: the staged rows ``s`` with their ``source``."""
+    """Return the FROM clause of the staged rows ``s`` with their ``source``."""
     return (
         "stage_rows s JOIN source ON source.survey = "
         f"'{fmt.survey}' AND source.survey_key = s.survey_key"

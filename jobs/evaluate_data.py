@@ -184,6 +184,6 @@ def _of_set(
 
 
 def _place_of(conn: sa.Connection, which: LabelSet, label: str) -> int:
-    """Where a label stands among those of the model that made a set, from 1; 0 is nowhere."""
+    """Return the place of a label among those of the model that made a set, from 1; 0: none."""
     query = sa.text("SELECT array_position(labels, :label) FROM model WHERE model_id = :id")
     return conn.scalar(query, {"label": label, "id": which.model_id}) or 0

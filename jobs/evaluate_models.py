@@ -33,7 +33,7 @@ METHOD = 1  # grows when the same inputs would be scored otherwise
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found, with what must be known to read it.
+    """The scores of an evaluation, with its settings and notes.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is evaluated: the evaluation without its answer, and the labels to score."""
+    """Input of an evaluation: its settings without scores, and the labels to score."""
 
     evaluation: Evaluation
     labels: tuple[ComparedLabel, ...]

@@ -1,4 +1,4 @@
-"""What an evaluation says: its bins, scores and repeats, as the rows of its tables."""
+"""Records of an evaluation: bins, scores and repeats, as rows of its tables."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Cell:
     bin_high: float | None = None
 
     def holds(self, values: np.ndarray) -> np.ndarray:
-        """Which values lie in it, shape (n,); unknown ones lie in none."""
+        """Return True for values that lie in it, shape (n,); unknown ones lie in none."""
         low = -np.inf if self.bin_low is None else self.bin_low
         high = np.inf if self.bin_high is None else self.bin_high
         return (values >= low) & (values < high)

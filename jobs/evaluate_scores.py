@@ -92,7 +92,7 @@ def _bins(
 
 
 def _honesty(data: ComparedLabel, i: int, rows: np.ndarray) -> dict[str, Any]:
-    """How far the stated errors are true: coverage of the difference by the combined error."""
+    """Return the coverage of the differences by the combined errors."""
     delta, own = data.test[i, rows] - data.reference[rows], data.reference_err[rows]
     sigma, raw, half = data.sigma[i, rows], data.raw_sigma[i, rows], data.half_width95[i, rows]
     # A set that states no interval of 95% means that of a Gaussian.

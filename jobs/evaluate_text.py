@@ -127,7 +127,7 @@ def _side_by_side(
 
 
 def _coverage(rows: Sequence[Score]) -> list[str]:
-    """How many differences lie within the stated errors, for giants and dwarfs, by S/N."""
+    """Return lines on the coverage of the stated errors, for giants and dwarfs, by S/N."""
     lines: list[str] = []
     for name in dict.fromkeys(row.test_set for row in rows):
         of_set = [r for r in rows if r.test_set == name and r.bin_by in ("all", "snr")]

@@ -36,7 +36,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Shift:
-    """How some absorption moves the labels.
+    """Change of the labels by some absorption.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Reverse:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a model looks at.
+    """The sensitivity of a model's labels to pixels, lines and absorption that is not of the star.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def _column(values: FloatArray, percent: float) -> FloatArray:
 
 
 def _reverse(model: Model) -> Reverse | None:
-    """What the reverse network found, where the model has one that it kept."""
+    """Return the label dependence by the reverse network, where the model has one."""
     if "pixels" not in model.arrays or "sensitivity" not in model.arrays:
         return None
     return Reverse(

@@ -1,4 +1,4 @@
-"""What a model looks at, as a page, as JSON and as CSV."""
+"""Write the explanation of a model as a page, as JSON and as CSV."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ DIGEST_SUFFIX = ".sha256"
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What was written: the name of the content with its edition, files, number of rows."""
+    """The result of an export: name of the content with its edition, files, number of rows."""
 
     what: str
     paths: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""What can be exported, each as a query in a stable order: tables, views, label sets, samples."""
+"""Select what is exported, as a query in a stable order: tables, views, label sets, samples."""
 
 from __future__ import annotations
 

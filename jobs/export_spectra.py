@@ -49,7 +49,7 @@ LEFT JOIN sdss_spectrum d ON d.source_id = f.source_id
 
 @dataclass(frozen=True)
 class SpectraSummary:
-    """What became of an export: spectra in the folder, and how many files had to be written."""
+    """The result of an export: spectra in the folder, and files that had to be written."""
 
     n_spectra: int
     n_written: int

@@ -47,7 +47,7 @@ ORDER BY s.survey, s.survey_key COLLATE "C"
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is exported, with what all files say about it.
+    """The sample and recipe of an export, with the cards of all its files.
 
     Attributes
     ----------

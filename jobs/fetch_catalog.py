@@ -34,7 +34,7 @@ MAX_BYTES = 1 << 34  # above every catalog file of these releases
 
 @dataclass(frozen=True)
 class FetchCatalogParams:
-    """What to fetch and where to put it.
+    """Parameters of a fetch of a catalog.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ def _find(
 
 
 def _is_here(conn: sa.Connection, path: Path, published: Published) -> bool:
-    """Whether what the archive offers is what was fetched, and still lies there."""
+    """Return True where the archive offers what was fetched, and the file still lies there."""
     row = conn.execute(sa.select(fetched_file).where(fetched_file.c.path == str(path))).first()
     if row is None or not path.is_file() or path.stat().st_size != row.size:
         return False

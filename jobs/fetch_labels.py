@@ -76,7 +76,7 @@ def undescribed_spectra(conn: sa.Connection, release: str) -> list[Undescribed]:
 
 
 def label_file(folder: str, release: str, plate: int) -> Path:
-    """Where the rows of a plate are put."""
+    """Return the path of the file with the rows of a plate."""
     return Path(folder, release, "sppParams", f"sppParams-{release}-{plate:04d}.fits")
 
 

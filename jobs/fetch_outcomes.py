@@ -1,4 +1,4 @@
-"""What became of every source that the archive was asked about: matched, none, failed and why."""
+"""Record the outcome of each source that the archive was asked about: matched, none or failed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RECORD = sa.text(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one source.
+    """The outcome of one source.
 
     Attributes
     ----------

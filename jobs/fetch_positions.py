@@ -45,7 +45,7 @@ Found = dict[int, list[tuple[SpectrumKey, float, float]]]
 
 @dataclass(frozen=True)
 class FetchPositionsParams:
-    """Which stars to ask about.
+    """Parameters of a fetch by position.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class FetchPositionsParams:
 
     @property
     def kind(self) -> str:
-        """How outcomes name this question."""
+        """The kind of the outcomes of this question."""
         return f"position within {self.radius_arcsec:g} arcsec"
 
 
@@ -91,7 +91,7 @@ class Star(NamedTuple):
 
 @dataclass(frozen=True)
 class _Answer:
-    """What the service said about the stars of one chunk."""
+    """The answer of the service about the stars of one chunk."""
 
     found: Found
     outcomes: list[Outcome]
@@ -174,7 +174,7 @@ def _ask(service: Any, params: FetchPositionsParams, stars: Sequence[Star]) -> _
 
 
 def _outcome(source_id: int, spectra: Sequence[tuple[SpectrumKey, float, float]]) -> Outcome:
-    """What became of one star of a good answer."""
+    """Return the outcome of one star of a good answer."""
     if not spectra:
         return Outcome(source_id, "none")
     return Outcome(source_id, "matched", detail=" ".join(str(key) for key, *_ in spectra))

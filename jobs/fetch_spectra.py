@@ -51,7 +51,7 @@ ORDER BY x.plate, x.mjd, x.fiberid, x.run2d"""
 
 @dataclass(frozen=True)
 class FetchSpectraParams:
-    """What to fetch and where to put it.
+    """Parameters of a fetch of spectra.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ def _plain(key: SpectrumKey) -> Sequence[int | str]:
 
 
 def _lies_below(path: str | None, folder: str) -> bool:
-    """Whether a file that was fetched is still where it was put, and where it is wanted."""
+    """Return True where a fetched file is still at its place, and that is below the folder."""
     return path is not None and Path(path).is_relative_to(folder) and Path(path).is_file()
 
 
@@ -200,7 +200,7 @@ def _check(path: Path, key: SpectrumKey) -> None:
 
 
 def _is_good(path: Path, key: SpectrumKey) -> bool:
-    """Whether a file is the spectrum with that key."""
+    """Return True where a file is the spectrum with that key."""
     try:
         _check(path, key)
     except BadInputError:

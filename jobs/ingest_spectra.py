@@ -195,7 +195,7 @@ def _first_of_each(said: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _identify(path: Path, identify: Callable[[Path], FileIdentity]) -> FileIdentity:
-    """What a file is; one that cannot be opened is known by its path alone, and tried again."""
+    """Return the identity of a file; one that cannot be opened has a path only, and is retried."""
     try:
         return identify(path)
     except (SourceUnavailableError, OSError):

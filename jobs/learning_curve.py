@@ -39,7 +39,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class CurveParams:
-    """Which curve.
+    """Parameters of a learning curve.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class CurveParams:
 
 
 class Batch(NamedTuple):
-    """What a chunk leaves: the state of the training, or the points of a size that is done."""
+    """The result of a chunk: the state of the training, or the points of a size that is done."""
 
     key: str
     state: bytes | None

@@ -39,7 +39,7 @@ NOTHING = (0, 0)  # digests of a pixel without left sources
 
 @dataclass(frozen=True)
 class CrossmatchParams:
-    """What is matched with what.
+    """Parameters of a crossmatch.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class CrossmatchParams:
 
     @property
     def target(self) -> str:
-        """What the job writes: ``left:right:radius``."""
+        """Name of the crossmatch that is written: ``left:right:radius``."""
         return f"{self.left}:{self.right}:{self.radius_arcsec:g}"
 
 

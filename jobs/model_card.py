@@ -84,7 +84,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 def _summary(model: Model) -> str:
-    """What it is, in a few sentences."""
+    """Return the section that describes the model in a few sentences."""
     facts = model.manifest
     names = ", ".join(f"{name} [{facts['units'][name]}]" for name in model.spec.labels)
     wave = f"{_angstrom(model, 0)} to {_angstrom(model, model.n_pixels - 1)} Angstrom"
@@ -187,7 +187,7 @@ _COVERAGES = ("coverage68", "coverage95")
 
 
 def _errors(model: Model) -> str:
-    """How the errors came about."""
+    """Return the section on the origin of the errors."""
     if not any(name.startswith("calibration/") for name in model.arrays) or (
         model.spec.preset == "seed-2018"
     ):

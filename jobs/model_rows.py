@@ -44,7 +44,7 @@ class TrainedModel:
 
 
 def is_simulated_model(trained: TrainedModel) -> bool:
-    """Whether a model that came from a file says that nobody measured what it rests on."""
+    """Return True where a model that came from a file is marked as simulated."""
     return bool(trained.params.get("simulated"))
 
 

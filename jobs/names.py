@@ -83,7 +83,7 @@ def check_sample_name(conn: sa.Connection, name: str) -> None:
 
 
 def _is_exported(name: str) -> bool:
-    """Whether ``crosslabel export`` knows a table, a view or the spectra by this name."""
+    """Return True where ``crosslabel export`` knows a table, a view or the spectra by this name."""
     from jobs.export_selections import TABLES, VIEW_KEYS
 
     return name in (*TABLES, *VIEW_KEYS, "spectra")

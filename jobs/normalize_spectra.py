@@ -36,7 +36,7 @@ SPECTRA_PER_CHUNK = 200
 
 @dataclass(frozen=True)
 class NormalizeParams:
-    """What is normalized, and how.
+    """Parameters of a normalization.
 
     Attributes
     ----------
@@ -149,7 +149,7 @@ def _objects(values: Sequence[str | bytes]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class NormalizeCounts:
-    """What the normalized spectra of a recipe are like.
+    """Counts and ranges of the normalized spectra of a recipe.
 
     Attributes
     ----------

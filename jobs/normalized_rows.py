@@ -1,4 +1,4 @@
-"""Which stored spectra there are, and which of them have an up-to-date normalized one.
+"""List the stored spectra, and those of them that have an up-to-date normalized one.
 
 A normalized spectrum is a function of the spectrum, its redshift and the recipe. It is up to date
 while all three are still those that it was made from; nothing else keeps track of that.

@@ -31,7 +31,7 @@ class OpenFiles:
         self._found: dict[int, os.stat_result] = {}  # as it was before it was checked
 
     def identity(self, i: int) -> FileIdentity:
-        """What the i-th file is, or was when it was opened."""
+        """Return the identity that the i-th file has, or had when it was opened."""
         path = self._paths[i]
         return FileIdentity(path, self._found[i].st_size, self._digests[i])
 

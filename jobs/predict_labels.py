@@ -53,7 +53,7 @@ SPECTRA_PER_CHUNK = 2000
 
 @dataclass(frozen=True)
 class PredictParams:
-    """Which spectra are labelled, by which model, as which label set.
+    """Parameters of a prediction: model, spectra, name of the label set.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ def predict_job(params: PredictParams, db: Database) -> Job:
 
 
 def prediction_is_current(conn: sa.Connection, params: PredictParams) -> bool:
-    """Whether the newest edition was made from the model and the spectra that there are now.
+    """Return True where the newest edition was made from the present model and spectra.
 
     Answers without loading the model.
 

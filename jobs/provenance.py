@@ -1,4 +1,4 @@
-"""Where a model comes from and how well it did, as facts that travel inside its artifact.
+"""Collect the origin and the scores of a model, as facts that are stored in its artifact.
 
 The facts name things as people do, never by surrogate ids, and hold no times: the same training on
 the same data makes the same bytes anywhere.
@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float64]
 def training_facts(
     conn: sa.Connection, params: TrainParams, rows: TrainingRows, data: TrainingData
 ) -> dict[str, Any]:
-    """What a model was made from, and how its out-of-fold labels compare; for its manifest.
+    """Return the inputs of a model and the scores of its out-of-fold labels, for its manifest.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def _percentiles(values: FloatArray) -> dict[str, float]:
 def _scores(
     conn: sa.Connection, params: TrainParams, rows: TrainingRows, data: TrainingData
 ) -> dict[str, Any]:
-    """How the out-of-fold labels compare with the known ones, for all, giants and dwarfs."""
+    """Return the scores of the out-of-fold labels against the known ones: all, giants, dwarfs."""
     columns = [f"s.{name}" for label in data.names for name in (label, error_of(label))]
     columns += [f"d.half_width95[{j + 1}]" for j in range(len(data.names))]
     found = conn.execute(

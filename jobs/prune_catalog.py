@@ -36,7 +36,7 @@ _OLD_REFUSALS = """
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was removed, or would be.
+    """Numbers of the things that were removed, or would be.
 
     Attributes
     ----------

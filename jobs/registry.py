@@ -1,4 +1,4 @@
-"""Which job a run of the ledger belongs to, so that `resume` and `retry` can go on with it.
+"""Find the job of a run of the ledger, so that `resume` and `retry` can go on with it.
 
 Every factory takes the parameters and the database, in which it may look up names; a run of the
 ledger holds everything else.

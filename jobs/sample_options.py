@@ -73,7 +73,7 @@ def changed_rules(rules: Rules, usual: Rules) -> dict[str, Any]:
 
 
 def rules_in_words(rules: Rules, preset: str) -> str:
-    """What is special about the rules of a sample; empty where they are the preset's."""
+    """Return the rules of a sample that are not the preset's, in words; empty where all are."""
     changed = changed_rules(rules, PRESETS[preset])
     return ", ".join(
         f"{name} {', '.join(value) if isinstance(value, tuple) else value}"

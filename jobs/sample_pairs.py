@@ -65,7 +65,7 @@ class Candidates:
             raise ValueError(f"Columns of candidates differ in length: {lengths}")
 
     def labelled(self, needs: tuple[str, ...] = LABELS) -> NDArray[np.bool_]:
-        """Whether the reference labels of these names are all known."""
+        """Return True for pairs whose reference labels of these names are all known."""
         columns = [LABELS.index(name) for name in needs]
         return np.asarray(np.isfinite(self.reference[:, columns]).all(axis=1))
 

@@ -1,4 +1,4 @@
-"""What the selection needs from the database, as arrays."""
+"""Read the input of the selection from the database, as arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which candidate pairs of a crossmatch belong to a sample, and why the others do not.
+"""Decide which candidate pairs of a crossmatch a sample takes, with a reason for each other.
 
 Two presets. ``seed-2018`` repeats the selection of the notebook that this project grew from,
 with the label distance as its last step. ``clean`` never looks at the labels of the compared
@@ -45,7 +45,7 @@ REASONS = {
 
 
 class Verdict(NamedTuple):
-    """What a rule set says about each pair.
+    """The decision of a rule set on each pair.
 
     Attributes
     ----------

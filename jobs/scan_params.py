@@ -1,4 +1,4 @@
-"""What can be said of a scan, and what a trial of it trains."""
+"""Parameters of a scan, and of the training of one trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.records import TrainSpec
 
 @dataclass(frozen=True)
 class ScanParams:
-    """What is searched, on what.
+    """Parameters of a scan.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class ScanParams:
 
 
 def spec_of(params: ScanParams, recipe: str, settings: Settings) -> TrainSpec:
-    """What a trial trains.
+    """Return the specification of the training of a trial.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a scan found, for people and as CSV."""
+"""Write the result of a scan for people and as CSV."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def write_trials(conn: sa.Connection, scan_id: int, trials: Iterable[Trial]) -> 
 
 
 def read_choices(conn: sa.Connection, scan_id: int) -> list[Trial]:
-    """What each fold chose, by fold; ``done`` where its held-out stars have judged it."""
+    """Return the choice of each fold, by fold; ``done`` where its held-out stars are scored."""
     c = scan_fold.c
     state = sa.case(
         (c.failure.is_not(None), "failed"), (c.outer_loss.is_(None), "open"), else_="done"

@@ -61,7 +61,7 @@ CHOOSE, END = "choose", "end"
 
 @dataclass(frozen=True)
 class Batch:
-    """What a chunk leaves: chunks to append, rows of trials, of choices and of the scan."""
+    """The result of a chunk: chunks to append, rows of trials, of choices and of the scan."""
 
     append: Sequence[str] = ()
     trials: Sequence[Trial] = ()

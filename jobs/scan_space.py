@@ -31,7 +31,7 @@ Settings = dict[str, Value]
 
 @dataclass(frozen=True)
 class Space:
-    """What a scan may choose.
+    """The settings that a scan may choose from.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Space:
 
     @property
     def adaptive(self) -> bool:
-        """Whether later trials depend on how earlier ones did."""
+        """True where later trials depend on the losses of earlier ones."""
         return bool(self.range)
 
     def combinations(self, seed: int) -> list[Settings]:
@@ -75,7 +75,7 @@ class Space:
         return [everything[i] for i in order]
 
     def n_trials(self, asked: int | None) -> int:
-        """How many trials there will be.
+        """Return the number of trials.
 
         Raises
         ------

@@ -54,7 +54,7 @@ class Studies:
         number: int,
         folds: Sequence[int],
     ) -> list[Trial]:
-        """What each fold tries next.
+        """Return the next trial of each fold.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ def _open_storage(db: Database) -> optuna.storages.RDBStorage:
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """What Optuna calls the varied settings of a space."""
+    """Return the varied settings of a space as Optuna's distributions."""
     found: dict[str, BaseDistribution] = {}
     for name, values in (space.range or space.grid).items():
         if isinstance(values, Mapping):

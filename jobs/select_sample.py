@@ -44,7 +44,7 @@ WHOLE = "all pairs"  # the only chunk: scales and ties are properties of the who
 
 @dataclass(frozen=True)
 class SampleParams:
-    """What to select and how.
+    """Parameters of a selection.
 
     Attributes
     ----------

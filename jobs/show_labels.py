@@ -60,7 +60,7 @@ class Description:
 
 
 def _told(value: Any) -> bool:
-    """Whether a parameter was given at all."""
+    """Return True where a parameter was given."""
     return value is not None and value != ""
 
 

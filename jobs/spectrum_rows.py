@@ -45,7 +45,7 @@ class ReadFile:
 
 @dataclass(frozen=True)
 class Held:
-    """What the catalog has of a spectrum, or is about to have.
+    """The entry of a spectrum that the catalog has, or is about to have.
 
     Attributes
     ----------

@@ -61,7 +61,7 @@ KIND = "train"
 
 
 class Batch(NamedTuple):
-    """What a chunk of training leaves, and on which rows."""
+    """The result of a chunk of training, and its rows."""
 
     key: str
     step: Step

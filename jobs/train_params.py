@@ -1,4 +1,4 @@
-"""What can be said of a training, and what it means to `models.trainer`."""
+"""Parameters of a training, and their translation for `models.trainer`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIBRARIES = ("numpy", "jax", "flax", "optax")
 
 @dataclass(frozen=True)
 class TrainParams:
-    """What is trained, on what.
+    """Parameters of a training.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class TrainParams:
 
 
 def make_spec(params: TrainParams) -> TrainSpec:
-    """What `models.trainer` is asked for.
+    """Return the specification for `models.trainer`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What all presets answer with, and the arithmetic that they share when predicting."""
+"""The answer of all presets to spectra, and their common arithmetic of prediction."""
 
 from __future__ import annotations
 

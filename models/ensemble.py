@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 
 
 class Opinion(NamedTuple):
-    """What the m members of an ensemble say of n spectra, in scaled labels.
+    """Outputs of the m members of an ensemble for n spectra, in scaled labels.
 
     Parameters
     ----------

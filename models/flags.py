@@ -1,4 +1,4 @@
-"""Where a model should not be believed: flags from flux, ivar and mask, never from a label.
+"""Flags of unreliable predictions, from flux, ivar and mask, never from a label.
 
 Distance to the training spectra, chi-square, disagreement and labels by linear fits are held
 against limits that 98 to 99.5% of the training spectra keep when they are left out. The first

@@ -1,4 +1,4 @@
-"""Where the well-known features of optical star spectra lie, and what is not of the star.
+"""Wavelengths of the well-known features of optical star spectra, and of what is not stellar.
 
 All wavelengths are in vacuum, those of the grid. Sources:
 

@@ -1,4 +1,4 @@
-"""How well two sets of labels agree; the robust statistics and those of the original notebook."""
+"""Statistics of the agreement of two sets of labels: robust ones, and the original notebook's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a spectrum lies among the training spectra, and what robust linear fits say of it.
+"""Distance of a spectrum from the training spectra, and labels by robust linear fits.
 
 Networks level off where they have learned nothing: a star hotter than all training stars is given
 the temperature of the hottest. A linear fit goes on, so it tells that the star lies beyond. It

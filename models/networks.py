@@ -21,7 +21,7 @@ ACTIVATIONS = {"relu": nnx.relu, "elu": nnx.elu, "gelu": nnx.gelu, "tanh": nnx.t
 
 @dataclass(frozen=True)
 class Architecture:
-    """Which network, and its sizes.
+    """The kind of a network, and its sizes.
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ class Model:
 
     @property
     def needs_continuum(self) -> bool:
-        """Whether `predict` looks at the continuum: only to normalize again, as `seed-2018`."""
+        """True where `predict` needs the continuum: to normalize again, as `seed-2018` does."""
         return "pixels" in self.arrays
 
     def predict(self, flux: ArrayLike, ivar: ArrayLike, continuum: ArrayLike) -> Predictions:

@@ -1,4 +1,4 @@
-"""How much there is to read in a spectrum: good pixels, and their signal-to-noise ratio."""
+"""Quality of a spectrum: its good pixels, and their signal-to-noise ratio."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from models.lines import REGIONS
 
 @dataclass(frozen=True)
 class Recipe:
-    """How spectra are normalized, and on which pixels.
+    """A recipe of normalization: its steps and its pixels.
 
     Parameters
     ----------

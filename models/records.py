@@ -1,4 +1,4 @@
-"""What goes into training and prediction, and what comes out: frozen records of NumPy arrays."""
+"""Input and output of training and prediction: frozen records of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ class HistoryRow:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one chunk of a training leaves behind.
+    """The result of one chunk of a training.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Which rows each draw takes.
+    """The rows of each draw.
 
     Parameters
     ----------

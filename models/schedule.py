@@ -1,4 +1,4 @@
-"""How a training is cut into chunks: phases, stages and the keys of the chunks.
+"""Cut a training into chunks: phases, stages and the keys of the chunks.
 
 A training has the phases `folds` (all folds together), `validation` (where asked for) and `final`
 (one fit on all rows). Each phase runs the stages of its preset, such as `reverse` and `forward`.
@@ -101,6 +101,6 @@ def cut_phase(phase: str, stages: tuple[Stage, ...]) -> tuple[Chunk, ...]:
 
 
 def keep_epoch(epoch: int, total: int) -> bool:
-    """Whether a loss curve of `total` epochs keeps this one: first, last and every stride-th."""
+    """Return True for the epochs that a loss curve keeps: first, last and every stride-th."""
     stride = -(-total // MAX_CURVE_POINTS)
     return epoch == 0 or epoch == total - 1 or (epoch + 1) % stride == 0

@@ -233,7 +233,7 @@ def _spectra(
     continuum: NDArray[np.float32],
     first_index: int,
 ) -> NDArray[np.float32]:
-    """What the forward network sees: the model's own normalization, gaps filled with 1."""
+    """Return the input of the forward network: the model's normalization, gaps filled with 1."""
     if "pixels" in model:
         return pixels.refit(flux, ivar, continuum, model["pixels"], first_index)
     return np.where(ivar > 0.0, flux, np.float32(1.0))

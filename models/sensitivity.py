@@ -1,4 +1,4 @@
-"""Which pixels a label hangs on: the Jacobian of a model, compressed against a list of features.
+"""Sensitivity of labels to pixels: the Jacobian of a model, summed over a list of features.
 
 The Jacobian J = d label / d flux is measured on the model as a whole, whatever its preset, by
 central differences: all pixels of a narrow block are raised, then lowered, by one step. With the
@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Share:
-    """What one window means to the labels.
+    """Share of one window in the labels.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the presets that are solved, not trained in epochs, share: one fit per split, in turn."""
+"""Training of the presets that are solved, not trained in epochs: one fit per split, in turn."""
 
 from __future__ import annotations
 

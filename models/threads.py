@@ -1,4 +1,4 @@
-"""How many threads linear algebra uses."""
+"""Limit the threads of linear algebra."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from models.optimisers import Optimiser
 
 @dataclass(frozen=True)
 class Task:
-    """What a compiled training does; one program is compiled per task and array shape.
+    """The task of a compiled training; one program is compiled per task and array shape.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What an error may depend on.
+    """The features that an error may depend on.
 
     Parameters
     ----------

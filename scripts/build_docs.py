@@ -218,7 +218,7 @@ def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _is_option(param: Any) -> bool:
-    """Whether a parameter is an option, not an argument."""
+    """Return True for an option, False for an argument."""
     return param.opts[0].startswith("-")
 
 

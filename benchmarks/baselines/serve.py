@@ -1,4 +1,4 @@
-"""How a rival in a process of its own is timed: one run for each line that it is sent."""
+"""Time a rival in a process of its own: one run for each line that it is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands share: settings, options, and how a run is shown."""
+"""Common parts of commands: settings, options, the output of a run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def given_options() -> tuple[Path | None, str | None]:
 
 
 def settings() -> Settings:
-    """Where the catalog is: options, then environment, then defaults."""
+    """Return the settings: options, then environment, then defaults."""
     from catalog.config import make_settings
 
     return make_settings(os.environ, home=_Given.home, database_url=_Given.database_url)

@@ -1,4 +1,4 @@
-"""Where tracebacks go: a file in the home, so that a command's own output stays one line."""
+"""Write tracebacks to a file in the home, so that a command's own output stays one line."""
 
 from __future__ import annotations
 

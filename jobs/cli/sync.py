@@ -142,7 +142,7 @@ def _require_home(settings: Settings, config: Config) -> None:
 
 
 def _settings(config: Config) -> Settings:
-    """Where catalog and archive are: options, environment, the file, defaults."""
+    """Return the places of catalog and archive: options, environment, the file, defaults."""
     from catalog.config import make_settings
 
     home, database_url = given_options()

@@ -1,1 +1,1 @@
-"""What every job runs on: parameters, ledger, runner."""
+"""Parameters, ledger and runner of all jobs."""

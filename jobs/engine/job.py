@@ -1,4 +1,4 @@
-"""What a job is, and what is said when a run of it ends."""
+"""Jobs as records of functions, and the summary of a run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _nothing_counted(conn: sa.Connection, run_id: int) -> Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """What a job does, as callables; they share what they need through closures.
+    """A job as callables, which share what they need through closures.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class Unresolved:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run ended."""
+    """The end of a run: state, counts, errors."""
 
     kind: str
     target: str

@@ -1,4 +1,4 @@
-"""What the ledger says of runs, together with what the locks say of their life."""
+"""List runs as the ledger has them, and tell by their locks which are alive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def runs_with_life(conn: sa.Connection, last: int) -> list[dict[str, Any]]:
 
 
 def _errors(conn: sa.Connection, run: dict[str, Any]) -> list[str]:
-    """Why a run or its chunks failed; the first few reasons."""
+    """Return the first few reasons why a run or its chunks failed."""
     query = sa.text(
         "SELECT chunk_key || ': ' || error FROM job_chunk "
         "WHERE run_id = :r AND state = 'failed' ORDER BY ordinal LIMIT 5"

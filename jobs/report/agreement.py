@@ -59,7 +59,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
 
 
 def _missing(model: str) -> Missing:
-    """Why a model is not compared."""
+    """Return the note on why a model is not compared."""
     reason = (
         f"{model} has no out-of-fold labels here: it was imported, or they were removed. "
         "Run: crosslabel train"
@@ -153,7 +153,7 @@ def _planes(
 def _calibration(
     found: Evaluation, labels: tuple[ComparedLabel, ...], order: tuple[str, ...], words: str
 ) -> Drawing | Missing:
-    """Whether the stated errors are true."""
+    """Return the figure on the calibration of the stated errors."""
     name, title = "calibration", "Calibration of the errors"
     if not any(with_errors(data) for data in labels):
         reason = f"None of {', '.join(order)} states errors. Train a model with the preset default"
@@ -170,7 +170,7 @@ def _calibration(
 
 
 def _signal_to_noise(found: Evaluation, order: tuple[str, ...], words: str) -> Drawing | Missing:
-    """How the scatter depends on S/N."""
+    """Return the figure of scatter against S/N."""
     name, title = "signal-to-noise", "Scatter and coverage by S/N"
     if not any(row.bin_by == "snr" and row.n for row in found.scores):
         return Missing(name, title, "No S/N is known of the compared spectra")
@@ -184,7 +184,7 @@ def _signal_to_noise(found: Evaluation, order: tuple[str, ...], words: str) -> D
 
 
 def _repeats(found: Evaluation, order: tuple[str, ...], words: str) -> Drawing | Missing:
-    """How far spectra of one star agree with each other."""
+    """Return the figure on the agreement of spectra of the same star."""
     name, title = "repeats", "Repeated spectra of a star"
     overall = [row for row in found.repeats if row.bin_by == "all" and row.n_pairs]
     if not overall:

@@ -119,7 +119,7 @@ def check_folder(out: Path) -> None:
 
 
 def _same_files(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files with the same content."""
+    """Return True where two folders hold the same files with the same content."""
     names = {path.relative_to(one) for path in one.rglob("*") if path.is_file()}
     if names != {path.relative_to(other) for path in other.rglob("*") if path.is_file()}:
         return False

@@ -1,4 +1,4 @@
-"""Whether errors are true: coverage of intervals, and differences in units of the error."""
+"""Draw the calibration of errors: coverage of intervals, differences in units of the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the pseudo-continuum of a few spectra is found, by both recipes."""
+"""Draw the fits of the pseudo-continuum of a few spectra, by both recipes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEAST_SN = 0.3  # the noisiest ones show the noise, not the fits
 
 @dataclass(frozen=True)
 class ContinuumFits:
-    """What each fit of the polynomials, and the running Gaussian, make of one spectrum.
+    """The pseudo-continua of one spectrum: each fit of the polynomials, and the running Gaussian.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What each model looks at: the label dependence of the pixels, and the labels' of the pixels."""
+"""Draw how pixels depend on labels and labels on pixels, for each model."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _draw_model(conn: sa.Connection, trained: TrainedModel) -> Drawing | Missing
 
 
 def _caption(found: Explanation) -> str:
-    """What the Jacobian shows, with the strongest features of each label."""
+    """Return the caption of the Jacobian, with the strongest features of each label."""
     strongest = []
     for k, label in enumerate(found.model.labels):
         ordered = sorted(found.lines, key=lambda line: -np.nan_to_num(line.share[k]))[:STRONGEST]

@@ -155,7 +155,7 @@ def _reach(rows: Differences) -> tuple[float, float]:
 
 
 def _shown(rows: Differences) -> NDArray[np.bool_]:
-    """Which points are within the reach of a panel, shape (n,)."""
+    """Return True for points within the range of a panel, shape (n,)."""
     low, high = _reach(rows)
     return (rows.delta >= low) & (rows.delta <= high)
 

@@ -1,4 +1,4 @@
-"""How the labels of the sample are distributed among those of both surveys."""
+"""Draw the distributions of the labels of the sample and of both surveys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report is about, and what its sections give to the page.
+"""The subject of a report, and the parts that its sections give to the page.
 
 Every section is a module with one function ``draw(conn, subject) -> list[Drawing | Missing]``:
 ``conn`` reads one snapshot of the catalog for the whole report, and what comes back stands on the
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about: names that were found in the catalog.
+    """The subject of a report: names that were found in the catalog.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ def count_tables(conn: sa.Connection, subject: Subject) -> list[Table]:
 
 
 def _files(conn: sa.Connection) -> Table:
-    """What was read."""
+    """Return the table of the files that were read."""
     rows = tuple(
         (r.kind, r.release, r.files, None if r.n_rows is None else int(r.n_rows), int(r.refused))
         for r in conn.execute(sa.text(_FILES))
@@ -71,7 +71,7 @@ def _files(conn: sa.Connection) -> Table:
 
 
 def _refused(conn: sa.Connection) -> Table:
-    """What was refused, and why."""
+    """Return the table of what was refused, by reason."""
     rows = []
     for r in conn.execute(sa.text(_REFUSED)):
         detail, path = r.example[0]
@@ -125,7 +125,7 @@ def _spectra(conn: sa.Connection, subject: Subject) -> Table:
 
 
 def _models(conn: sa.Connection, subject: Subject) -> Table:
-    """What the models learned from, and what they labelled."""
+    """Return the table of the training sets and label sets of the models."""
     rows: list[tuple[Cell, ...]] = []
     for model in subject.models:
         trained = conn.execute(sa.text(_TRAINED), {"model": model}).one()
@@ -144,7 +144,7 @@ def _models(conn: sa.Connection, subject: Subject) -> Table:
 
 
 def _flags(conn: sa.Connection, subject: Subject) -> Table:
-    """How often each flag is set, by label set of the models."""
+    """Return the table of the numbers of flags, by label set of the models."""
     sets = list(out_of_fold_sets(conn, subject).values())
     for model in subject.models:
         found = conn.execute(sa.text(_LABELLED), {"model": model})

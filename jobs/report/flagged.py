@@ -1,4 +1,4 @@
-"""How many spectra each model flags, by S/N: where it says that it is not to be believed."""
+"""Draw the fraction of spectra that each model flags as unreliable, by S/N."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def read_flagged(conn: sa.Connection, name: str) -> Flagged:
 
 
 def any_warning(flagged: Flagged) -> np.ndarray:
-    """Which spectra have a flag that warns, shape (n,)."""
+    """True for spectra with a flag that warns, shape (n,)."""
     mask = sum(1 << bit for bit in flagged.bits)
     return (flagged.flags & mask) != 0
 
@@ -164,6 +164,6 @@ def _sets_of(conn: sa.Connection, model: str) -> list[str]:
 
 
 def _counted(flagged: Flagged) -> str:
-    """How many spectra of a set have a warning, in words."""
+    """Return the number of spectra of a set with a warning, in words."""
     n = int(any_warning(flagged).sum())
     return f"{flagged.name} {n:,} of {flagged.flags.size:,} ({n / flagged.flags.size:.1%})"

@@ -1,4 +1,4 @@
-"""How far apart the pairs of the sample lie on the sky, and how much of that is chance."""
+"""Draw the separations of the pairs of the sample, and those expected by chance."""
 
 from __future__ import annotations
 

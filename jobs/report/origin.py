@@ -1,4 +1,4 @@
-"""What a report's label sets are called and rest on: who predicted them, who simulated them."""
+"""Tell the origin of a report's label sets: the models that predicted them, simulations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def out_of_fold_sets(conn: sa.Connection, subject: Subject) -> dict[str, str]:
 
 
 def simulated_words(conn: sa.Connection, subject: Subject) -> str:
-    """What is simulated among the surveys' labels, such as ``simulated SSPP, LASP labels``.
+    """Return the simulated ones of the surveys' labels, such as ``simulated SSPP, LASP labels``.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def simulated_words(conn: sa.Connection, subject: Subject) -> str:
 
 
 def _words(label_set: LabelSet) -> str:
-    """What stands in a simulated label set: its own note in short, or its name."""
+    """Return the words for a simulated label set: its own note in short, or its name."""
     note = str((label_set.params or {}).get("note") or "")
     substitute, stands_in, _ = note.partition(" stand in for ")
     short = substitute if stands_in else note.removesuffix(" labels")
@@ -45,7 +45,7 @@ def _words(label_set: LabelSet) -> str:
 
 
 def citations(subject: Subject, version: str, *, simulated: str) -> list[str]:
-    """How to cite a report, what it rests on, and the papers of the surveys.
+    """Return how to cite a report, its data, and the papers of the surveys.
 
     Parameters
     ----------

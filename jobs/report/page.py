@@ -161,10 +161,10 @@ def render_page(content: Content) -> str:
 
 
 def _is_measure(value: Cell) -> bool:
-    """Whether a cell holds a number with its error, or stands for one that is missing."""
+    """Return True where a cell holds a number with its error, or stands for a missing one."""
     return isinstance(value, str) and _MEASURE.fullmatch(value) is not None
 
 
 def _is_checksum(value: Cell) -> bool:
-    """Whether a cell holds a SHA-256."""
+    """Return True where a cell holds a SHA-256."""
     return isinstance(value, str) and _CHECKSUM.fullmatch(value) is not None

@@ -1,4 +1,4 @@
-"""What the sections on models share: names of figures, panels by label, scores, cautions."""
+"""Common parts of the sections on models: names of figures, panels by label, scores, cautions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stem(kind: str, name: str) -> str:
 
 
 def caution(conn: sa.Connection, subject: Subject) -> str:
-    """What ends a caption of simulated data, with a space before it; empty for real data."""
+    """Return the end of a caption of simulated data, with a space before; empty for real data."""
     words = simulated_words(conn, subject)
     return f" Simulated data: {words}." if words else ""
 

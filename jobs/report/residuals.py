@@ -69,7 +69,7 @@ def draw_residuals(
 
 
 def outside(data: ComparedLabel, shown: Sequence[str]) -> int:
-    """How many points lie outside the frames of `draw_residuals`."""
+    """Return the number of points outside the frames of `draw_residuals`."""
     found = 0
     for name in shown:
         test = data.test[data.names.index(name)]

@@ -20,7 +20,7 @@ from jobs.report.table import Cell, Table
 
 @dataclass(frozen=True)
 class Result:
-    """What came out.
+    """The comparison that a report begins with.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ TITLE = "Labels before and after scaling"
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What a model learned: its labels, shape (n, k) [their units], and their scaling."""
+    """The training labels of a model, shape (n, k) [their units], and their scaling."""
 
     model: TrainedModel
     labels: np.ndarray
@@ -147,7 +147,7 @@ def _draw_group(group: Sequence[Learned], words: str) -> Drawing:
 
 
 def _missing(labels: Mapping[str, np.ndarray]) -> str:
-    """How many spectra lack labels, in words; empty where none does."""
+    """Return the numbers of spectra that lack labels, in words; empty where none does."""
     lacking = {name: int((~np.isfinite(values)).sum()) for name, values in labels.items()}
     parts = [f"{n:,} without {name}" for name, n in lacking.items() if n]
     return f"Left out: {', '.join(parts)}. " if parts else ""

@@ -1,4 +1,4 @@
-"""How scatter, coverage and internal precision change with the S/N of the spectra."""
+"""Draw scatter, coverage and internal precision against the S/N of the spectra."""
 
 from __future__ import annotations
 

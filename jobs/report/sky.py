@@ -1,4 +1,4 @@
-"""Where the sample lies on the sky, on all of APOGEE."""
+"""Draw the sample on the sky, over all of APOGEE."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def draw_sky(sky: Sky, points: str) -> Figure:
 
 
 def _whole_numbers(most: float) -> list[int]:
-    """What to write on a logarithmic scale of counts."""
+    """Return the ticks of a logarithmic scale of counts."""
     steps = (1, 2, 3, 4, 5) if most < 6.0 else (1, 2, 5) if most < 200.0 else (1,)
     return [n for d in range(9) for k in steps if (n := k * 10**d) <= most]
 

@@ -1,4 +1,4 @@
-"""Where everything comes from: label sets, files, crossmatch, sample, recipes, models, software."""
+"""Tables of the origin: label sets, files, crossmatch, sample, recipes, models, software."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _models(conn: sa.Connection, subject: Subject) -> list[Table]:
 
 
 def _software(conn: sa.Connection) -> Table:
-    """What made the catalog and this page."""
+    """Return the table of the software that made the catalog and this page."""
     written = conn.scalars(sa.text("SELECT DISTINCT code_version FROM job_run ORDER BY 1")).all()
     rows: tuple[tuple[Cell, ...], ...] = (
         ("crosslabel, this report", code_version()),

@@ -1,4 +1,4 @@
-"""How the figures look: one style, colours that the colour-blind tell apart, labels with units.
+"""Style of the figures: colours that the colour-blind can tell apart, labels with units.
 
 Sizes are for a page of 1280 pixels, on which a figure is as wide as the text, and are still
 readable on a telephone, where it is 360 pixels wide: few panels in a row, large letters. Colours
@@ -93,7 +93,7 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def symbol(label: str) -> str:
-    """How astronomers write a label, such as [Fe/H]."""
+    """Return the symbol of a label, such as [Fe/H]."""
     if label in _SYMBOLS:
         return _SYMBOLS[label]
     if label in LABELS:
@@ -102,7 +102,7 @@ def symbol(label: str) -> str:
 
 
 def plain(label: str) -> str:
-    """How a label is called in running text, such as Teff, log g, [Fe/H]."""
+    """Return the symbol of a label for running text, such as Teff, log g, [Fe/H]."""
     return _PLAIN.get(label) or symbol(label)
 
 

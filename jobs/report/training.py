@@ -38,7 +38,7 @@ class Curve:
 
     @property
     def has_validation(self) -> bool:
-        """Whether stars were set aside to validate with."""
+        """True where stars were set aside for validation."""
         return bool(np.isfinite(self.val_loss).any())
 
 
@@ -189,13 +189,13 @@ def _draw_model(conn: sa.Connection, model: TrainedModel) -> Drawing | Missing:
 
 
 def _forward_loss(model: TrainedModel) -> str:
-    """What the losses of a model's forward network are."""
+    """Return words on the losses of a model's forward network."""
     spec = make_spec(from_dict(TrainParams, dict(model.params)))
     return LIKELIHOOD if spec.preset == "default" else FORWARD_LOSSES[spec.option("loss")]
 
 
 def _drawn(curves: Mapping[str, Mapping[int, Curve]]) -> str:
-    """Which curves are drawn, in words."""
+    """Return the curves that are drawn, in words."""
     folds = {fold for of_network in curves.values() for fold in of_network}
     words = []
     if any(fold >= 0 for fold in folds):
@@ -206,7 +206,7 @@ def _drawn(curves: Mapping[str, Mapping[int, Curve]]) -> str:
 
 
 def _best(curves: Mapping[str, Mapping[int, Curve]]) -> str:
-    """Where the lowest points are, in words."""
+    """Return the lowest points, in words."""
     words = ""
     for network in NETWORKS:
         run = curves.get(network, {}).get(VALIDATION_FOLD)

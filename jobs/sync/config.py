@@ -38,7 +38,7 @@ from jobs.sync.values import Key, Place, choice, quantity, read_table, read_toml
 
 @dataclass(frozen=True)
 class Config:
-    """What a sync has to do.
+    """The configuration of a sync.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ def read_config(file: Path) -> Config:
 
 
 def _settings(top: Values, archive: Values, file: Path) -> dict[str, str]:
-    """What the file says of catalog and archive, by the variables' names."""
+    """Return the file's settings of catalog and archive, by the variables' names."""
     home = str(file.parent / top["home"]) if top["home"] else ""
     said = (
         ("", "home", "CROSSLABEL_HOME", home),

@@ -1,4 +1,4 @@
-"""Whether something changed since a thing was made, as the ledger tells.
+"""Tell by the ledger whether the input of a sample changed since it was selected.
 
 All that writes into the catalog does so in a run that counts the rows it changed; what is imported
 or removed by hand shows in the number of label sets, samples, models and evaluations, and what is
@@ -57,7 +57,7 @@ def made_from_digest(conn: sa.Connection, row: Values) -> str:
 
 
 def sample_is_current(conn: sa.Connection, params: SampleParams) -> bool:
-    """Whether a sample, selected again, would be what it is."""
+    """Return True where a sample, selected again, would not change."""
     bare = [name.partition("@")[0] for name in (params.reference_labels, params.compared_labels)]
     given = {
         "name": params.name, "params_hash": params_hash(params), "code_version": code_version(),

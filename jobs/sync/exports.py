@@ -80,6 +80,6 @@ def _what(conn: sa.Connection, row: Values) -> str | Selection:
 
 
 def _place_on_disk(path: Path) -> tuple[int, int]:
-    """What differs between a file and one that took its place."""
+    """Return the identity of a file on disk, which differs for a file that took its place."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns

@@ -20,7 +20,7 @@ from catalog.store.stamps import (
 
 
 class SeenFiles:
-    """What is known of files; those that look as they did are not read again.
+    """The stamps of files; those that look as they did are not read again.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class SeenFiles:
         self._gone = {path for path in self._known if _has_gone(path)}
 
     def identify(self, path: Path) -> FileIdentity:
-        """What a file is, as `catalog.files.fits.file_identity` says, read only if it must be."""
+        """Return the identity of a file, as `file_identity` does; read it only if needed."""
         known = self._known.get(path)
         if self._trust and known is not None and known.fits(path):
             return FileIdentity(path, known.size, known.content_digest)
@@ -57,7 +57,7 @@ class SeenFiles:
             self._new[path] = stamp_of(path.stat(), digest)
 
     def are_current(self, path: Path, digest: str) -> bool:
-        """Whether a file was made from what ``digest`` says, and it and its sidecars are there."""
+        """Return True where a file with its sidecars is there and was made from ``digest``."""
         made = [p for p, stamp in self._known.items() if stamp.content_digest == digest]
         return self._trust and path in made and all(self._known[p].fits(p) for p in made)
 
@@ -106,7 +106,7 @@ def find_roots(patterns: Sequence[str]) -> list[Path]:
 
 
 def _find(patterns: Sequence[str], is_right: Callable[[Path], bool]) -> list[Path]:
-    """What some patterns name, in order, each once."""
+    """Return the paths that some patterns name, in order, each once."""
     found: set[Path] = set()
     for pattern in patterns:
         try:
@@ -119,7 +119,7 @@ def _find(patterns: Sequence[str], is_right: Callable[[Path], bool]) -> list[Pat
 
 
 def _matches(pattern: str, is_right: Callable[[Path], bool]) -> list[Path]:
-    """What one pattern names."""
+    """Return the paths that one pattern names."""
     if not glob.has_magic(pattern) or Path(pattern).exists():
         if is_right(Path(pattern)):
             return [Path(pattern)]

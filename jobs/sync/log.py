@@ -101,7 +101,7 @@ def tracebacks_in(log: SyncLog, sync: str) -> Iterator[None]:
 
 
 def sync_name() -> str:
-    """How the log calls this sync: its time and process."""
+    """Return the name of this sync in the log: its time and process."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
 
 

@@ -13,7 +13,7 @@ from jobs.sync.values import Place
 
 
 class Output(NamedTuple):
-    """What a sync writes: where the file says so, the path, and what kind of thing it is."""
+    """A path that a sync writes: its place in the configuration, the path, its kind."""
 
     place: Place
     key: str
@@ -23,7 +23,7 @@ class Output(NamedTuple):
 
 
 class Input(NamedTuple):
-    """What a sync reads: who says so, the pattern, and whether folders are read as a whole."""
+    """A pattern that a sync reads: its owner, and whether folders are read as a whole."""
 
     who: str
     pattern: str
@@ -55,7 +55,7 @@ def check_overlaps(outputs: Sequence[Output], inputs: Sequence[Input]) -> None:
 
 
 def _is_read(out: Output, path: Path, read: Input) -> bool:
-    """Whether an input would take an output."""
+    """Return True where an input would read an output."""
     fixed = Path(read.pattern)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
@@ -67,7 +67,7 @@ def _is_read(out: Output, path: Path, read: Input) -> bool:
 
 
 def _matches(paths: Iterable[Path], root: Path, rest: Path) -> bool:
-    """Whether a pattern below a folder fits one of some paths."""
+    """Return True where a pattern below a folder fits one of some paths."""
     for path in paths:
         if not path.is_relative_to(root):
             continue

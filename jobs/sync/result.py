@@ -1,4 +1,4 @@
-"""How steps, and the whole of a sync, ended."""
+"""Results of the steps and of the whole of a sync."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEVERITY = (
 
 @dataclass(frozen=True)
 class StepResult:
-    """How a step ended.
+    """The result of a step.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class SyncResult:
-    """How a sync ended, with all its steps."""
+    """The result of a sync, with those of its steps."""
 
     state: str  # idle, done, planned, paused (its time was up), stopped (by a signal) or failed
     steps: tuple[StepResult, ...]

@@ -129,7 +129,7 @@ def _before(steps: Sequence[Step], i: int, results: Sequence[StepResult]) -> lis
 
 
 def _lost(lock: Lock) -> CrosslabelError | None:
-    """What is wrong where the database, and the lock with it, has gone."""
+    """Return the error where the database, and the lock with it, has gone; else None."""
     try:
         lock.check()
     except CrosslabelError as exc:
@@ -169,14 +169,14 @@ def _do(step: Step, before: Sequence[StepResult], work: Work, stop: StopFlag) ->
 
 
 def _failure(step: Step, exc: CrosslabelError) -> StepResult:
-    """What an error says, in one line, as the result of a step."""
+    """Return an error as the result of a step, in one line."""
     code = f"[{exc.reason_code}] " if isinstance(exc, BadInputError) else ""
     said = " ".join(f"{code}{exc.reason}".split())
     return StepResult(step.name, "failed", exit_code=exc.exit_code, error=said, todo=exc.todo)
 
 
 def _result(step: Step, summary: RunSummary) -> StepResult:
-    """What the summary of a job says, in the words of a sync."""
+    """Return the summary of a job as the result of a step."""
     nothing = summary.state == "planned" and not summary.chunks_left
     state = {"succeeded": "done"}.get(summary.state, "idle" if nothing else summary.state)
     code = ExitCode(summary.exit_code) if state == "failed" else ExitCode.OK
@@ -202,7 +202,7 @@ def _todo(state: str, refused: Sequence[str]) -> str:
 
 
 def _state(results: Sequence[StepResult], code: ExitCode) -> str:
-    """How a sync ended, in a word."""
+    """Return the state in which a sync ended."""
     states = {r.state for r in results}
     if code in (ExitCode.SIGINT, ExitCode.SIGTERM):
         return "stopped"

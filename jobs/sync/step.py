@@ -1,4 +1,4 @@
-"""What a step of a sync is, and what steps work with."""
+"""Steps of a sync, and the objects that they work with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.sync.files import SeenFiles
 
 @dataclass(frozen=True)
 class Work:
-    """What steps work with.
+    """The objects that steps work with: database, settings, files, progress.
 
     Attributes
     ----------

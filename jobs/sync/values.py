@@ -46,7 +46,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a file something is, for messages."""
+    """A place in a file, for messages."""
 
     file: Path
     table: str = ""
@@ -59,7 +59,7 @@ class Place:
         return ConfigurationError("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
     def translate(self, key: str, exc: CrosslabelError) -> ConfigurationError:
-        """What another part of the program says about a value, as an error about its key."""
+        """Return another part's error about a value as an error about its key."""
         return self.wrong(key, exc.reason, exc.todo or "correct it")
 
 
