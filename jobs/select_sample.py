@@ -181,7 +181,7 @@ def sample_report(conn: sa.Connection, name: str) -> tuple[dict[str, Any], str]:
         If there is no such sample.
     """
     row = find_sample(conn, name)
-    params = from_dict(SampleParams, row.params)
+    params = from_dict(SampleParams, dict(row.params))
     assert params.rules is not None
     title = (
         f"sample {name} (preset {row.preset}): {params.left} x {params.right} "

@@ -17,7 +17,7 @@ LABEL_TABLE = Foreign(
     "a table of labels",
     "Ingest it with: crosslabel ingest labels FILE --survey SURVEY --name NAME",
 )
-_LACKING = ("MISSING_COLUMN", "NO_TABLE_HDU")
+_LACKING = ("MISSING_COLUMN", "NO_TABLE_HDU", "BAD_DTYPE")
 _LABEL_NAMES = frozenset(fold(n) for label, entry in LABELS.items() for n in (label, *entry.names))
 
 

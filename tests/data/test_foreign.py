@@ -116,7 +116,7 @@ PRODUCTS = {
     "sspp": ("SPECOBJID", "PLUG_RA", "TEFF_ADOP"),
     "specobj": ("SPECOBJID", "PLUG_RA"),
     "spectra": ("flux", "loglam", "ivar"),
-    "labels": ("OBSID", "[Fe/H]"),
+    "labels": ("OBSID", "FEH"),
 }
 
 

@@ -236,7 +236,7 @@ def test_the_command_says_what_was_not_taken(db_url, survey, tmp_path, command_l
     code, out, _ = command_line(db_url, *words)
     assert code == 0
     assert out.splitlines()[:4] == [
-        "2 rows: 1 labelled, 1 unknown to the catalog, 0 in quarantine; mine@1 labels 1 sources",
+        "2 rows: 1 labelled, 1 unknown to the catalog, 0 in quarantine; mine@1 labels 1 source",
         "unknown to the catalog, such as: 2M8 of the file beside dr14/star.a or 2M0",
         "columns not taken, no label of the catalog: colour",
         "no unit named, the catalog's assumed: teff",

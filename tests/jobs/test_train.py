@@ -257,7 +257,7 @@ def test_spectra_that_are_not_normalized_name_the_command(survey):
         ({"labels": ("teff", "mass")}, "there is no label mass"),
         ({"labels": ()}, "at least one"),
         ({"labels": ("teff", "teff")}, "must be different"),
-        ({"preset": "deep"}, "no preset is called 'deep'"),
+        ({"preset": "deep"}, "there is no preset deep"),
         ({"preset": "cannon"}, "cannon is solved without epochs"),
         ({"recipe": "sharp"}, "there is no recipe sharp"),
         ({"folds": 1}, "at least 2 folds"),

@@ -90,7 +90,7 @@ def test_what_is_no_space_is_refused(tmp_path: Path, text: str, complaint: str) 
 def test_an_unknown_file_or_preset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file x.*networks, notebook"):
         read_space("x", "default")
-    with pytest.raises(UsageError, match="no preset is called 'x'"):
+    with pytest.raises(UsageError, match="there is no preset x"):
         read_space(write(tmp_path, "[grid]\nwidth=[8]"), "x")
     choice = write(tmp_path, "[range]\nactivation={low=1, high=2}")
     with pytest.raises(UsageError, match="activation has no range: it is one of relu"):

@@ -135,7 +135,7 @@ WRONG = {
     "rule of another preset": ("# max_distance = 4.5", "max_distance = 4.5",
                                "samples of preset clean are not selected by max_distance"),
     "unknown recipe": ('recipe = "default"', 'recipe = "best"',
-                       "[[normalizations]] best: recipe: there is no recipe best; choose one of"),
+                       "[[normalizations]] best: recipe: there is no recipe best; recipes: "),
     "suffix": ('file = "out/aspcap.fits"', 'file = "out/aspcap.xls"',
                "[[exports]] out/aspcap.xls: file: its name does not say what to write"),
     "content and sql": ('content = "aspcap/dr14"\n\n#', 'content = "x"\nsql = "SELECT 1"\n\n#',

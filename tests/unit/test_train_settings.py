@@ -30,7 +30,7 @@ def test_fields_and_options_are_told_apart():
         (SEED, ["folds=3"], "seed-2018 has no setting folds. Settings: activation"),
         (SEED, ["batch=8", "batch=16"], "batch is given twice"),
         (dataclasses.replace(SEED, epochs=5), ["epochs=6"], "epochs is given twice"),
-        (dataclasses.replace(SEED, preset="x"), [], "no preset is called 'x'"),
+        (dataclasses.replace(SEED, preset="x"), [], "there is no preset x"),
     ],
 )
 def test_what_cannot_be_set_is_refused(params, texts, complaint):
