@@ -1,7 +1,7 @@
 """Select a sample from a crossmatch: every candidate pair is accepted or has a reason.
 
 Nothing is deleted by a selection. Made again, a sample follows its crossmatch, spectra and label
-sets; where nothing changed, nothing is written.
+sets; where none of them changed, nothing is to be done.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from jobs.match_sources import CrossmatchParams, find_crossmatch
 from jobs.names import check_sample_name
 from jobs.outcomes import sample_outcome
 from jobs.sample_counts import counts_as_text, summarise
+from jobs.sample_current import sample_is_current
 from jobs.sample_options import make_rules, rules_in_words
 from jobs.sample_pairs import Candidates
 from jobs.sample_query import (
@@ -112,8 +113,8 @@ def sample_job(params: SampleParams, db: Database) -> Job:
         check_sample_name(conn, params.name)
         _check_name(conn, params)
         find_crossmatch(conn, params.crossmatch)
-        _label_sets(conn, params)
-        return [WHOLE]
+        editions = _editions(*_label_sets(conn, params))
+        return [] if sample_is_current(conn, params, editions) else [WHOLE]
 
     def compute(conn: sa.Connection, key: str) -> Selection:
         return select_pairs(conn, params)
@@ -158,10 +159,7 @@ def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:
         params.rules.reasons,
     )
     counts["expected_chance_pairs"] = chance
-    counts["labels"] = {
-        "reference": reference.full_name,
-        "compared": None if compared is None else compared.full_name,
-    }
+    counts["labels"] = _editions(reference, compared)
     return Selection(crossmatch_id, pairs, verdict, counts)
 
 
@@ -215,6 +213,14 @@ def _needed(conn: sa.Connection, name: str, why: str) -> LabelSet:
         file = {"apogee": "allStar-....fits", "sspp": f"ssppOut-{release}.fits"}.get(command or "")
         run = f"Run: crosslabel ingest {command} {file} --release {release}. " if command else ""
         raise UsageError(f"{exc.reason}{why}", f"{run}{exc.todo}") from exc
+
+
+def _editions(reference: LabelSet, compared: LabelSet | None) -> dict[str, str | None]:
+    """Return the names of the editions that a sample is selected by, as it stores them."""
+    return {
+        "reference": reference.full_name,
+        "compared": None if compared is None else compared.full_name,
+    }
 
 
 def _check_name(conn: sa.Connection, params: SampleParams) -> None:

@@ -13,7 +13,6 @@ from jobs.normalize_spectra import NormalizeParams, normalize_job
 from jobs.predict_labels import PredictParams, predict_job, prediction_is_current
 from jobs.select_sample import SampleParams, sample_job
 from jobs.sync.config import Config
-from jobs.sync.current import sample_is_current
 from jobs.sync.exports import refresh_export
 from jobs.sync.reports import refresh_report
 from jobs.sync.rows import Values
@@ -55,11 +54,7 @@ def _sample(row: Values, config: Config) -> Iterator[Step]:
     )  # fmt: skip
 
     def select(work: Work) -> RunSummary:
-        job = sample_job(params, work.db)
-        with work.db.reader() as conn:
-            if sample_is_current(conn, params):
-                return RunSummary(job.kind, job.target, None, "idle")
-        return work.do(job)
+        return work.do(sample_job(params, work.db))
 
     yield Step(f"sample {name}", select, things(f"sample {name}"), uses)
     if not row["fetch_spectra"]:

@@ -102,7 +102,7 @@ def test_both_presets_on_the_simulated_survey(survey, folder):
             counts, text = sample_report(conn, preset)
         assert links(survey, preset) == accepted
         assert first.rows_written == 1 + len(pairs) + len(accepted)
-        assert select(survey, preset).rows_written == 0
+        assert select(survey, preset).state == "idle"
 
         check_sums(survey, counts, pairs)
         check_statistics(counts, pairs)
@@ -139,6 +139,26 @@ def check_statistics(counts: dict, pairs: list[sa.Row]) -> None:
     assert stored["n"] == len(delta)
     assert stored["mean"] == pytest.approx(np.mean(delta), rel=1e-5)
     assert stored["median"] == pytest.approx(np.median(delta), rel=1e-5)
+
+
+def test_with_the_same_answer_no_run_is_opened(survey):
+    """Only where the crossmatch, the catalogs or the label sets are as they were."""
+    select(survey, "clean")
+    query = "SELECT count(*) FROM job_run WHERE kind = 'sample'"
+    with survey.reader() as conn:
+        n_runs = conn.scalar(sa.text(query))
+    assert select(survey, "clean").state == "idle"
+    with survey.reader() as conn:
+        assert conn.scalar(sa.text(query)) == n_runs
+    with survey.begin() as conn:  # as if it was selected by an edition that is gone
+        conn.execute(
+            sa.text(
+                "UPDATE sample SET counts = jsonb_set(counts, '{labels,compared}', '\"x@1\"') "
+                "WHERE name = 'clean'"
+            )
+        )
+    assert select(survey, "clean").state == "succeeded"
+    assert select(survey, "clean").state == "idle"
 
 
 def test_a_sample_follows_its_crossmatch(survey):
@@ -227,7 +247,7 @@ def test_a_name_keeps_its_meaning(survey):
         select(survey, "seed-2018", name="mine")
     with pytest.raises(UsageError, match="mine exists, of preset clean with other rules"):
         select(survey, "clean", name="mine", rules=CleanRules(min_sn=20.0))
-    assert select(survey, "clean", name="mine").rows_written == 0
+    assert select(survey, "clean", name="mine").state == "idle"
     with survey.reader() as conn, pytest.raises(UsageError, match=r"no sample other.*mine"):
         sample_report(conn, "other")
 
