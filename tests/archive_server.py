@@ -140,7 +140,18 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "circle":
             return self._send(302, b"", {"Location": self.path})
         if fault == "drip":
-            return self._drip()
+            self._head(200, {"ETag": '"slow"', "Accept-Ranges": "bytes"}, 1 << 19)
+            return self._drip(b"S" * 600)
+        if fault == "drip head":
+            return self._drip(b"HTTP/1.1 200 OK\r\nETag: " + b"S" * 600)
+        if fault == "drip chunk":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            return self._drip(b"0" * 600)
+        if fault == "drip behind redirection":
+            self._head(302, {"Location": self.path}, 600)
+            return self._drip(b"S" * 600)
         if fault == "hang up":
             self.close_connection = True
             return "closed"
@@ -239,14 +250,14 @@ class _Handler(BaseHTTPRequestHandler):
             return str(status)
         return self._send(status, rest, headers)
 
-    def _drip(self) -> str:
+    def _drip(self, data: bytes) -> str:
         """Send a byte now and then, for as long as somebody listens."""
-        self._head(200, {"ETag": '"slow"', "Accept-Ranges": "bytes"}, 1 << 19)
-        for _ in range(600):
-            self.wfile.write(b"S")
+        self.close_connection = True
+        for i in range(len(data)):
+            self.wfile.write(data[i : i + 1])
             self.wfile.flush()
             time.sleep(0.02)
-        return "200 dripped"
+        return "dripped"
 
     def _query(self, fault: str) -> str:
         parts = urlsplit(self.path)

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
+from catalog.archive.patience import PatientAdapter
 from catalog.errors import SourceUnavailableError
 
 #: Answers of a server that may do better in a moment.
@@ -52,7 +53,7 @@ class Manners:
     longest_wait_s : float
         A server that asks for a longer pause is left alone [s].
     connect_s, read_s : float
-        Patience for a connection, and for the next bytes [s].
+        Patience for a connection, and for the head of an answer as for each next bytes of it [s].
     answer_s, answer_bytes : float, int
         Patience for a whole answer that is not a download [s], and its largest size [bytes].
     min_rate, rate_window_s : float
@@ -107,6 +108,8 @@ class PoliteSession(requests.Session):
         self.max_redirects = MAX_REDIRECTS
         self.manners = manners
         self.pace = Pace(manners.interval_s)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, PatientAdapter())
         self.headers["User-Agent"] = program
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
@@ -183,6 +186,8 @@ class PoliteSession(requests.Session):
                 f"{here.netloc}{here.path} leads to another host, {there.netloc}",
                 "Not followed. Is the address of the archive right?",
             )
+        resp._content, resp._content_consumed = b"", True  # its body, which may never end
+        resp.raw.close()
         return target
 
 

@@ -266,6 +266,31 @@ def test_an_answer_has_an_end(archive: Archive) -> None:
         assert session.get(url).content == CONTENT
 
 
+@pytest.mark.parametrize("fault", ["drip head", "drip chunk"])
+def test_bytes_of_the_head_do_not_make_time_begin_anew(
+    session: PoliteSession, archive: Archive, tmp_path: Path, fault: str
+) -> None:
+    """Nor those of the length of a chunk: HASTE waits for 0.4 s, the server drips for 12 s."""
+    url = f"{archive.url}/sas/dr17/a/file.bin"
+    for ask in (lambda: session.get(url), lambda: fetch(session, archive, tmp_path / "f")):
+        archive.faults["dr17/a/file.bin"] = [fault] * 100
+        with pytest.raises(UnreachableError, match=r"does not answer in time|breaks off|hangs up"):
+            ask()
+    assert all(status != f"{fault} dripped" for *_, status in archive.log)
+    assert len(archive.asked("file.bin")) <= 6 * HASTE.attempts
+    archive.faults.clear()
+    assert isinstance(fetch(session, archive, tmp_path / "f"), Download)
+    assert nothing_left(tmp_path)
+
+
+def test_the_body_of_a_redirection_is_not_waited_for(
+    session: PoliteSession, archive: Archive, tmp_path: Path
+) -> None:
+    archive.faults["dr17/a/file.bin"] = ["drip behind redirection"]
+    assert isinstance(fetch(session, archive, tmp_path / "f"), Download)
+    assert all(not status.endswith(" dripped") for *_, status in archive.log)
+
+
 @pytest.mark.parametrize("note", ["", "{}", "[1]", '{"url": 1}', "\ud800"])
 def test_what_a_killed_process_left_is_used_or_cleared(
     session: PoliteSession, archive: Archive, tmp_path: Path, note: str
