@@ -8,6 +8,7 @@ the standard.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -18,13 +19,17 @@ from astropy import units
 from astropy.io import fits
 
 from catalog.errors import UsageError
+from catalog.files.checksum import OnesComplement, encode_sum
 from catalog.files.export import NO_UNIT, ExportColumn, Selection, columns_of, described
 from catalog.files.export_rows import (
     ascii_texts,
+    kept,
     logical_codes,
+    longest,
     numbers,
-    read_rows,
+    read_blocks,
     refuse_texts,
+    schema_of,
 )
 from catalog.words import count
 
@@ -37,6 +42,7 @@ _NULLS = (
     "NULL is NaN in floats, TNULLn in integers, a zero byte in logicals and empty in texts.",
     "The unit dex, which FITS does not have, is named in TCOMMn.",
 )
+_SUMMED = "HDU checksum"  # astropy's own comment would hold the time
 BLOCK = 2880
 MAX_COLUMNS = 999  # TFIELDS has three digits
 
@@ -57,10 +63,76 @@ def write_fits(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> i
             f"{MAX_COLUMNS}",
             "Name fewer, or export it as CSV",
         )
-    table = _read(conn, selection, columns)
-    hdu = table_unit(table, _header(selection, columns, table))
-    seal([fits.PrimaryHDU(), hdu]).writeto(stream, output_verify="exception")
-    return len(table)
+    shape = _Shape(columns, selection.name)
+    with kept(
+        shape.watch(read_blocks(conn, selection, columns)), schema_of(columns), stream
+    ) as rows:
+        header = _table_header(shape.n_rows, shape.dtype, _described(selection, columns, shape))
+        (primary,) = seal([fits.PrimaryHDU()])
+        stream.write(primary.header.tostring().encode("ascii"))
+        _write_table(stream, header, (shape.cells(block).tobytes() for block in rows))
+    return shape.n_rows
+
+
+class _Shape:
+    """The number of rows and the widths of the texts of a table, found as its blocks pass."""
+
+    def __init__(self, columns: tuple[ExportColumn, ...], name: str) -> None:
+        self._columns, self._name = columns, name
+        self._widths = {c.name: 1 for c in columns if c.kind == "text"}
+        self.n_rows = 0
+
+    def watch(self, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield blocks of rows after looking at them; UsageError where FITS cannot hold a value."""
+        for block in blocks:
+            for c in self._columns:
+                _check(c, block[c.name], self._name, self.n_rows)
+                if c.kind == "text":
+                    self._widths[c.name] = max(self._widths[c.name], longest(block[c.name]))
+            self.n_rows += len(block)
+            yield block
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The rows as FITS holds them, big-endian."""
+        forms = ((c.name, c.kind) for c in self._columns)
+        return np.dtype(
+            [(n, f"S{self._widths[n]}" if kind == "text" else _FORMS[kind][1]) for n, kind in forms]
+        )
+
+    def cells(self, block: pa.RecordBatch) -> np.ndarray:
+        """Return a block of rows as FITS holds them."""
+        table = np.zeros(len(block), self.dtype)
+        for c in self._columns:
+            table[c.name] = _cells(c, block[c.name], self._widths.get(c.name, 0))
+        return table
+
+
+def _write_table(stream: BinaryIO, header: fits.Header, body: Iterable[bytes]) -> None:
+    """Write a unit block by block; its checksums are filled in when all of it is there."""
+    begin, total, size = stream.tell(), OnesComplement(), 0
+    stream.write(_summed(header, 0).encode("ascii"))
+    for block in body:
+        stream.write(block)
+        total.add(block)
+        size += len(block)
+    stream.write(bytes(-size % BLOCK))
+    end = stream.tell()
+    stream.seek(begin)
+    stream.write(_summed(header, total.value).encode("ascii"))
+    stream.seek(end)
+
+
+def _summed(header: fits.Header, data_sum: int) -> str:
+    """Return a header with the cards of both checksums."""
+    whole = header.copy()
+    whole["DATASUM"] = (str(data_sum), _SUMMED)
+    whole.set("CHECKSUM", "0" * 16, _SUMMED, before="DATASUM")
+    total = OnesComplement()
+    total.add(whole.tostring().encode("ascii"))
+    total.add(data_sum.to_bytes(4, "big"))
+    whole["CHECKSUM"] = encode_sum(total.value)
+    return str(whole.tostring())
 
 
 def table_unit(rows: np.ndarray, described: fits.Header) -> fits.BinTableHDU:
@@ -73,40 +145,32 @@ def table_unit(rows: np.ndarray, described: fits.Header) -> fits.BinTableHDU:
     described : Header
         Cards of the columns, from TTYPE1 on, and what is to follow them.
     """
-    header = fits.Header()
-    header["XTENSION"] = ("BINTABLE", "binary table extension")
-    header["BITPIX"] = 8
-    header["NAXIS"] = 2
-    header["NAXIS1"] = rows.dtype.itemsize
-    header["NAXIS2"] = len(rows)
-    header["PCOUNT"] = 0
-    header["GCOUNT"] = 1
-    header["TFIELDS"] = len(rows.dtype.names or ())
-    header.extend(described, strip=False)
+    header = _table_header(len(rows), rows.dtype, described)
     body = rows.tobytes()
     body += bytes(-len(body) % BLOCK)
     return fits.BinTableHDU.fromstring(header.tostring().encode("ascii") + body)
 
 
+def _table_header(n_rows: int, dtype: np.dtype, described: fits.Header) -> fits.Header:
+    """Return the header of a table's unit, without checksums."""
+    header = fits.Header()
+    header["XTENSION"] = ("BINTABLE", "binary table extension")
+    header["BITPIX"] = 8
+    header["NAXIS"] = 2
+    header["NAXIS1"] = dtype.itemsize
+    header["NAXIS2"] = n_rows
+    header["PCOUNT"] = 0
+    header["GCOUNT"] = 1
+    header["TFIELDS"] = len(dtype.names or ())
+    header.extend(described, strip=False)
+    return header
+
+
 def seal(hdus: list[fits.PrimaryHDU | fits.BinTableHDU]) -> fits.HDUList:
     """Units as a file, with checksums."""
     for unit in hdus:  # with fixed comments: the usual ones hold the time
-        unit.add_datasum(when="data unit checksum")
-        unit.add_checksum(when="HDU checksum")
+        unit.add_checksum(when=_SUMMED)
     return fits.HDUList(hdus)
-
-
-def _read(
-    conn: sa.Connection, selection: Selection, columns: tuple[ExportColumn, ...]
-) -> np.ndarray:
-    """The rows as FITS holds them, big-endian."""
-    rows = read_rows(conn, selection, columns)
-    cells = {c.name: _cells(c, rows[c.name], selection.name) for c in columns}
-    forms = {c.name: _FORMS.get(c.kind, ("A", cells[c.name].dtype.str))[1] for c in columns}
-    table = np.zeros(len(rows), np.dtype(list(forms.items())))
-    for name, array in cells.items():
-        table[name] = array
-    return table
 
 
 def _null_of(column: ExportColumn) -> int:
@@ -114,35 +178,40 @@ def _null_of(column: ExportColumn) -> int:
     return int(np.iinfo(column.kind).min)
 
 
-def _cells(column: ExportColumn, values: pa.ChunkedArray, table: str) -> np.ndarray:
-    """A column with FITS's own null in place of NULL."""
-    if column.kind == "bool":
-        return logical_codes(values)
-    if column.kind.startswith("float"):
-        return numbers(values, np.nan)
+def _check(column: ExportColumn, values: pa.Array, table: str, first: int) -> None:
+    """Raise UsageError where FITS cannot hold a value of a column; ``first`` rows came before."""
     if column.kind == "text":
         refuse_texts(
-            values, "[^ -~]", f"{column.name} of {table}", "FITS texts are printable ASCII"
-        )
-        return ascii_texts(values)
-    null = _null_of(column)
-    if pc.any(pc.equal(values, pa.scalar(null, values.type))).as_py():
-        raise UsageError(
-            f"column {column.name} holds {null}, which is NULL in the FITS file",
-            "Export it as CSV",
-        )
-    return numbers(values, null)
+            values, "[^ -~]", f"{column.name} of {table}", "FITS texts are printable ASCII",
+            first=first,
+        )  # fmt: skip
+    elif column.kind.startswith("int"):
+        null = _null_of(column)
+        if pc.any(pc.equal(values, pa.scalar(null, values.type))).as_py():
+            raise UsageError(
+                f"column {column.name} holds {null}, which is NULL in the FITS file",
+                "Export it as CSV",
+            )
 
 
-def _header(
-    selection: Selection, columns: tuple[ExportColumn, ...], table: np.ndarray
+def _cells(column: ExportColumn, values: pa.Array, width: int) -> np.ndarray:
+    """Return a column with FITS's own null in place of NULL."""
+    if column.kind == "bool":
+        return logical_codes(values)
+    if column.kind == "text":
+        return ascii_texts(values, width)
+    return numbers(values, np.nan if column.kind.startswith("float") else _null_of(column))
+
+
+def _described(
+    selection: Selection, columns: tuple[ExportColumn, ...], shape: _Shape
 ) -> fits.Header:
-    """Return the cards of the table's unit besides its size."""
+    """Return what the header of the table's unit says beside its size."""
     header = fits.Header()
     for i, c in enumerate(columns, start=1):
         header[f"TTYPE{i}"] = c.name
         text = c.kind == "text"
-        header[f"TFORM{i}"] = f"{table.dtype[c.name].itemsize}A" if text else _FORMS[c.kind][0]
+        header[f"TFORM{i}"] = f"{shape.dtype[c.name].itemsize}A" if text else _FORMS[c.kind][0]
         unit = c.meaning.unit
         if unit and unit not in NO_UNIT:
             header[f"TUNIT{i}"] = units.Unit(unit).to_string("fits")
@@ -160,7 +229,7 @@ def _header(
     if selection.date:
         header["DATE"] = (selection.date, "publication of the content, UTC")
     header["DESCR"] = plain_ascii(selection.description)
-    header["SORTKEY"] = ", ".join(selection.order or table.dtype.names or ())
+    header["SORTKEY"] = ", ".join(selection.order or (c.name for c in columns))
     header["PROV"] = json.dumps(selection.provenance, sort_keys=True)
     for line in (*_NULLS, *selection.notes):
         header["COMMENT"] = plain_ascii(line)

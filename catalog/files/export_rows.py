@@ -1,13 +1,17 @@
 """The rows of an export as Arrow columns, which tell NULL from every value.
 
 One query gives all columns, so that what belongs together stays together, and it comes in blocks,
-so that files that are written in blocks need little memory.
+so that files that are written in blocks need little memory. What has to be known before the first
+row is written, such as the width of a text, is found while the rows pass through a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -50,37 +54,66 @@ def read_blocks(
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def read_rows(
-    conn: sa.Connection, selection: Selection, columns: tuple[ExportColumn, ...]
-) -> pa.Table:
-    """All rows of a selection in its order."""
-    return pa.Table.from_batches(read_blocks(conn, selection, columns), schema_of(columns))
+@contextmanager
+def kept(
+    blocks: Iterable[pa.RecordBatch], schema: pa.Schema, beside: BinaryIO
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Give blocks of rows a second time, from a temporary file that all of them are put into.
+
+    Parameters
+    ----------
+    blocks : iterable of RecordBatch
+        Read to their end before the first is given back.
+    schema : Schema
+        Of the blocks.
+    beside : typing.BinaryIO
+        What is written in the end: where it has a folder, the temporary file is there.
+    """
+    name = getattr(beside, "name", None)
+    folder = Path(name).parent if isinstance(name, str) else None
+    with tempfile.TemporaryFile(dir=folder) as file:
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_stream(file, schema, options=options) as writer:
+            for block in blocks:
+                writer.write_batch(block)
+        file.seek(0)
+        yield iter(pa.ipc.open_stream(file))
 
 
-def numbers(values: pa.ChunkedArray, null: float) -> np.ndarray:
-    """A column of numbers as an array, with ``null`` in place of NULL."""
-    return values.fill_null(pa.scalar(null, values.type)).to_numpy()
+def numbers(values: pa.Array, null: float) -> np.ndarray:
+    """Return a column of numbers as an array, with ``null`` in place of NULL."""
+    filled = values.fill_null(pa.scalar(null, values.type))
+    return filled.to_numpy(zero_copy_only=False)
 
 
-def logical_codes(values: pa.ChunkedArray) -> np.ndarray:
-    """A column of logicals as the codes of T and F, 0 for NULL: as FITS and VOTable hold them."""
+def logical_codes(values: pa.Array) -> np.ndarray:
+    """Return the codes of T and F, 0 for NULL, of logicals: as FITS and VOTable hold them."""
     codes = pc.if_else(values, pa.scalar(ord("T"), pa.uint8()), pa.scalar(ord("F"), pa.uint8()))
-    return codes.fill_null(pa.scalar(0, pa.uint8())).to_numpy()
+    return codes.fill_null(pa.scalar(0, pa.uint8())).to_numpy(zero_copy_only=False)
 
 
-def is_plain(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return True where all texts of a column are printable ASCII."""
+def is_plain(values: pa.Array) -> bool:
+    """Return True if all texts of a column are printable ASCII."""
     return not pc.any(pc.match_substring_regex(values, "[^ -~]")).as_py()
 
 
-def ascii_texts(values: pa.ChunkedArray, least: int = 1) -> np.ndarray:
-    """A column of ASCII texts as an array of their width, padded with zeros; empty for NULL."""
-    width = max(pc.max(pc.binary_length(values)).as_py() or 0, least)
+def longest(values: pa.Array) -> int:
+    """Return the bytes of the longest text of a column, in UTF-8; 0 without any."""
+    return int(pc.max(pc.binary_length(values)).as_py() or 0)
+
+
+def ascii_texts(values: pa.Array, width: int) -> np.ndarray:
+    """Return ASCII texts as an array of a width, padded with zeros; empty for NULL."""
     return np.array(values.fill_null("").to_pylist(), f"S{width}")
 
 
-def refuse_texts(values: pa.ChunkedArray, pattern: str, column: str, why: str) -> None:
+def refuse_texts(values: pa.Array, pattern: str, column: str, why: str, *, first: int) -> None:
     """Stop if a text of a column matches a pattern, naming the first that does.
+
+    Parameters
+    ----------
+    first : int
+        How many rows came before these.
 
     Raises
     ------
@@ -90,6 +123,6 @@ def refuse_texts(values: pa.ChunkedArray, pattern: str, column: str, why: str) -
     at = pc.index(found, True).as_py()
     if at >= 0:
         raise UsageError(
-            f"column {column} holds {values[at].as_py()!r} in row {at + 1}, but {why}",
+            f"column {column} holds {values[at].as_py()!r} in row {first + at + 1}, but {why}",
             "Export it as CSV",
         )

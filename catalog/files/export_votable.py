@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
@@ -19,7 +20,16 @@ import sqlalchemy as sa
 from astropy import units
 
 from catalog.files.export import NO_UNIT, ExportColumn, Selection, columns_of, described
-from catalog.files.export_rows import ascii_texts, is_plain, logical_codes, numbers, read_rows
+from catalog.files.export_rows import (
+    ascii_texts,
+    is_plain,
+    kept,
+    logical_codes,
+    longest,
+    numbers,
+    read_blocks,
+    schema_of,
+)
 
 _NULLS = "A NULL is marked by its bit in BINARY2, whatever the type; no value stands for it."
 _DATATYPES = {
@@ -34,16 +44,71 @@ _BASE64_BLOCK = 57 * 64  # a multiple of 3: no padding within
 def write_votable(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> int:
     """Write a selection as VOTable; returns the number of rows."""
     columns = columns_of(conn, selection)
-    rows = read_rows(conn, selection, columns)
-    cells = {c.name: _cells(c, rows[c.name]) for c in columns}
-    texts = {c.name: _text_type(cells[c.name]) for c in columns if c.kind == "text"}
-    head, foot = votable_around(selection, columns, len(rows), texts)
-    stream.write(f"{head}\n<DATA><BINARY2><STREAM encoding='base64'>\n".encode())
-    body = _binary2(rows, cells)
+    n_rows = 0
+    texts = {c.name: _Text() for c in columns if c.kind == "text"}
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        nonlocal n_rows
+        for block in read_blocks(conn, selection, columns):
+            for name, text in texts.items():
+                text.see(block[name])
+            n_rows += len(block)
+            yield block
+
+    with kept(watched(), schema_of(columns), stream) as blocks:
+        declared = {name: text.declared for name, text in texts.items()}
+        head, foot = votable_around(selection, columns, n_rows, declared)
+        stream.write(f"{head}\n<DATA><BINARY2><STREAM encoding='base64'>\n".encode())
+        rest = b""
+        for block in blocks:
+            cells = {c.name: _cells(c, block[c.name], texts.get(c.name)) for c in columns}
+            body = rest + _binary2(block, cells)
+            whole = len(body) // _BASE64_BLOCK * _BASE64_BLOCK
+            _write_base64(stream, body[:whole])
+            rest = body[whole:]
+        _write_base64(stream, rest)
+        stream.write(f"</STREAM></BINARY2></DATA>\n{foot}\n".encode())
+    return n_rows
+
+
+def _write_base64(stream: BinaryIO, body: bytes) -> None:
+    """Write bytes in lines of base64."""
     for start in range(0, len(body), _BASE64_BLOCK):
         stream.write(base64.b64encode(body[start : start + _BASE64_BLOCK]) + b"\n")
-    stream.write(f"</STREAM></BINARY2></DATA>\n{foot}\n".encode())
-    return len(rows)
+
+
+class _Text:
+    """What is declared of a text column, found as its blocks pass: its characters and width."""
+
+    def __init__(self) -> None:
+        self._is_plain, self._ascii, self._utf16 = True, _LEAST_WIDTH, 2 * _LEAST_WIDTH
+
+    def see(self, values: pa.Array) -> None:
+        """Look at a block of the column."""
+        self._ascii = max(self._ascii, longest(values))
+        if is_plain(values):
+            self._utf16 = max(self._utf16, 2 * longest(values))
+        else:
+            self._is_plain = False
+            self._utf16 = max(self._utf16, *map(len, _as_utf16(values)))
+
+    @property
+    def declared(self) -> tuple[str, str]:
+        """Its datatype and arraysize."""
+        if self._is_plain:
+            return "char", str(self._ascii)
+        return "unicodeChar", str(self._utf16 // 2)
+
+    def cells(self, values: pa.Array) -> np.ndarray:
+        """Return a block of the column as BINARY2 holds it."""
+        if self._is_plain:
+            return ascii_texts(values, self._ascii)
+        return np.array(_as_utf16(values), f"S{self._utf16}")
+
+
+def _as_utf16(values: pa.Array) -> list[bytes]:
+    """Return the texts of a column in UTF-16."""
+    return [v.encode("utf-16-be") for v in values.fill_null("").to_pylist()]
 
 
 def votable_around(
@@ -52,7 +117,7 @@ def votable_around(
     n_rows: int,
     text_types: dict[str, tuple[str, str]],
 ) -> tuple[str, str]:
-    """Return the parts of the document before and after the rows.
+    """Return what stands before and after the rows.
 
     Parameters
     ----------
@@ -112,33 +177,23 @@ def _text(value: str) -> str:
     return escape(_NOT_XML.sub("?", value))
 
 
-def _cells(column: ExportColumn, values: pa.ChunkedArray) -> np.ndarray:
-    """A column as BINARY2 holds it, big-endian; anything in place of NULL."""
+def _cells(column: ExportColumn, values: pa.Array, text: _Text | None) -> np.ndarray:
+    """Return a column as BINARY2 holds it, big-endian; anything in place of NULL."""
+    if text is not None:
+        return text.cells(values)
     if column.kind == "bool":
         return logical_codes(values)
-    if column.kind != "text":
-        array = numbers(values, 0)
-        return array.astype(array.dtype.newbyteorder(">"))
-    if is_plain(values):
-        return ascii_texts(values, _LEAST_WIDTH)
-    encoded = [v.encode("utf-16-be") for v in values.fill_null("").to_pylist()]
-    array = np.array(encoded, f"S{max(2 * _LEAST_WIDTH, *map(len, encoded))}")
-    return array.view(np.dtype([("utf16", array.dtype)]))
+    array = numbers(values, 0)
+    return array.astype(array.dtype.newbyteorder(">"))
 
 
-def _text_type(cells: np.ndarray) -> tuple[str, str]:
-    """Datatype and arraysize of a text column, by its cells."""
-    size = cells.dtype.itemsize
-    return ("unicodeChar", str(size // 2)) if cells.dtype.names else ("char", str(size))
-
-
-def _binary2(rows: pa.Table, cells: dict[str, np.ndarray]) -> memoryview:
-    """All rows: a bit per column that marks NULL, highest bit first, then the cells."""
-    masks = [pc.is_null(rows[name]).to_numpy() for name in cells]
+def _binary2(rows: pa.RecordBatch, cells: dict[str, np.ndarray]) -> bytes:
+    """Return rows: a bit per column that marks NULL, highest bit first, then the cells."""
+    masks = [pc.is_null(rows[name]).to_numpy(zero_copy_only=False) for name in cells]
     bits = np.packbits(np.array(masks, bool), axis=0).T
     spec = [("", "u1", (bits.shape[1],)), *(("", a.dtype) for a in cells.values())]
     table = np.empty(len(rows), np.dtype(spec))
     table["f0"] = bits
     for i, array in enumerate(cells.values(), start=1):
         table[f"f{i}"] = array
-    return memoryview(table.tobytes())
+    return table.tobytes()
