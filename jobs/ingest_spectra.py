@@ -7,6 +7,7 @@ a spectrum without usable pixels is recorded, with its state, but has no arrays.
 from __future__ import annotations
 
 import json
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from catalog.errors import BadInputError, SourceUnavailableError
+from catalog.errors import BadInputError, SourceUnavailableError, UsageError
 from catalog.files.archive import has_text_name, list_spectra, shown_name, what_else
 from catalog.files.block import BadItem
 from catalog.files.fits import FileIdentity, file_identity
 from catalog.files.guard import guarded
 from catalog.files.lamost import read_lamost, sniff
+from catalog.files.opening import require_file
 from catalog.files.specfile import read_spectrum
 from catalog.files.spectrum import SpectrumFile
 from catalog.store.db import Database
@@ -90,7 +92,8 @@ def ingest_spectra_job(
     def new_files(conn: sa.Connection, files: Sequence[str]) -> list[FileIdentity]:
         known = known_files(conn, KIND, files)
         paths = [Path(name) for name in files if name not in unnamed]
-        identities = [_identify(path, identify) for path in paths if path.exists()]
+        there = filter(os.path.lexists, paths)  # one that has gone meanwhile is nobody's fault
+        identities = [_identify(path, identify) for path in there]
         identities += [FileIdentity(Path(name), 0, NO_NAME) for name in files if name in unnamed]
         return [i for i in identities if (str(i.path), i.sha256) not in known]
 
@@ -198,8 +201,19 @@ def _identify(path: Path, identify: Callable[[Path], FileIdentity]) -> FileIdent
     """Return the identity of a file; one that cannot be opened has a path only, and is retried."""
     try:
         return identify(path)
-    except (SourceUnavailableError, OSError):
+    except (SourceUnavailableError, UsageError, OSError):
         return FileIdentity(path, 0, NO_CHECKSUM)
+
+
+def _why_not(path: Path) -> str:
+    """Return why a file cannot be read, and what to do about it."""
+    try:
+        require_file(path)
+    except UsageError as exc:  # a link to nothing, a pipe, a device
+        return f"{exc.reason}. {exc.todo}"
+    except SourceUnavailableError:
+        pass
+    return f"{path} cannot be read: look at its permissions and its disk"
 
 
 def _read(identity: FileIdentity) -> ReadFile:
@@ -208,8 +222,7 @@ def _read(identity: FileIdentity) -> ReadFile:
         detail = f"the name of {identity.path} is not UTF-8: rename the file"
         return ReadFile(identity, None, BadItem("", None, "BAD_NAME", detail))
     if identity.sha256 == NO_CHECKSUM:
-        detail = f"{identity.path} cannot be read: look at its permissions and its disk"
-        return ReadFile(identity, None, BadItem("", None, "UNREADABLE", detail))
+        return ReadFile(identity, None, BadItem("", None, "UNREADABLE", _why_not(identity.path)))
     try:
         with guarded(f"the spectrum in {identity.path}"):
             spectrum = read_any(identity.path)

@@ -30,7 +30,8 @@ class LocalArchive:
         -------
         list of pathlib.Path
             Files with the archives' names of spectra (``spec-*.fits``), packed or not, in
-            folders, and every file that was named itself, sorted.
+            folders, and every file that was named itself, sorted. A link to nothing, a pipe or a
+            device of such a name is listed too, so that its reader can refuse it.
 
         Raises
         ------
@@ -61,7 +62,7 @@ def list_spectra(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     for path in map(Path, paths):
         if path.is_dir():
             for file in _walk(path):
-                found.setdefault(file.resolve(), file)
+                found.setdefault(file.resolve() if file.exists() else file, file)
         elif path.is_file():
             found.setdefault(path.resolve(), path)
         else:
@@ -93,7 +94,7 @@ def what_else(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, str]:
 
 
 def _walk(root: Path, every: bool = False) -> Iterable[Path]:
-    """Yield the spectrum files below a folder, or every file.
+    """Yield what has the name of a spectrum file below a folder, or every file.
 
     Links to folders are followed, each folder once.
     """
@@ -106,5 +107,5 @@ def _walk(root: Path, every: bool = False) -> Iterable[Path]:
         seen.add(here)
         for name in files:
             file = Path(folder, name)
-            if (every or SPECTRUM_NAME.fullmatch(name)) and file.is_file():
+            if file.is_file() if every else SPECTRUM_NAME.fullmatch(name):
                 yield file

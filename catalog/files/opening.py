@@ -220,6 +220,8 @@ def _require_regular(path: Path, status: os.stat_result) -> None:
 
 def _cannot_open(path: Path, exc: OSError) -> UsageError | SourceUnavailableError:
     """Return the error for a file that cannot be opened."""
+    if isinstance(exc, FileNotFoundError) and path.is_symlink():
+        return UsageError(f"{path} is a link to nothing", "Mend or remove the link")
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
         return UsageError(f"there is no file {path}", "Check the path")
     if exc.errno == errno.ENAMETOOLONG:

@@ -95,8 +95,12 @@ def _run(
     from jobs.sync.files import SeenFiles
     from jobs.sync.log import SyncLog, log_refusal
     from jobs.sync.run import run_sync
-    from jobs.sync.step import Work
-    from jobs.sync.steps import make_steps
+    from jobs.sync.step import Step, Work
+
+    def steps() -> list[Step]:
+        from jobs.sync.steps import make_steps
+
+        return make_steps(config)
 
     def tell(text: str) -> None:
         if not quiet:
@@ -111,7 +115,7 @@ def _run(
             db = open_catalog_database(settings, begins=not dry_run, tell=tell)
             try:
                 work = Work(db, settings, SeenFiles(db, trust=not full), dry_run, progress)
-                return run_sync(make_steps(config), work, log, time_budget_s=seconds, show=show)
+                return run_sync(steps, work, log, time_budget_s=seconds, show=show)
             finally:
                 db.engine.dispose()
     except Exception as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from catalog.errors import SourceUnavailableError
@@ -17,6 +18,8 @@ from catalog.store.stamps import (
     stamp_of,
     write_stamps,
 )
+
+_Test = Callable[[Path], bool]
 
 
 class SeenFiles:
@@ -34,9 +37,13 @@ class SeenFiles:
         self._db = db
         self._trust = trust
         self._new: dict[Path, Stamp] = {}
-        with db.reader() as conn:
-            self._known = read_stamps(conn)
-        self._gone = {path for path in self._known if _has_gone(path)}
+        self._has_forgotten = False
+
+    @cached_property
+    def _known(self) -> dict[Path, Stamp]:
+        """Return what was noted of files; looked up by whoever is the only sync."""
+        with self._db.reader() as conn:
+            return read_stamps(conn)
 
     def identify(self, path: Path) -> FileIdentity:
         """Return the identity of a file, as `file_identity` does; read it only if needed."""
@@ -64,9 +71,12 @@ class SeenFiles:
     def save(self) -> None:
         """Write down what was noted."""
         new, self._new = self._new, {}
-        gone, self._gone = self._gone - new.keys(), set()
+        gone: set[Path] = set()
+        if not self._has_forgotten:
+            self._has_forgotten = True
+            gone = {path for path in self._known if path not in new and _has_gone(path)}
         if new or gone:
-            self._known |= new
+            self._known.update(new)
             with self._db.begin() as conn:
                 forget_stamps(conn, gone)
                 write_stamps(conn, new)
@@ -90,27 +100,30 @@ def _has_gone(path: Path) -> bool:
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:
-    """The files that some patterns name now, in order; none where a pattern fits none.
+    """Return the files that some patterns name now, in order; none where a pattern fits none.
+
+    What a pattern fits and is no folder is among them, also a link to nothing, a pipe or a device:
+    whoever reads it refuses it.
 
     Raises
     ------
     SourceUnavailableError
         If a file or folder that is named in full, or the folder of a pattern, is not there.
     """
-    return _find(patterns, Path.is_file)
+    return _find(patterns, Path.is_file, lambda path: not path.is_dir())
 
 
 def find_roots(patterns: Sequence[str]) -> list[Path]:
-    """The same for files and folders."""
-    return _find(patterns, Path.exists)
+    """Return the files and folders that some patterns name, as `find_files` does."""
+    return _find(patterns, Path.exists, Path.exists)
 
 
-def _find(patterns: Sequence[str], is_right: Callable[[Path], bool]) -> list[Path]:
-    """Return the paths that some patterns name, in order, each once."""
+def _find(patterns: Sequence[str], is_right: _Test, fits: _Test) -> list[Path]:
+    """Return what some patterns name, in order, each once."""
     found: set[Path] = set()
     for pattern in patterns:
         try:
-            found.update(_matches(pattern, is_right))
+            found.update(_matches(pattern, is_right, fits))
         except OSError as exc:
             raise SourceUnavailableError(
                 f"{pattern} cannot be read: {exc.strerror}", "Look at its permissions and its disk"
@@ -118,8 +131,8 @@ def _find(patterns: Sequence[str], is_right: Callable[[Path], bool]) -> list[Pat
     return sorted(found)
 
 
-def _matches(pattern: str, is_right: Callable[[Path], bool]) -> list[Path]:
-    """Return the paths that one pattern names."""
+def _matches(pattern: str, is_right: _Test, fits: _Test) -> list[Path]:
+    """Return the path that is named in full, if it is right, or those that fit a pattern."""
     if not glob.has_magic(pattern) or Path(pattern).exists():
         if is_right(Path(pattern)):
             return [Path(pattern)]
@@ -129,7 +142,7 @@ def _matches(pattern: str, is_right: Callable[[Path], bool]) -> list[Path]:
         fixed = fixed.parent
     if not fixed.is_dir():
         raise _not_there(str(fixed))
-    return [path for path in fixed.glob(str(Path(pattern).relative_to(fixed))) if is_right(path)]
+    return [path for path in fixed.glob(str(Path(pattern).relative_to(fixed))) if fits(path)]
 
 
 def _not_there(what: str) -> SourceUnavailableError:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from catalog.errors import BadInputError
+from catalog.errors import BadInputError, UsageError
 from catalog.files.archive import has_text_name, shown_name
+from catalog.files.opening import require_file
 from catalog.files.release import recognise
 from jobs.engine.job import RunSummary
 
@@ -39,8 +40,9 @@ def usable_files(
     BadInputError
         If no file is left.
     """
-    refused = [_unnamed(path) for path in files if not has_text_name(path)]
-    left = [path for path in files if has_text_name(path)]
+    wrong_of = {path: _wrong_entry(path) for path in files}
+    refused = [wrong for wrong in wrong_of.values() if wrong is not None]
+    left = [path for path, wrong in wrong_of.items() if wrong is None]
     if refused and not left:
         raise refused[0]
     while True:
@@ -59,9 +61,17 @@ def usable_files(
         return replace(summary, notes={**summary.notes, "refused": said})
 
 
-def _unnamed(path: Path) -> BadInputError:
-    """Return the error about a file whose name no table can hold."""
-    return BadInputError("BAD_NAME", f"the name of {shown_name(path)} is not UTF-8", "Rename it")
+def _wrong_entry(path: Path) -> BadInputError | None:
+    """Return the error about a file whose name no table can hold, or that is none; else None."""
+    if not has_text_name(path):
+        return BadInputError(
+            "BAD_NAME", f"the name of {shown_name(path)} is not UTF-8", "Rename it"
+        )
+    try:
+        require_file(path)
+    except UsageError as exc:
+        return BadInputError("UNREADABLE", exc.reason, exc.todo)
+    return None
 
 
 def _first_wrong(files: Sequence[Path], kind: str, release: str) -> Path | None:

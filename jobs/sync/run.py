@@ -31,7 +31,7 @@ TARGET = "sync"
 
 
 def run_sync(
-    steps: Sequence[Step],
+    make_steps: Callable[[], Sequence[Step]],
     work: Work,
     log: SyncLog,
     *,
@@ -42,8 +42,9 @@ def run_sync(
 
     Parameters
     ----------
-    steps : sequence of Step
-        See `jobs.sync.steps.make_steps`.
+    make_steps : callable
+        Called when no other sync is at work: `jobs.sync.steps.make_steps`, whose import loads what
+        all jobs need.
     work : Work
     log : SyncLog
         Gets a line for each step and one at the end; nothing in a dry run.
@@ -81,6 +82,7 @@ def run_sync(
         tracebacks_in(SyncLog(None) if work.dry_run else log, sync),
     ):
         gone: CrosslabelError | None = None
+        steps = make_steps()
         for i, step in enumerate(steps):
             gone = gone or _lost(lock)
             if gone is not None:

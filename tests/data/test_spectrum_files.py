@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -370,11 +371,22 @@ def test_spectra_are_listed_once_in_order_and_loops_end(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    (tmp_path / "b" / "spec-9.fits").symlink_to(tmp_path / "gone")
+    (tmp_path / "b" / "other.fits").symlink_to(tmp_path / "gone")
     found = LocalArchive((tmp_path, tmp_path / "spec-3.fits", tmp_path / "a")).list_spectra()
     assert {p.name for p in found} == {"spec-1.fits.gz", "spec-2.fits", "spec-3.fits"}
     assert len(found) == 3
     assert found == sorted(found)
+
+
+def test_what_is_no_file_but_has_the_name_of_a_spectrum_is_listed(tmp_path: Path) -> None:
+    for name in ("spec-8.fits", "spec-9.fits"):  # both lead to nothing
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    (tmp_path / "spec-loop.fits").symlink_to(tmp_path / "spec-loop.fits")
+    (tmp_path / "spec-device.fits").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "spec-pipe.fits")
+    (tmp_path / "spec-folder.fits").mkdir()
+    names = [path.name for path in list_spectra([tmp_path])]
+    assert names == [f"spec-{n}.fits" for n in ("8", "9", "device", "loop", "pipe")]
 
 
 def test_a_path_that_does_not_exist_is_an_error(tmp_path: Path) -> None:

@@ -490,6 +490,31 @@ def test_an_unreadable_file_does_not_hold_up_the_others(
     assert count(db, "spectrum_blob") == 13
 
 
+def test_what_is_no_file_is_refused_by_name(
+    cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], tmp_path: Path
+) -> None:
+    """Links to nothing and to themselves, a device, a pipe: none blocks, none is passed over."""
+    good, late = sorted((survey[0] / "spectra").rglob("spec-*.fits"))[1:3]  # the first is blank
+    shutil.copy(good, tmp_path / good.name)
+    (tmp_path / late.name).symlink_to(tmp_path / "gone")
+    (tmp_path / "spec-loop.fits").symlink_to(tmp_path / "spec-loop.fits")
+    (tmp_path / "spec-device.fits").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "spec-pipe.fits")
+    code, _, err = cli("ingest", "spectra", tmp_path, "--max-bad", 0.9)
+    assert code == 0, err
+    assert f"refused [UNREADABLE] {tmp_path / late.name} is a link to nothing. Mend or" in err
+    assert f"refused [UNREADABLE] {tmp_path / 'spec-device.fits'} is a device, not a file" in err
+    assert f"refused [UNREADABLE] {tmp_path / 'spec-pipe.fits'} is a pipe, not a file" in err
+    assert f"refused [UNREADABLE] {tmp_path / 'spec-loop.fits'} cannot be read" in err
+    assert count(db, "spectrum_blob") == 1
+    assert count(db, "quarantine", "reason_code = 'UNREADABLE' AND item_key = ''") == 4
+    (tmp_path / "gone").write_bytes(late.read_bytes())  # the disk is there again
+    code, _, err = cli("ingest", "spectra", tmp_path, "--max-bad", 0.9)
+    assert (code, late.name in err) == (0, False)
+    assert count(db, "spectrum_blob") == 2
+    assert cli("ingest", "spectra", tmp_path)[0] == 65
+
+
 @pytest.mark.parametrize("kind", ["lamost", "sdss"])
 def test_a_folder_of_one_survey_alone(
     cli: Cli, db: Database, survey: tuple[Path, dict[str, int]], lamost_file: Path, kind: str

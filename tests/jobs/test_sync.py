@@ -234,7 +234,7 @@ def test_a_time_budget_that_is_used_up_leaves_the_rest_to_the_next(case: Case) -
 
 def sync(db: Database, *steps: Step) -> SyncResult:
     work = Work(db, Settings(Path("unused")), SeenFiles(db))
-    return run_sync(steps, work, SyncLog(None), show=lambda result: None)
+    return run_sync(lambda: steps, work, SyncLog(None), show=lambda result: None)
 
 
 def stars(work: Work) -> RunSummary:
@@ -313,7 +313,7 @@ def test_a_step_that_nobody_foresaw_to_fail_stops_no_other(db: Database, tmp_pat
         Step("full", full),
         Step("chunk", in_a_chunk),
     ]
-    found = run_sync(steps, work, SyncLog(log), show=lambda result: None)
+    found = run_sync(lambda: steps, work, SyncLog(log), show=lambda result: None)
     assert [(s.state, int(s.exit_code)) for s in found.steps] == [
         ("failed", 1), ("skipped", 0), ("failed", 69), ("failed", 1),
     ]  # fmt: skip
@@ -342,10 +342,8 @@ def test_the_worst_exit_code_counts(db: Database) -> None:
 
     shown: list[StepResult] = []
     work = Work(db, Settings(Path("unused")), SeenFiles(db))
-    found = run_sync(
-        [Step("a", locked), Step("b", bad), Step("c", locked)], work, SyncLog(None),
-        show=shown.append,
-    )  # fmt: skip
+    steps = [Step("a", locked), Step("b", bad), Step("c", locked)]
+    found = run_sync(lambda: steps, work, SyncLog(None), show=shown.append)
     assert [int(s.exit_code) for s in shown] == [75, 65, 75]
     assert shown[1].error == "[TOO_MANY_BAD_ROWS] the file is bad as a whole"
     assert found.exit_code == ExitCode.BAD_INPUT
@@ -400,6 +398,9 @@ def test_files_that_a_pattern_catches_by_mistake_are_refused_by_name(
     write_survey(tmp_path / "other", n_matched=24, n_apogee=60, n_sspp=50, release="dr17")
     other = next((tmp_path / "other").glob("allStar-*.fits"))
     shutil.copy(other, incoming)
+    lost = [incoming / "allStar-lost.fits", incoming / "spectra" / "spec-lost.fits"]
+    for link in lost:
+        link.symlink_to(tmp_path / "gone")
     odd = [incoming / os.fsdecode(b"allStar-\xff.fits"),
            incoming / "spectra" / os.fsdecode(b"spec-\xff.fits")]  # fmt: skip
     try:
@@ -412,15 +413,16 @@ def test_files_that_a_pattern_catches_by_mistake_are_refused_by_name(
     assert "[BAD_RELEASE]" in err
     assert f"{other.name} is of " in err
     assert rf"[BAD_NAME] the name of {incoming}/allStar-\xff.fits is not UTF-8" in err
+    assert f"[UNREADABLE] {lost[0]} is a link to nothing" in err
     states = case.states()
     assert states["ingest allstar"] == states["export aspcap.fits"] == "done"
     assert set(states.values()) <= {"done", "idle"}
     where = "SELECT params->'files' FROM label_set WHERE name = 'aspcap/dr14'"
     assert value(case.db, where) == [name]
     refused = "SELECT array_agg(reason_code ORDER BY 1) FROM quarantine WHERE item_key = ''"
-    assert {"BAD_NAME", "BAD_RELEASE"} <= set(value(case.db, refused))
+    assert {"BAD_NAME", "BAD_RELEASE", "UNREADABLE"} <= set(value(case.db, refused))
     assert case.run("--quiet")[0] == ExitCode.BAD_INPUT, "until they are taken away"
-    for path in (*odd, incoming / other.name):
+    for path in (*odd, *lost, incoming / other.name):
         path.unlink()
     assert case.run()[0] == 0
 
