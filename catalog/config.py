@@ -8,12 +8,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-
 from catalog.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 ARCHIVE_URL = "https://data.sdss.org/sas"
 SKYSERVER_URL = "https://skyserver.sdss.org"
@@ -98,6 +99,8 @@ def parse_url(text: str) -> URL:
         of it may belong to a password that was not encoded.
     """
     from psycopg import pq  # not by commands without a database
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
     try:
         url = make_url(text)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import BinaryIO
 
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.files.export import Selection, replace_files, write_digest
 from catalog.files.export_csv import SCHEMA_SUFFIX, write_csv
-from catalog.files.export_ecsv import write_ecsv
-from catalog.files.export_fits import write_fits
 from catalog.files.export_npz import write_npz
-from catalog.files.export_parquet import write_parquet
-from catalog.files.export_votable import write_votable
 from catalog.files.query import query_errors
 from catalog.store.samples import find_sample
 from jobs.export_matrix import sample_matrix
 from jobs.export_selections import select_for_export
 
-#: Suffix -> what writes a selection to a stream, and gives the number of rows.
+#: Suffix -> module and function that writes a selection to a stream, and gives the number of rows.
+#: By name: the libraries of the formats load when such a file is written.
 _WRITERS = {
-    ".fits": write_fits, ".ecsv": write_ecsv, ".vot": write_votable, ".parquet": write_parquet,
-}  # fmt: skip
+    ".fits": ("catalog.files.export_fits", "write_fits"),
+    ".ecsv": ("catalog.files.export_ecsv", "write_ecsv"),
+    ".vot": ("catalog.files.export_votable", "write_votable"),
+    ".parquet": ("catalog.files.export_parquet", "write_parquet"),
+}
 SUFFIXES = (".csv", *_WRITERS, ".npz")
 DIGEST_SUFFIX = ".sha256"
 
@@ -95,14 +98,17 @@ def _write(
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return _export_matrix(conn, selection, path, recipe)
-    if suffix == ".fits":
-        with replace_files(path) as (stream,):
-            n_rows = write_fits(conn, selection, stream)
-        return ExportSummary(selection.name, (path,), n_rows)
     if suffix in _WRITERS:
+        module, name = _WRITERS[suffix]
+        write: Callable[[sa.Connection, Selection, BinaryIO], int]
+        write = getattr(import_module(module), name)
+        if suffix == ".fits":  # has its checksums inside
+            with replace_files(path) as (stream,):
+                n_rows = write(conn, selection, stream)
+            return ExportSummary(selection.name, (path,), n_rows)
         digest_path = path.with_name(path.name + DIGEST_SUFFIX)
         with replace_files(path, digest_path) as (stream, digest):
-            n_rows = _WRITERS[suffix](conn, selection, stream)
+            n_rows = write(conn, selection, stream)
             write_digest(stream, digest, path.name)
         return ExportSummary(selection.name, (path, digest_path), n_rows)
     sidecar_path = path.with_name(path.name + SCHEMA_SUFFIX)

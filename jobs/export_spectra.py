@@ -19,8 +19,6 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.files.export import Selection, replace_files
-from catalog.files.export_fits import write_fits
-from catalog.files.export_spectrum import spectrum_file
 from catalog.files.query import filled_in
 from catalog.files.selections import reference_of, sample_provenance
 from catalog.store.samples import find_sample
@@ -94,6 +92,9 @@ def export_spectra(
             f"{folder} is no folder and cannot be made one: {exc.strerror}",
             "Name a folder; the one that it lies in must be there",
         ) from exc
+    from catalog.files.export_fits import write_fits  # Astropy and Arrow
+    from catalog.files.export_spectrum import spectrum_file
+
     files, n_written = [], 0
     for row in read_exported(conn, chosen, ids):
         name = f"{row.survey}-{quote(row.survey_key, safe='')}.fits"

@@ -12,7 +12,7 @@ from typing import Any
 
 from catalog.errors import UsageError
 from catalog.store.db import Database
-from jobs.engine.job import Job
+from jobs.engine.job import Job, Unresolved
 from jobs.engine.ledger import Run
 from jobs.engine.params import from_dict
 
@@ -54,7 +54,29 @@ def job_of(run: Run, db: Database) -> Job:
             f"run {run.run_id} is of a kind ({run.kind}) that this version does not know",
             "Use the version of crosslabel that started it",
         ) from None
-    module = import_module(module_name)
-    factory: Callable[..., Job] = getattr(module, factory_name)
-    params: Any = from_dict(getattr(module, params_name), run.params)
-    return factory(params, db)
+    params: Any = from_dict(getattr(import_module(module_name), params_name), run.params)
+    return _factory(module_name, factory_name)(params, db)
+
+
+def locked_first(kind: str, target: str, params: Any, db: Database) -> Unresolved:
+    """Return a job of which only the lock is known; whoever holds that makes the job.
+
+    So one of several starts at once that finds the lock taken neither reads anything nor loads
+    JAX, Astropy or the libraries of file formats.
+
+    Parameters
+    ----------
+    kind, target : str
+        As in the job that is made.
+    params : dataclass
+        Its parameters.
+    db : Database
+    """
+    module_name, _, factory_name = KINDS[kind]
+    return Unresolved(kind, target, lambda: _factory(module_name, factory_name)(params, db))
+
+
+def _factory(module: str, name: str) -> Callable[[Any, Database], Job]:
+    """Return the function that makes the jobs of a kind."""
+    found: Callable[[Any, Database], Job] = getattr(import_module(module), name)
+    return found

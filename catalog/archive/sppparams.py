@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from catalog.archive.places import SpectrumKey
 from catalog.archive.skyserver import read_rows
@@ -107,6 +106,8 @@ def write_sspp(path: Path, rows: Sequence[Mapping[str, Any]], origin: str, relea
     CrosslabelError
         If the file cannot be written.
     """
+    from astropy.io import fits
+
     ordered = sorted(rows, key=lambda row: tuple(row[n] for n in ("PLATE", "MJD", "FIBER")))
     table = fits.BinTableHDU.from_columns(
         [

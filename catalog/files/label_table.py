@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from xml.parsers.expat import ExpatError
 
 import numpy as np
@@ -27,9 +28,6 @@ from catalog.files.opening import Limits
 from catalog.files.product import LABEL_TABLE, expecting
 from catalog.files.table_columns import RawColumn, RawTable, choose_table, fold
 from catalog.files.table_fits import list_tables
-from catalog.files.table_parquet import read_parquet
-from catalog.files.table_text import read_ecsv, read_text
-from catalog.files.table_votable import read_votable
 from catalog.files.units import Scale, scale_to
 from catalog.files.unpacking import open_unpacked
 from catalog.store.columns import LABELS, error_of
@@ -162,21 +160,34 @@ def _open(
                     yield list_tables(path, file, limits), file.simulated
                 return
             with open_unpacked(path, limits) as stream:
-                if kind == "text":
-                    tables = read_text(path, stream, limits)
-                elif kind == "ecsv":
-                    tables = read_ecsv(path, stream, limits)
-                elif kind == "votable":
-                    tables = read_votable(path, stream, limits, allow_overflow=allow_overflow)
-                else:
-                    tables = read_parquet(path, stream, limits)
-                yield tables, False
+                yield _read(kind, path, stream, limits, allow_overflow), False
     except (OSError, ValueError, TypeError, LookupError, SyntaxError, ExpatError) as exc:
         raise BadInputError(
             "WRONG_CONTENT",
             f"{path} cannot be read as {kind}: {' '.join(str(exc).split())[:200]}",
             "Write it again, or give it the suffix of what it is",
         ) from exc
+
+
+def _read(
+    kind: str, path: Path, stream: BinaryIO, limits: Limits, allow_overflow: bool
+) -> list[RawTable]:
+    """Return the tables of a file of one kind; the library of that kind loads here."""
+    if kind == "text":
+        from catalog.files.table_text import read_text
+
+        return read_text(path, stream, limits)
+    if kind == "ecsv":
+        from catalog.files.table_text import read_ecsv
+
+        return read_ecsv(path, stream, limits)
+    if kind == "votable":
+        from catalog.files.table_votable import read_votable
+
+        return read_votable(path, stream, limits, allow_overflow=allow_overflow)
+    from catalog.files.table_parquet import read_parquet
+
+    return read_parquet(path, stream, limits)
 
 
 def _fits(table: RawTable, keys: Sequence[str]) -> bool:

@@ -11,6 +11,9 @@ and to their errors::
 
 An empty unit is no unit: the values are taken as they are, and ``scale.assumed`` is True. Whoever
 must not assume that (fluxes far from the usual) asks it.
+
+Astropy loads with the first unit that has to be read: a command that finds the lock taken ends
+without it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from astropy import units
 
 from catalog.errors import BadInputError
 
@@ -129,6 +131,8 @@ def _todo(text: str, wanted: str) -> str:
 @lru_cache(maxsize=1024)
 def _scale(text: str, wanted: str, right_ascension: bool) -> tuple[float, float]:
     """Return factor and offset; ValueError or TypeError where there are none."""
+    from astropy import units
+
     folded = text.lower()
     if folded in _NONE or folded in _LEGENDS.get(wanted, ()):
         return 1.0, 0.0
@@ -150,6 +154,8 @@ def _scale(text: str, wanted: str, right_ascension: bool) -> tuple[float, float]
 
 def _between(given: Any, target: Any, right_ascension: bool) -> tuple[float, float]:
     """Return factor and offset from one unit to another."""
+    from astropy import units
+
     if _is_logarithm(given) != _is_logarithm(target):
         raise TypeError("one is a logarithm, the other is not")
     if _is_logarithm(target):
@@ -167,7 +173,9 @@ def _between(given: Any, target: Any, right_ascension: bool) -> tuple[float, flo
 
 
 def _is_logarithm(unit: Any) -> bool:
-    """Return True where this is dex, or dex of something."""
+    """Return True if this is dex, or dex of something."""
+    from astropy import units
+
     return bool(isinstance(unit, units.LogUnit) or unit == units.dex)
 
 
@@ -186,6 +194,8 @@ def _inside_of_logarithm(text: str) -> str | None:
 @lru_cache(maxsize=1024)
 def _parsed(text: str) -> Any:
     """Return the unit of a text, a `units.DexUnit` for logarithms; None if it is none."""
+    from astropy import units
+
     inside = _inside_of_logarithm(text)
     if text.lower() == "dex" or (inside is not None and inside.lower() in (*_NONE, *_SUN)):
         return units.dex

@@ -19,7 +19,7 @@ from catalog.words import count
 if TYPE_CHECKING:
     from catalog.config import Settings
     from catalog.store.db import Database
-    from jobs.engine.job import Job, Progress, RunSummary
+    from jobs.engine.job import Job, Progress, RunSummary, Unresolved
 
 Quiet = Annotated[
     bool,
@@ -153,7 +153,7 @@ def words_of(text: str | None, spell: Callable[[str], str] = str.upper) -> tuple
 
 
 def run_and_report(
-    job: Job,
+    job: Job | Unresolved,
     db: Database,
     *,
     quiet: bool = False,

@@ -83,8 +83,8 @@ def train(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Train a model on a sample, and label each of its stars by one that never saw it."""
-    from jobs.train_network import TrainParams, train_job
-    from jobs.train_params import recipe_name, with_settings
+    from jobs.registry import locked_first
+    from jobs.train_params import TrainParams, recipe_name, with_settings
 
     names = words_of(labels, str) or ()
     params = TrainParams(
@@ -96,7 +96,8 @@ def train(
     with database() as db:
         used = recipe_name(preset, recipe)
         if _normalize_first(db, used, sample, quiet, as_json, dry_run):
-            run_and_report(train_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+            job = locked_first("train", f"model {name}", params, db)
+            run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
 
 
 def scan(
@@ -116,9 +117,8 @@ def scan(
     """Search the best settings of a preset; no star judges what it helped to choose."""
     import dataclasses
 
-    from catalog.files.export import replace_files
-    from jobs.scan_report import scan_csv, scan_report
-    from jobs.scan_settings import ScanParams, scan_job
+    from jobs.registry import locked_first
+    from jobs.scan_params import ScanParams
     from jobs.scan_space import read_space
     from jobs.train_params import recipe_name
 
@@ -131,13 +131,17 @@ def scan(
         used = recipe_name(preset, recipe)
         if not _normalize_first(db, used, sample, quiet, as_json, dry_run):
             return
-        run_and_report(scan_job(params, db), db, quiet=quiet, as_json=as_json, dry_run=dry_run)
+        job = locked_first("scan", f"scan {name}", params, db)
+        run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if dry_run:
             say(
                 f"{count(params.search.n_trials(trials), 'trial')} in {folds} folds",
                 quiet=quiet or as_json,
             )
             return
+        from catalog.files.export import replace_files
+        from jobs.scan_report import scan_csv, scan_report
+
         with db.reader() as conn:
             if to is not None:
                 with replace_files(to) as (stream,):
@@ -154,14 +158,16 @@ def predict(
 ) -> None:  # fmt: skip
     """Label spectra with a trained model and publish them as a label set."""
     from jobs.model_rows import find_model
-    from jobs.predict_labels import PredictParams, predict_job
+    from jobs.predict_labels import PredictParams
+    from jobs.registry import locked_first
 
     with database() as db:
         with db.reader() as conn:
             used = find_model(conn, model).recipe
         if not _normalize_first(db, used, sample, quiet, as_json, dry_run):
             return
-        job = predict_job(PredictParams(model=model, name=name, sample=sample), db)
+        params = PredictParams(model=model, name=name, sample=sample)
+        job = locked_first("predict", f"label set {name}", params, db)
         summary = run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if summary.outcome.counts.get("trained_on_count") and not (quiet or as_json):
             say(

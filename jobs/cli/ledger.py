@@ -115,10 +115,12 @@ def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:
 
 def _go_on(run: Run, db: Database, retry_failed: bool, quiet: bool, as_json: bool) -> int:
     """Go on with one run; its exit code."""
+    from jobs.engine.job import Unresolved
     from jobs.registry import job_of
 
+    job = Unresolved(run.kind, run.target, lambda: job_of(run, db))
     try:
-        run_and_report(job_of(run, db), db, quiet=quiet, as_json=as_json, retry_failed=retry_failed)
+        run_and_report(job, db, quiet=quiet, as_json=as_json, retry_failed=retry_failed)
     except typer.Exit as end:
         return end.exit_code
     return int(ExitCode.OK)

@@ -6,6 +6,7 @@ What is wrong is said in one line, for cron's mail: file, key, what, and what to
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 import tomllib
 import unicodedata
@@ -20,6 +21,8 @@ from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
 from catalog.words import names_near
 
 REQUIRED: Final = object()  # as the default of a key that must be given
+_PLAIN = re.compile(r"([0-9]+(?:\.[0-9]*)?) ?([A-Za-z/]+)")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -206,17 +209,29 @@ def quantity(unit: str, example: str) -> Callable[[Any], float]:
     """Make the reader of a positive number with a unit; it gives the value in ``unit``."""
 
     def read(value: Any) -> float:
-        from astropy import units  # slow to load, and most tables have no unit
-
         wrong = f'write a positive number with its unit: "{example}"'
         if not isinstance(value, str):
             raise ValueError(wrong)
         try:
-            found = float(units.Quantity(value).to_value(unit))
-        except (units.UnitConversionError, ValueError, TypeError) as exc:
+            found = _in_unit(value, unit)
+        except (ValueError, TypeError) as exc:
             raise ValueError(wrong) from exc
         if not 0 < found < math.inf:
             raise ValueError(wrong)
         return found
 
     return read
+
+
+def _in_unit(quantity: str, unit: str) -> float:
+    """Return the number of a quantity in a unit; ValueError or TypeError where it has none.
+
+    Astropy, which is slow to load, is asked where the quantity is not in the plainest form.
+    """
+    if plain := _PLAIN.fullmatch(quantity):
+        factor = 1.0 if plain[2] == unit else _SECONDS.get(plain[2]) if unit == "s" else None
+        if factor is not None:
+            return float(plain[1]) * factor
+    from astropy import units
+
+    return float(units.Quantity(quantity).to_value(unit))  # its UnitConversionError is both
