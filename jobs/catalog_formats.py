@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -81,7 +81,7 @@ class LabelFormat(Format):
     """A catalog that also has labels: its label set is ``<label_set>/<release>``."""
 
     label_set: str
-    flags: Callable[[dict[str, np.ndarray]], np.ndarray]
+    flags: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     flag_bits: dict[int, tuple[str, str]]
     description: str
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from catalog.files.fits import FileIdentity
 from catalog.reasons import advice
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
-from catalog.store.inputs import quarantine_items, register_file, release_rows
+from catalog.store.inputs import quarantine_items, register_file, release_rows, write_block
 from catalog.store.schema import source, star, stellar_label
 from catalog.words import part, verb
 from jobs.catalog_formats import Format
@@ -68,35 +68,56 @@ def read_rows(files: OpenFiles, key: str) -> Batch:
     return Batch(block, files.identity(int(i)), files.get(int(i)).n_rows, range(start, stop))
 
 
-def write_sources(
+def write_rows(
     conn: sa.Connection,
-    fmt: Format,
     batch: Batch,
-    columns: Mapping[str, np.ndarray],
     kind: str,
     release: str,
+    write: Callable[[Mapping[str, np.ndarray]], int],
 ) -> int:
-    """Write the sources and details of a chunk, and its bad rows to the quarantine.
+    """Write the good rows of a chunk, and its bad ones to the quarantine.
 
     Parameters
     ----------
-    columns : mapping
-        Those of ``batch.block`` and what else is wanted of the table ``stage_rows``, which this
-        leaves behind for `staged_sources`.
     kind, release : str
         Of the input file.
+    write : callable
+        ``write(columns) -> rows``: write the good rows, or a part of them. Rows that the database
+        refuses are bad ones, and do not hold up the others.
 
     Returns
     -------
     int
         Rows that changed.
     """
+    block = batch.block
     file_id = register_file(conn, batch.identity, kind, release=release, n_rows=batch.n_rows)
-    rows = quarantine_items(conn, file_id, batch.block.bad)
-    release_rows(conn, file_id, batch.rows, batch.block.bad)
-    if len(columns["survey_key"]) == 0:
-        return rows
+
+    def write_part(part: Sequence[int]) -> int:
+        rows = slice(part[0], part[-1] + 1)
+        return write({name: values[rows] for name, values in block.columns.items()})
+
+    rows, bad = write_block(conn, block, block.columns.get("survey_key", ()), write_part)
+    release_rows(conn, file_id, batch.rows, bad)
+    return rows + quarantine_items(conn, file_id, bad)
+
+
+def write_sources(conn: sa.Connection, fmt: Format, columns: Mapping[str, np.ndarray]) -> int:
+    """Write the sources and details of some rows.
+
+    Parameters
+    ----------
+    columns : mapping
+        Those of a block, and what else is wanted of the table ``stage_rows``, which this leaves
+        behind for `staged_sources`.
+
+    Returns
+    -------
+    int
+        Rows that changed.
+    """
     placed = {**columns, "healpix29": healpix29(columns["ra"], columns["dec"])}
+    rows = 0
     stage(conn, "stage_rows", placed, source, fmt.detail, stellar_label)
     values = {"survey": f"'{fmt.survey}'"}
     values |= {c: f"s.{c}" for c in ("survey_key", "ra", "dec", "healpix29", "epoch")}

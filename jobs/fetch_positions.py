@@ -23,6 +23,7 @@ from catalog.files.specobjid import pack_specobjid
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
+from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import sdss_spectrum, source
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
@@ -142,8 +143,9 @@ def fetch_positions_job(params: FetchPositionsParams, db: Database) -> Job:
         return _ask(link.service(), params, stars) if stars else _Answer({}, [])
 
     def write(conn: sa.Connection, run: Run, batch: _Answer) -> int:
-        rows = _write_sources(conn, batch.found)
-        return rows + record_outcomes(conn, params.kind, params.release, batch.outcomes)
+        rows, refused = _write_each(conn, batch.found)
+        outcomes = [refused.get(o.source_id, o) for o in batch.outcomes]
+        return rows + record_outcomes(conn, params.kind, params.release, outcomes)
 
     def finish(conn: sa.Connection, run: Run) -> int:
         among = [s.source_id for s in stars_to_ask(conn, params)]
@@ -178,6 +180,21 @@ def _outcome(source_id: int, spectra: Sequence[tuple[SpectrumKey, float, float]]
     if not spectra:
         return Outcome(source_id, "none")
     return Outcome(source_id, "matched", detail=" ".join(str(key) for key, *_ in spectra))
+
+
+def _write_each(conn: sa.Connection, found: Found) -> tuple[int, dict[int, Outcome]]:
+    """Enter what was found; returns the changed rows, and the stars whose spectra are refused."""
+    refused: dict[int, Outcome] = {}
+
+    def refuse(star: int, exc: Exception) -> int:
+        words = refusal("what SkyServer says of a spectrum", exc)
+        refused[star] = failed(star, BadInputError("UNEXPECTED", words, ""))
+        return 0
+
+    rows = write_each(
+        conn, list(found), lambda stars: _write_sources(conn, {i: found[i] for i in stars}), refuse
+    )
+    return rows, refused
 
 
 def _write_sources(conn: sa.Connection, found: Found) -> int:

@@ -6,10 +6,11 @@ a range of rows: one COPY into a staging table, then an upsert per table, and th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import sqlalchemy as sa
 
 from catalog.files.fits import FileIdentity, file_identity
@@ -37,6 +38,7 @@ from jobs.catalog_rows import (
     record_refusal,
     row_chunks,
     staged_sources,
+    write_rows,
     write_sources,
 )
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
@@ -165,7 +167,11 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
         return 0
 
     def write(conn: sa.Connection, run: Run, batch: Batch) -> int:
-        return _write(conn, fmt, building_edition(conn, run.run_id), batch, params)
+        edition = building_edition(conn, run.run_id)
+        return write_rows(
+            conn, batch, params.format, params.release,
+            lambda columns: _write(conn, fmt, edition, columns),
+        )  # fmt: skip
 
     def finish(conn: sa.Connection, run: Run) -> int:
         check_bad(
@@ -186,14 +192,10 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
 
 
 def _write(
-    conn: sa.Connection, fmt: LabelFormat, label_set_id: int, batch: Batch, params: CatalogParams
+    conn: sa.Connection, fmt: LabelFormat, label_set_id: int, columns: Mapping[str, np.ndarray]
 ) -> int:
-    """Write one block of rows; returns the rows that changed."""
-    columns = dict(batch.block.columns)
-    columns["flags"] = fmt.flags(columns)
-    rows = write_sources(conn, fmt, batch, columns, params.format, params.release)
-    if len(columns["survey_key"]) == 0:
-        return rows
+    """Write some rows with their labels; returns the rows that changed."""
+    rows = write_sources(conn, fmt, {**columns, "flags": fmt.flags(columns)})
     labels = {"label_set_id": ":label_set_id", "source_id": "source.source_id", "flags": "s.flags"}
     labels |= {c: f's."{c}"' for c in _LABEL_COLUMNS if c in columns}
     return rows + upsert(

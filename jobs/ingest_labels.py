@@ -20,7 +20,7 @@ from catalog.files.identifiers import READINGS
 from catalog.files.label_table import LabelTable, read_label_table
 from catalog.files.opening import Limits, require_file
 from catalog.store.db import Database
-from catalog.store.inputs import link_files, quarantine_items, register_file, release_rows
+from catalog.store.inputs import link_files, quarantine_items, register_file
 from catalog.store.labels import (
     SIMULATED,
     begin_edition,
@@ -176,10 +176,8 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
     def write(conn: sa.Connection, run: Run, found: LabelTable) -> int:
         block = found.block
         file_id = register_file(conn, _identity(params), KIND, n_rows=block.n_rows)
-        release_rows(conn, file_id, range(block.n_rows), block.bad)
-        rows = quarantine_items(conn, file_id, block.bad)
         edition = building_edition(conn, run.run_id)
-        return rows + write_labels(conn, edition, file_id, block, params.survey)
+        return write_labels(conn, edition, file_id, block, params.survey)
 
     def finish(conn: sa.Connection, run: Run) -> int:
         edition = building_edition(conn, run.run_id)

@@ -27,6 +27,7 @@ from jobs.catalog_rows import (
     read_rows,
     record_refusal,
     row_chunks,
+    write_rows,
     write_sources,
 )
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
@@ -183,8 +184,9 @@ def ingest_specobj_job(
     return Job(
         kind=KIND, target=target, params=params, plan=plan,
         compute=lambda conn, key: read_rows(files, key),
-        write=lambda conn, run, batch: write_sources(
-            conn, fmt, batch, batch.block.columns, FILE_KIND, params.release
+        write=lambda conn, run, batch: write_rows(
+            conn, batch, FILE_KIND, params.release,
+            lambda columns: write_sources(conn, fmt, columns),
         ),
         finish=finish, close=files.close, unit="rows", size=n_rows_of,
         outcome=lambda conn, run_id: specobj_outcome(conn),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from catalog.errors import BadInputError
 from catalog.files.block import BadItem, Block
 from catalog.reasons import advice
 from catalog.store.bulk import stage, upsert
-from catalog.store.inputs import item_key, quarantine_items
+from catalog.store.inputs import item_key, quarantine_items, release_rows, write_block
 from catalog.store.labels import find_label_set
 from catalog.store.schema import stellar_label
 from catalog.words import count, part, verb
@@ -62,7 +62,8 @@ def write_labels(conn: sa.Connection, edition: int, file_id: int, block: Block, 
     edition : int
         The label set that is being built; its ``params`` take the counts.
     file_id : int
-        The file, for the quarantine of rows that label one source twice.
+        The file, for the quarantine of its bad rows: also of those that label one source twice, and
+        of those that the database refuses.
     block : Block
         Of `catalog.files.label_table.LabelTable`.
     survey : str
@@ -73,9 +74,9 @@ def write_labels(conn: sa.Connection, edition: int, file_id: int, block: Block, 
     int
         Rows that changed.
     """
-    labels = [c for c in block.columns if c not in ("key", "row")]
+    labels = [c for c in block.columns if c != "key"]
     known = " OR ".join(f'k."{c}" IS NOT NULL' for c in labels)
-    stage(conn, "stage_labels", block.columns, stellar_label)
+    stage(conn, "stage_labels", {**block.columns, "row": block.rows}, stellar_label)
     conn.execute(sa.text("DROP TABLE IF EXISTS pg_temp.stage_found"))
     conn.execute(sa.text(
         "CREATE TEMPORARY TABLE stage_found ON COMMIT DROP AS "
@@ -83,17 +84,29 @@ def write_labels(conn: sa.Connection, edition: int, file_id: int, block: Block, 
         f"ON s.survey = '{survey}' AND s.survey_key = k.key {_BY_NAME.get(survey, '')}"
     ))  # fmt: skip
     twice = _one_source_twice(conn)
-    rows = quarantine_items(conn, file_id, twice)
     columns = {"label_set_id": ":edition", "source_id": "f.source_id", "flags": "0"}
     columns |= {c: f'k."{c}"' for c in labels}
-    from_rows = f"stage_found f JOIN stage_labels k USING (key) WHERE {known}"
-    rows += upsert(conn, stellar_label, columns, from_rows, params={"edition": edition})
+    from_rows = (
+        f"stage_found f JOIN stage_labels k USING (key) WHERE ({known}) "
+        "AND k.row BETWEEN :first AND :last"
+    )
+
+    def write(part: Sequence[int]) -> int:
+        first, last = int(block.rows[part[0]]), int(block.rows[part[-1]])
+        params = {"edition": edition, "first": first, "last": last}
+        return upsert(conn, stellar_label, columns, from_rows, params=params)
+
+    rows, bad = write_block(conn, block, block.columns["key"], write)
+    bad = tuple(sorted((*bad, *twice), key=lambda item: item.row or 0))
+    release_rows(conn, file_id, range(block.n_rows), bad)
+    rows += quarantine_items(conn, file_id, bad)
+    gone = "DELETE FROM stage_labels WHERE row = ANY(:rows)"
+    conn.execute(sa.text(gone), {"rows": [item.row for item in bad]})
     found, labelled, unknown = conn.execute(sa.text(
         f"SELECT count(f.key), count(f.key) FILTER (WHERE {known}), "
         "min(k.key) FILTER (WHERE f.key IS NULL) FROM stage_labels k "
         "LEFT JOIN (SELECT DISTINCT key FROM stage_found) f ON f.key = k.key"
     )).one()  # fmt: skip
-    bad = (*block.bad, *twice)
     reasons = Counter(item.reason_code for item in bad)
     counts = {
         "n_rows": block.n_rows, "n_bad": len(bad), "n_found": labelled, "n_empty": found - labelled,

@@ -24,7 +24,7 @@ from catalog.files.spectrum import SpectrumFile, bad_fraction
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import quarantine_items, register_file, release_files
-from catalog.store.savepoints import write_each
+from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import sdss_spectrum, source, spectrum_blob
 from catalog.store.spectra import LOGLAM_STEP, checksum, encode
 
@@ -190,8 +190,7 @@ def _conflict(spectrum: SpectrumFile, new: Held, old: Held) -> BadItem:
 
 def _refuse(conn: sa.Connection, read: ReadFile, exc: Exception) -> int:
     """Record a file with a value that cannot be stored."""
-    words = str(exc).splitlines()[0]
-    detail = f"the spectrum in {read.identity.path} cannot be stored: {words}"
+    detail = refusal(f"the spectrum in {read.identity.path}", exc)
     file_id = register_file(conn, read.identity, KIND)
     return quarantine_items(conn, file_id, [BadItem("", None, "UNEXPECTED", detail)])
 

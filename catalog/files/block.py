@@ -41,24 +41,29 @@ class Block:
     ----------
     columns : dict of str to numpy.ndarray
         Database column name to values of the good rows, shape (n_good,), native byte order.
+    rows : numpy.ndarray
+        Row number in the file of each good row, int64, shape (n_good,).
     bad : tuple of BadItem
         The rows left out, in file order.
     first_row, n_rows : int
-        The rows of the file that this block covers, good and bad.
-    n_left_out : int
-        Rows among them that nobody asked for.
+        The rows of the file that this block covers: good, bad, and those that nobody asked for.
     """
 
     columns: dict[str, np.ndarray]
+    rows: np.ndarray
     bad: tuple[BadItem, ...]
     first_row: int
     n_rows: int
-    n_left_out: int = 0
 
     @property
     def n_good(self) -> int:
         """Number of rows in each column."""
-        return self.n_rows - self.n_left_out - len(self.bad)
+        return len(self.rows)
+
+    @property
+    def n_left_out(self) -> int:
+        """Number of rows that nobody asked for."""
+        return self.n_rows - self.n_good - len(self.bad)
 
 
 @dataclass
@@ -120,12 +125,14 @@ class RowAudit:
         """
         rows = sorted(self._reasons.keys() - self._left_out)
         bad = tuple(BadItem(self._name(i), self.first_row + i, *self._reasons[i]) for i in rows)
+        numbers = self.first_row + np.arange(len(self.keys))
         gone = [*rows, *self._left_out]
         if gone:
             keep = np.ones(len(self.keys), bool)
             keep[gone] = False
             columns = {name: values[keep] for name, values in columns.items()}
-        return Block(dict(columns), bad, self.first_row, len(self.keys), len(self._left_out))
+            numbers = numbers[keep]
+        return Block(dict(columns), numbers, bad, self.first_row, len(self.keys))
 
     def _name(self, i: int) -> str:
         """Key of a row in words that any database accepts."""

@@ -90,7 +90,7 @@ def read_each(catalog: ReadsRows, start: int, stop: int, name: str) -> Block:
             if last - first == 1:
                 n_faults += 1
                 item = BadItem(f"row {first}", first, "UNEXPECTED", exc.reason)
-                blocks.append(Block({}, (item,), first, 1))
+                blocks.append(Block({}, np.arange(0), (item,), first, 1))
                 continue
             middle = (first + last) // 2
             todo += [(middle, last), (first, middle)]
@@ -107,6 +107,7 @@ def _joined(blocks: Sequence[Block]) -> Block:
         for column in full[0].columns
     }
     return Block(
-        columns, tuple(item for block in blocks for item in block.bad), blocks[0].first_row,
-        sum(block.n_rows for block in blocks), sum(block.n_left_out for block in blocks),
+        columns, np.concatenate([block.rows for block in blocks]),
+        tuple(item for block in blocks for item in block.bad), blocks[0].first_row,
+        sum(block.n_rows for block in blocks),
     )  # fmt: skip

@@ -118,7 +118,7 @@ def read_label_table(
         scales = {name: _scale(table, name, column) for name, column in found.items()}
         key_cells, *label_cells = table.read([key, *found.values()])
     audit = _keys(table, key, key_cells, read_id)
-    columns = {"key": audit.keys, "row": np.arange(table.n_rows)}
+    columns = {"key": audit.keys}
     numbers = {}
     for (name, column), cells in zip(found.items(), label_cells, strict=True):
         numbers[name], words = numbers_of(cells)
@@ -126,7 +126,7 @@ def read_label_table(
         audit.reject(is_word, "BAD_VALUE", _no_number(column.name, words))
     columns |= _labels(numbers, scales)
     check_labels(audit, columns, [name for name in LABELS if name in columns])
-    reject_repeats(audit, {name: c for name, c in columns.items() if name != "row"})
+    reject_repeats(audit, columns)
     taken = {key.index, *(column.index for column in found.values())}
     return LabelTable(
         audit.block(columns),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.files.block import BadItem
+from catalog.files.block import BadItem, Block
 from catalog.files.fits import FileIdentity
 from catalog.store.bulk import stage, upsert
+from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import quarantine
 
 #: Condition on ``input_file f``: the catalog holds something of it. Not so a refused file, and a
@@ -103,6 +104,45 @@ def quarantine_items(conn: sa.Connection, input_file_id: int, items: Iterable[Ba
     )
     columns = {"input_file_id": ":file"} | {c: f"s.{c}" for c in text}
     return upsert(conn, quarantine, columns, "stage_bad s", params=params)
+
+
+def write_block(
+    conn: sa.Connection,
+    block: Block,
+    keys: Sequence[bytes] | np.ndarray,
+    write: Callable[[Sequence[int]], int],
+) -> tuple[int, tuple[BadItem, ...]]:
+    """Write the good rows of a block; rows that the database refuses join the bad ones.
+
+    Parameters
+    ----------
+    keys : sequence of bytes
+        The survey's key of each good row.
+    write : callable
+        ``write(part) -> rows``: write good rows, a range of indices into the columns.
+
+    Returns
+    -------
+    int
+        Rows that changed.
+    tuple of BadItem
+        All bad rows of the block, in file order: for `quarantine_items`.
+
+    Raises
+    ------
+    Exception
+        As `write_each`.
+    """
+    refused: list[BadItem] = []
+
+    def refuse(i: int, exc: Exception) -> int:
+        row, key = int(block.rows[i]), bytes(keys[i]).decode("utf-8", "replace")
+        name = key.replace("\0", "") or f"row {row}"
+        refused.append(BadItem(name, row, "UNEXPECTED", refusal("the row", exc)))
+        return 0
+
+    rows = write_each(conn, range(block.n_good), write, refuse)
+    return rows, tuple(sorted((*block.bad, *refused), key=lambda item: item.row or 0))
 
 
 def release_files(conn: sa.Connection, input_file_ids: Sequence[int]) -> None:

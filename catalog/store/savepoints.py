@@ -18,6 +18,9 @@ VALUE_ERRORS = (
     TypeError, ValueError, OverflowError,
 )  # fmt: skip
 
+#: Items written together of which each may be at fault by itself; more are a fault of the program.
+MAX_REFUSED = 100
+
 
 def write_each(
     conn: sa.Connection,
@@ -27,10 +30,12 @@ def write_each(
 ) -> int:
     """Write items in one savepoint; if a value is wrong, halve them until the item is found.
 
+    Where nothing is wrong, this costs one savepoint.
+
     Parameters
     ----------
     items : sequence
-        What is to be written, in order.
+        What is to be written, in order; of rows in arrays, their numbers as a range.
     write : callable
         ``write(items) -> rows``: also of a part of them, in the same order.
     refuse : callable
@@ -41,16 +46,43 @@ def write_each(
     -------
     int
         Rows that changed.
+
+    Raises
+    ------
+    Exception
+        What the database said, if more than `MAX_REFUSED` items cannot be written.
     """
-    if not items:
-        return 0
-    try:
-        with conn.begin_nested():
-            return write(items)
-    except VALUE_ERRORS as exc:
-        if len(items) == 1:
-            log.exception("an item cannot be written")
-            return refuse(items[0], exc)
-    half = len(items) // 2
-    parts = (items[:half], items[half:])
-    return sum(write_each(conn, part, write, refuse) for part in parts)
+    refused = 0
+
+    def attempt(part: Sequence[Item]) -> int:
+        nonlocal refused
+        if not part:
+            return 0
+        try:
+            with conn.begin_nested():
+                return write(part)
+        except VALUE_ERRORS as exc:
+            if refused == MAX_REFUSED:
+                raise
+            if len(part) == 1:
+                refused += 1
+                log.exception("an item cannot be written")
+                return refuse(part[0], exc)
+        half = len(part) // 2
+        return attempt(part[:half]) + attempt(part[half:])
+
+    return attempt(items)
+
+
+def refusal(what: str, exc: Exception) -> str:
+    """Return the sentence for the quarantine about an item that cannot be stored.
+
+    Parameters
+    ----------
+    what : str
+        The item, such as ``the row``.
+    exc : Exception
+        What was raised: one of `VALUE_ERRORS`.
+    """
+    words = str(getattr(exc, "orig", None) or exc).splitlines()
+    return f"{what} cannot be stored: {words[0] if words else type(exc).__name__}"

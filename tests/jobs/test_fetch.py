@@ -379,6 +379,37 @@ def test_positions_where_no_bulk_file_is_wanted(
     assert time.monotonic() - begin >= 0.1 * (len(archive.log) - before - 1) > 0
 
 
+def test_a_spectrum_that_the_catalog_refuses_is_the_fault_of_one_star(
+    db: Database, archive: Archive, files: Path
+) -> None:
+    """The others of the query are entered; once the fault is gone, the star is asked for again."""
+    ingest_catalog(db, "apogee", [files / NAMES["dr14"]], "dr14")
+    sspp = fits.getdata(files / "ssppOut-dr12.fits", 1)
+    archive.spectra = [
+        (int(r["PLATE"]), int(r["MJD"]), int(r["FIBER"]), r["RUN2D"].strip(),
+         float(r["PLUG_RA"]), float(r["PLUG_DEC"])) for r in sspp
+    ]  # fmt: skip
+    fetch_positions(db, archive)
+    known = "SELECT survey_key FROM source WHERE survey = 'sdss' ORDER BY 1"
+    with db.begin() as conn:
+        keys = conn.scalars(sa.text(known)).all()
+        conn.execute(sa.text("DELETE FROM source WHERE survey = 'sdss'"))
+        conn.execute(sa.text("DELETE FROM fetch_outcome"))
+        check = f"ALTER TABLE source ADD CONSTRAINT planted CHECK (survey_key <> '{keys[3]}')"
+        conn.execute(sa.text(check))
+    assert fetch_positions(db, archive).state == "succeeded"
+    with db.begin() as conn:
+        assert conn.scalars(sa.text(known)).all() == [key for key in keys if key != keys[3]]
+        query = "SELECT reason_code, detail FROM fetch_outcome WHERE outcome = 'failed'"
+        failures = conn.execute(sa.text(query)).all()
+        assert {code for code, _ in failures} == {"UNEXPECTED"}
+        assert all('constraint "planted"' in detail for _, detail in failures)
+        conn.execute(sa.text("ALTER TABLE source DROP CONSTRAINT planted"))
+    assert fetch_positions(db, archive).state == "succeeded"
+    with db.reader() as conn:
+        assert conn.scalars(sa.text(known)).all() == keys
+
+
 def test_labels_are_topped_up_from_the_query_service(
     lacking: Database, archive: Archive, files: Path, tmp_path: Path
 ) -> None:

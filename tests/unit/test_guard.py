@@ -49,8 +49,8 @@ class Catalog:
         rows = np.arange(start, stop)
         bad = tuple(BadItem("k", int(r), "BAD_ID", "x") for r in rows if r % 10 == 9)
         good = rows[rows % 10 != 9]
-        columns = {"row": good, "masked": np.ma.MaskedArray(good, good % 2 == 0)}
-        return Block(columns, bad, start, len(rows))
+        columns = {"number": good, "masked": np.ma.MaskedArray(good, good % 2 == 0)}
+        return Block(columns, good, bad, start, len(rows))
 
 
 @pytest.mark.parametrize("faults", [(), (0,), (41,), (99,), (3, 4, 50, 99)])
@@ -60,7 +60,7 @@ def test_rows_with_unforeseen_errors_are_refused_one_by_one(faults: tuple[int, .
     unexpected = [item.row for item in block.bad if item.reason_code == "UNEXPECTED"]
     assert unexpected == list(faults)
     good = [r for r in range(100) if r % 10 != 9 and r not in faults]
-    assert block.columns["row"].tolist() == good
+    assert block.columns["number"].tolist() == block.rows.tolist() == good
     assert block.n_good == len(good)
     assert np.ma.getmaskarray(block.columns["masked"]).tolist() == [r % 2 == 0 for r in good]
     assert [item.row for item in block.bad] == sorted(item.row for item in block.bad)
