@@ -62,6 +62,8 @@ class Format:
         The table 1:1 with ``source`` that holds the survey's own columns.
     detail_columns : tuple of str
         Those of them that the format knows.
+    named_by : str, optional
+        Column of ``detail`` that says that this catalog has the source.
     with_stars : bool
         Whether the rows name their star.
     yields_to_sspp : bool
@@ -72,6 +74,7 @@ class Format:
     open: Callable[[Path, str], AbstractContextManager[CatalogFile]]
     detail: sa.Table
     detail_columns: tuple[str, ...]
+    named_by: str | None = None
     with_stars: bool = False
     yields_to_sspp: bool = False
 
@@ -109,6 +112,7 @@ FORMATS = {
         open=open_sspp,
         detail=sdss_spectrum,
         detail_columns=_plain_columns(sdss_spectrum),
+        named_by="in_sspp",
         flags=lambda c: sspp_flag_bits(c["sspp_flag"]),
         flag_bits=SSPP_FLAG,
         description="SSPP labels of SDSS spectra, as published in ssppOut",
@@ -123,6 +127,7 @@ def specobj_format(classes: tuple[str, ...]) -> Format:
         open=partial(open_specobj, classes=classes),
         detail=sdss_spectrum,
         detail_columns=("specobjid", "plate", "mjd", "fiberid", "run2d", "is_primary"),
+        named_by="in_specobj",
         yields_to_sspp=True,
     )
 

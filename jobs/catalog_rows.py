@@ -138,8 +138,8 @@ def write_sources(conn: sa.Connection, fmt: Format, columns: Mapping[str, np.nda
     rows += upsert(conn, source, values, from_rows, key=["survey", "survey_key"])
     detail = {"source_id": "source.source_id"}
     detail |= {c: f"s.{c}" for c in fmt.detail_columns if c in columns}
-    if "in_sspp" in fmt.detail_columns:
-        detail["in_sspp"] = "true"
+    if fmt.named_by is not None:
+        detail[fmt.named_by] = "true"
     return rows + upsert(conn, fmt.detail, detail, staged_sources(fmt))
 
 

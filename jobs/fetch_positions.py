@@ -226,6 +226,7 @@ def _write_sources(conn: sa.Connection, found: Found) -> int:
     ).rowcount
     identity = {"source_id": "source.source_id"}
     identity |= {c: f"s.{c}" for c in ("specobjid", "plate", "mjd", "fiberid", "run2d")}
+    identity["in_skyserver"] = "true"
     return rows + upsert(
         conn,
         sdss_spectrum,

@@ -27,7 +27,7 @@ from catalog.store.labels import (
     published_inputs,
     register_flags,
 )
-from catalog.store.schema import stellar_label
+from catalog.store.schema import stellar_label, unlabelled_source
 from jobs.catalog_formats import FORMATS, LabelFormat
 from jobs.catalog_rows import (
     ROWS_PER_CHUNK,
@@ -198,7 +198,13 @@ def _write(
     rows = write_sources(conn, fmt, {**columns, "flags": fmt.flags(columns)})
     labels = {"label_set_id": ":label_set_id", "source_id": "source.source_id", "flags": "s.flags"}
     labels |= {c: f's."{c}"' for c in _LABEL_COLUMNS if c in columns}
-    return rows + upsert(
-        conn, stellar_label, labels, f"{staged_sources(fmt)} WHERE s.has_labels",
-        params={"label_set_id": label_set_id},
+    params = {"label_set_id": label_set_id}
+    # Not counted as rows, for nobody asks for them: they tell what an edition's files brought.
+    others = {c: labels[c] for c in ("label_set_id", "source_id")}
+    upsert(
+        conn, unlabelled_source, others, f"{staged_sources(fmt)} WHERE NOT s.has_labels",
+        params=params,
     )  # fmt: skip
+    return rows + upsert(
+        conn, stellar_label, labels, f"{staged_sources(fmt)} WHERE s.has_labels", params=params
+    )

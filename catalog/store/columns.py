@@ -149,6 +149,8 @@ rv_adop | km/s | spect.dopplerVeloc | Radial velocity adopted by SSPP
 rv_adop_err | km/s | stat.error;spect.dopplerVeloc | Error of rv_adop
 spectype | | src.class | Spectral type given by SSPP
 in_sspp | | meta.code | Whether the spectrum has a row in an SSPP catalog
+in_specobj | | meta.code | Whether the spectrum has a row in specObj
+in_skyserver | | meta.code | Whether SkyServer named the spectrum when it was asked about a star
 instrument | | instr | Spectrograph: SDSS, BOSS or LAMOST
 pipeline | | meta.version | Version of the reduction, where it is not part of the key: LAMOST's
 class | | src.class | Class of the pipeline: STAR, GALAXY or QSO

@@ -138,7 +138,7 @@ def _keep(table: str) -> Trigger:
     )
 
 
-GUARDED = ("stellar_label", "prediction_detail")
+GUARDED = ("stellar_label", "prediction_detail", "unlabelled_source")
 
 TRIGGERS = (
     # An update is guarded against moving rows in, and out.

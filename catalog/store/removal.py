@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from catalog.store.labels import LabelSet
 
-#: Survey's label set -> (survey of its sources, condition on a source ``s`` that only this label
-#: set's files can have brought where no edition of ``:name`` is left).
+#: Survey's label set -> survey of its sources, and a condition on a source ``s`` that some file of
+#: ``:name`` has brought: of no edition's, if no other is left.
 _BROUGHT = {
     "aspcap": ("apogee", "EXISTS (SELECT FROM apogee_star a WHERE a.source_id = s.source_id "
                "AND a.data_release = :release)"),
@@ -17,10 +17,15 @@ _BROUGHT = {
              "AND d.in_sspp) AND NOT EXISTS (SELECT FROM label_set l WHERE l.label_set_id <> :id "
              "AND starts_with(l.name, 'sspp/'))"),
 }  # fmt: skip
-_IN_USE = (
-    "spectrum_blob", "stellar_label", "training_member", "star_link.left_id", "star_link.right_id",
-    "sample_member.left_id", "sample_member.right_id",
+#: Why a source ``g`` stays: words, and the tables (with the column, if not source_id) that have it.
+_USES = (
+    ("with a spectrum", ("spectrum_blob",)),
+    ("in a sample", ("star_link.left_id", "star_link.right_id", "sample_member.left_id",
+                     "sample_member.right_id")),
+    ("of a model's training", ("training_member",)),
+    ("of another edition or label set", ("stellar_label", "unlabelled_source")),
 )  # fmt: skip
+_NAMED = (("named by specObj", "in_specobj"), ("named by SkyServer", "in_skyserver"))
 _TOOK_PART = "ref_set = :full_name OR :full_name = ANY(test_sets)"
 #: Columns of a spectrum that SSPP gave.
 _OF_SSPP = ("in_sspp", "sspp_flag", "bv", "v_mag", "g_mag", "snr_sspp", "rv_adop", "rv_adop_err",
@@ -37,12 +42,16 @@ class Removed:
         The edition.
     labels, sources, files : int
         Rows of labels, entries of the survey, and files of which nothing is left.
+    kept : dict of str to int
+        Entries of the survey that the edition's files had and that stay, by what uses them; each
+        is counted once.
     """
 
     full_name: str
     labels: int
     sources: int
     files: int
+    kept: dict[str, int] = field(default_factory=dict)
 
 
 def rests_on(conn: sa.Connection, found: LabelSet) -> list[str]:
@@ -79,9 +88,9 @@ def count_evaluations(conn: sa.Connection, found: LabelSet) -> int:
 def remove_edition(conn: sa.Connection, found: LabelSet) -> Removed:
     """Remove an edition and its evaluations; of a survey's also sources that nothing else uses.
 
-    Sources that a spectrum, another label set, a sample or a model uses stay, and so do spectra
-    that specObj or SkyServer may have named too: they only lose what SSPP said of them. Pairs of
-    crossmatches go with their sources; the next crossmatch sees that they are gone.
+    Sources stay that a spectrum, another edition or label set, a sample or a model uses, and that
+    specObj or SkyServer named too; what SSPP said of spectra goes with the last edition that has
+    them. Pairs of crossmatches go with their sources; the next crossmatch sees that they are gone.
 
     Parameters
     ----------
@@ -96,8 +105,8 @@ def remove_edition(conn: sa.Connection, found: LabelSet) -> Removed:
     survey = _note_sources(conn, found)
     query = "DELETE FROM label_set WHERE label_set_id = :id"
     conn.execute(sa.text(query), {"id": found.label_set_id})
-    sources = _remove_sources(conn, survey) if survey else 0
-    return Removed(found.full_name, found.n_rows or 0, sources, _remove_files(conn))
+    kept, sources = _remove_sources(conn, survey) if survey else ({}, 0)
+    return Removed(found.full_name, found.n_rows or 0, sources, _remove_files(conn), kept)
 
 
 def _note_files(conn: sa.Connection, found: LabelSet) -> None:
@@ -120,36 +129,35 @@ def _note_sources(conn: sa.Connection, found: LabelSet) -> str:
     conn.execute(
         sa.text(
             "INSERT INTO gone_source SELECT s.source_id FROM source s WHERE s.survey = :survey AND "
-            "(EXISTS (SELECT FROM stellar_label v WHERE v.label_set_id = :id "
-            f"AND v.source_id = s.source_id) OR {brought} AND NOT EXISTS (SELECT FROM label_set o "
-            "WHERE o.name = :name AND o.label_set_id <> :id))"
+            "(s.source_id IN (SELECT source_id FROM stellar_label WHERE label_set_id = :id "
+            "UNION ALL SELECT source_id FROM unlabelled_source WHERE label_set_id = :id) "
+            f"OR {brought} AND NOT EXISTS (SELECT FROM label_set o "
+            "WHERE o.name = :name AND o.label_set_id <> :id)) "
+            # What comes to rest on them meanwhile has come before they are judged.
+            "ORDER BY s.source_id FOR UPDATE OF s"
         ),
         {"id": found.label_set_id, "name": found.name, "release": release, "survey": survey},
     )
     return survey
 
 
-def _remove_sources(conn: sa.Connection, survey: str) -> int:
-    """Remove those of the noted sources that nothing uses; returns how many."""
+def _remove_sources(conn: sa.Connection, survey: str) -> tuple[dict[str, int], int]:
+    """Remove those of the noted sources that nothing uses.
+
+    Returns
+    -------
+    kept : dict of str to int
+        Those that stay, by what uses them.
+    gone : int
+        Those that went.
+    """
     if survey == "sdss":
-        labelled = (
-            "EXISTS (SELECT FROM stellar_label v JOIN label_set l USING (label_set_id) "
-            "WHERE v.source_id = g.source_id AND starts_with(l.name, 'sspp/'))"
-        )
-        conn.execute(
-            sa.text(
-                f"UPDATE sdss_spectrum d SET {', '.join(f'{c} = NULL' for c in _OF_SSPP)} "
-                f"FROM gone_source g WHERE d.source_id = g.source_id AND NOT {labelled}"
-            )
-        )
-        others = "SELECT FROM job_run WHERE kind IN ('ingest specobj', 'fetch positions')"
-        if conn.scalar(sa.text(f"SELECT EXISTS ({others})")):
-            return 0
-    used = " OR ".join(
-        f"EXISTS (SELECT FROM {table} u WHERE u.{column or 'source_id'} = g.source_id)"
-        for table, _, column in (name.partition(".") for name in _IN_USE)
-    )
-    conn.execute(sa.text(f"DELETE FROM gone_source g WHERE {used}"))
+        _forget_sspp(conn)
+    kept = {}
+    for words, condition in _uses(survey):
+        query = f"DELETE FROM gone_source g WHERE {condition}"
+        if n := conn.execute(sa.text(query)).rowcount:
+            kept[words] = n
     for side in ("left_id", "right_id"):
         conn.execute(
             sa.text(f"DELETE FROM match m USING gone_source g WHERE m.{side} = g.source_id")
@@ -164,7 +172,40 @@ def _remove_sources(conn: sa.Connection, survey: str) -> int:
             " AND NOT EXISTS (SELECT FROM star_link k WHERE k.star_id = t.star_id)"
         )
     )
-    return gone
+    return kept, gone
+
+
+def _uses(survey: str) -> list[tuple[str, str]]:
+    """Return what may use a source ``g``: in words, and as a condition."""
+    found = [
+        (
+            words,
+            " OR ".join(
+                f"EXISTS (SELECT FROM {table} u WHERE u.{column or 'source_id'} = g.source_id)"
+                for table, _, column in (name.partition(".") for name in tables)
+            ),
+        )
+        for words, tables in _USES
+    ]
+    if survey == "sdss":
+        of_row = "EXISTS (SELECT FROM sdss_spectrum d WHERE d.source_id = g.source_id AND d.{})"
+        found += [(words, of_row.format(column)) for words, column in _NAMED]
+    return found
+
+
+def _forget_sspp(conn: sa.Connection) -> None:
+    """Take away what SSPP said of the noted spectra that are in no edition of it any more."""
+    listed = " OR ".join(
+        f"EXISTS (SELECT FROM {table} v JOIN label_set l USING (label_set_id) "
+        "WHERE v.source_id = g.source_id AND starts_with(l.name, 'sspp/'))"
+        for table in ("stellar_label", "unlabelled_source")
+    )
+    conn.execute(
+        sa.text(
+            f"UPDATE sdss_spectrum d SET {', '.join(f'{c} = NULL' for c in _OF_SSPP)} "
+            f"FROM gone_source g WHERE d.source_id = g.source_id AND NOT ({listed})"
+        )
+    )
 
 
 def _remove_files(conn: sa.Connection) -> int:

@@ -134,6 +134,8 @@ sdss_spectrum = Table(
     col("run2d", Text),
     opt("is_primary", Boolean),
     opt("in_sspp", Boolean),
+    opt("in_specobj", Boolean),
+    opt("in_skyserver", Boolean),
     opt("sspp_flag", Text),
     opt("bv", REAL),
     opt("v_mag", REAL),
@@ -406,6 +408,15 @@ stellar_label = Table(
     col("flags", BigInteger, server_default="0"),
     Index(None, "source_id"),
     comment="Labels: one row per label set and source",
+)
+
+unlabelled_source = Table(
+    "unlabelled_source",
+    metadata,
+    ref("label_set_id", "label_set.label_set_id", cascade=True, primary_key=True),
+    ref("source_id", "source.source_id", primary_key=True),
+    Index(None, "source_id"),
+    comment="Sources in the files of an edition of a survey's labels that have no label there",
 )
 
 flag_bit = Table(

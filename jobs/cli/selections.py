@@ -140,4 +140,7 @@ def labels_remove(
     words = f"removed label set {gone.full_name}: labels of {count(gone.labels, 'source')}"
     if gone.sources:
         words += f", {count(gone.sources, 'source')} used by nothing else"
+    if gone.kept:
+        uses = ", ".join(f"{n:,} {use}" for use, n in gone.kept.items())
+        words += f"; {count(sum(gone.kept.values()), 'source')} stay: {uses}"
     say(words, quiet=quiet)

@@ -421,6 +421,8 @@ CREATE TABLE sdss_spectrum (
     run2d TEXT NOT NULL,
     is_primary BOOLEAN,
     in_sspp BOOLEAN,
+    in_specobj BOOLEAN,
+    in_skyserver BOOLEAN,
     sspp_flag TEXT,
     bv REAL,
     v_mag REAL,
@@ -660,6 +662,17 @@ CREATE TABLE stellar_label (
 );
 
 CREATE INDEX ix_stellar_label_source_id ON stellar_label (source_id);
+
+CREATE TABLE unlabelled_source (
+    label_set_id BIGINT NOT NULL,
+    source_id BIGINT NOT NULL,
+    CONSTRAINT pk_unlabelled_source PRIMARY KEY (label_set_id, source_id),
+    CONSTRAINT fk_unlabelled_source_label_set_id FOREIGN KEY(label_set_id)
+        REFERENCES label_set (label_set_id) ON DELETE CASCADE,
+    CONSTRAINT fk_unlabelled_source_source_id FOREIGN KEY(source_id) REFERENCES source (source_id)
+);
+
+CREATE INDEX ix_unlabelled_source_source_id ON unlabelled_source (source_id);
 """
 
 
