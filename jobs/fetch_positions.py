@@ -25,6 +25,7 @@ from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
 from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import sdss_spectrum, source
+from catalog.store.spectra import PLACED_BY_CATALOG
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
@@ -217,13 +218,14 @@ def _write_sources(conn: sa.Connection, found: Found) -> int:
     }
     stage(conn, "stage_found", columns, source, sdss_spectrum)
     # A position that a catalog gave stays: the catalog is what people cite.
-    rows = conn.execute(
-        sa.text(
-            "INSERT INTO source (survey, survey_key, ra, dec, healpix29, epoch) "
-            "SELECT 'sdss', survey_key, ra, dec, healpix29, 2000 + (mjd - 51544.5) / 365.25 "
-            "FROM stage_found ORDER BY survey_key ON CONFLICT (survey, survey_key) DO NOTHING"
-        )
-    ).rowcount
+    place = {"survey": "'sdss'", "survey_key": "s.survey_key"}
+    place |= {c: f"coalesce(o.{c}, s.{c})" for c in ("ra", "dec", "healpix29")}
+    place["epoch"] = "coalesce(o.epoch, 2000 + (s.mjd - 51544.5) / 365.25)"
+    from_answer = (
+        "stage_found s LEFT JOIN (source o JOIN sdss_spectrum d ON d.source_id = o.source_id "
+        f"AND {PLACED_BY_CATALOG}) ON o.survey = 'sdss' AND o.survey_key = s.survey_key"
+    )
+    rows = upsert(conn, source, place, from_answer, key=["survey", "survey_key"])
     identity = {"source_id": "source.source_id"}
     identity |= {c: f"s.{c}" for c in ("specobjid", "plate", "mjd", "fiberid", "run2d")}
     identity["in_skyserver"] = "true"

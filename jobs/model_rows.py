@@ -49,8 +49,14 @@ def is_simulated_model(trained: TrainedModel) -> bool:
 
 
 def training_sources(conn: sa.Connection, model_id: int) -> list[int]:
-    """The sources of the spectra that a model was trained on."""
-    return list(conn.scalars(sa.select(member.c.source_id).where(member.c.model_id == model_id)))
+    """Return the sources of the spectra that a model was trained on, in any reduction."""
+    query = sa.text("""
+        SELECT source_id FROM training_member WHERE model_id = :id
+        UNION SELECT o.source_id FROM training_member m
+        JOIN sdss_spectrum d ON d.source_id = m.source_id
+        JOIN sdss_spectrum o ON (o.plate, o.mjd, o.fiberid) = (d.plate, d.mjd, d.fiberid)
+        WHERE m.model_id = :id""")
+    return list(conn.scalars(query, {"id": model_id}))
 
 
 def complete_models(conn: sa.Connection, name: str) -> list[TrainedModel]:

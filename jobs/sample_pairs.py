@@ -37,6 +37,8 @@ class Candidates:
         ``ok``, the reason why there are no usable pixels, or empty: no spectrum.
     instrument, object_class : ndarray of str, shape (n,)
         Instrument and class of the spectrum; empty where unknown.
+    superseded : ndarray of bool, shape (n,)
+        Whether the catalog has a newer reduction of the spectrum.
     z, sn_median, bad_fraction : ndarray, shape (n,)
         Redshift, signal-to-noise ratio per pixel, fraction of bad pixels of the spectrum.
     """
@@ -55,6 +57,7 @@ class Candidates:
     spectrum_state: NDArray[np.str_]
     instrument: NDArray[np.str_]
     object_class: NDArray[np.str_]
+    superseded: NDArray[np.bool_]
     z: NDArray[np.float64]
     sn_median: NDArray[np.float64]
     bad_fraction: NDArray[np.float64]
@@ -71,8 +74,12 @@ class Candidates:
 
 
 def nearest_of_left(pairs: Candidates) -> NDArray[np.bool_]:
-    """Mark the nearest spectrum of each left source; of equally near ones the first listed."""
-    by = np.lexsort((pairs.sep_arcsec, pairs.left_id))  # keeps the order of equal pairs
+    """Mark the nearest spectrum of each left source; of equally near ones the first listed.
+
+    Reductions that a newer one has replaced come after all others.
+    """
+    # keeps the order of equal pairs
+    by = np.lexsort((pairs.sep_arcsec, pairs.superseded, pairs.left_id))
     _, first = np.unique(pairs.left_id[by], return_index=True)
     nearest = np.zeros(by.size, dtype=bool)
     nearest[by[first]] = True
@@ -84,7 +91,7 @@ def ambiguous(pairs: Candidates, repeat_arcsec: float, tie_arcsec: float) -> NDA
 
     That is so where a spectrum lies farther than ``repeat_arcsec`` from the nearest spectrum of its
     star, or where another star lies nearer to the spectrum, or farther by at most ``tie_arcsec``.
-    Other rows of the same star are no rivals of it.
+    Other rows of the same star are no rivals of it, and replaced reductions decide nothing.
 
     Returns
     -------
@@ -98,6 +105,7 @@ def ambiguous(pairs: Candidates, repeat_arcsec: float, tie_arcsec: float) -> NDA
         pairs.right_ra, pairs.right_dec, pairs.right_ra[own], pairs.right_dec[own]
     )
     doubtful = (apart > repeat_arcsec) | (_rival_sep(pairs) <= pairs.sep_arcsec + tie_arcsec)
+    doubtful &= ~pairs.superseded
     return np.bincount(star, weights=doubtful, minlength=nearest.size)[star] > 0
 
 

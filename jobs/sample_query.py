@@ -44,6 +44,7 @@ _NUMBERS = (
 _PAIRS = f"""
 SELECT m.left_id, m.right_id, l.star_id, coalesce(a.aspcapflag, 0),
        coalesce(b.spectrum_state, ''), coalesce(b.instrument, ''), coalesce(b.class, ''),
+       m.right_id IN (SELECT source_id FROM superseded_spectrum),
        {", ".join(f"coalesce({n}::float8, 'NaN')" for n in _NUMBERS)}
 FROM match m
 JOIN source l ON l.source_id = m.left_id
@@ -125,7 +126,7 @@ def read_candidates(
     ).all()
     ids = np.array([row[:4] for row in rows], dtype=np.int64).reshape(-1, 4).T
     texts = np.array([row[4:7] for row in rows], dtype=np.str_).reshape(-1, 3).T
-    numbers = np.array([row[7:] for row in rows], dtype=np.float64).reshape(-1, len(_NUMBERS)).T
+    numbers = np.array([row[8:] for row in rows], dtype=np.float64).reshape(-1, len(_NUMBERS)).T
     return Candidates(
         left_id=ids[0],
         right_id=ids[1],
@@ -141,6 +142,7 @@ def read_candidates(
         spectrum_state=texts[0],
         instrument=texts[1],
         object_class=texts[2],
+        superseded=np.array([row[7] for row in rows], dtype=np.bool_),
         z=numbers[4],
         sn_median=numbers[5],
         bad_fraction=numbers[6],

@@ -29,6 +29,7 @@ REASONS = {
     "DUPLICATE": "the entry of the reference is not the main one of its star",
     "NO_LABELS": "the reference lacks a label that is needed (teff, logg, fe_h if nothing else)",
     "ASPCAP_FLAG": "ASPCAPFLAG says that the labels are bad",
+    "OLD_REDUCTION": "the catalog has a newer reduction of the same spectrum",
     "NOT_NEAREST": "another spectrum lies nearer to the star",
     "NO_SPECTRUM": "no spectrum has been ingested for the optical source",
     "ZERO_SPECTRUM": "the flux is zero in every pixel",
@@ -86,6 +87,7 @@ class SeedRules:
     reasons: ClassVar[tuple[str, ...]] = (
         "DUPLICATE",
         "NO_LABELS",
+        "OLD_REDUCTION",
         "NOT_NEAREST",
         "AMBIGUOUS",
         "NO_SPECTRUM",
@@ -109,6 +111,7 @@ class SeedRules:
         tests = {
             "DUPLICATE": ~pairs.is_main,
             "NO_LABELS": ~pairs.labelled(self.needs),
+            "OLD_REDUCTION": pairs.superseded,
             "NOT_NEAREST": ~nearest_of_left(pairs),
         }
         reason = first_reason(tests, len(pairs.left_id))
@@ -191,6 +194,7 @@ class CleanRules:
         "NO_LABELS",
         "ASPCAP_FLAG",
         "TEFF_RANGE",
+        "OLD_REDUCTION",
         "NO_SPECTRUM",
         "ZERO_SPECTRUM",
         "NO_GOOD_PIXELS",
@@ -222,6 +226,7 @@ class CleanRules:
             "NO_LABELS": ~pairs.labelled(self.needs),
             "ASPCAP_FLAG": (pairs.aspcapflag & bad_bits) != 0,
             "TEFF_RANGE": outside(pairs.reference[:, 0], self.min_teff, self.max_teff),
+            "OLD_REDUCTION": pairs.superseded,
             **spectrum_tests(pairs),
             "OTHER_INSTRUMENT": other_instrument(pairs, self.instruments),
             "NOT_A_STAR": ~np.isin(pairs.object_class, ["", "STAR"]),

@@ -26,7 +26,7 @@ from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import quarantine_items, register_file, release_files
 from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import sdss_spectrum, source, spectrum_blob
-from catalog.store.spectra import LOGLAM_STEP, checksum, encode
+from catalog.store.spectra import LOGLAM_STEP, PLACED_BY_CATALOG, checksum, encode
 
 KIND = "spectrum"
 RELEASE_FOLDER = re.compile(r"dr(\d+)", re.I)
@@ -202,14 +202,15 @@ def _write_taken(
     if not taken:
         return 0
     stage(conn, "stage_spectra", _columns(taken), spectrum_blob, source, sdss_spectrum)
-    # A position that a catalog gave stays: the catalog, not the file, is what people cite.
-    rows = conn.execute(
-        sa.text(
-            f'INSERT INTO "{source.name}" (survey, survey_key, ra, dec, healpix29, epoch) '
-            "SELECT survey, survey_key, ra, dec, healpix29, epoch FROM stage_spectra "
-            "ORDER BY survey, survey_key ON CONFLICT (survey, survey_key) DO NOTHING"
-        )
-    ).rowcount
+    # A position that a catalog gave stays: the catalog, not the file, is what people cite. One that
+    # an older file gave goes with it, and the crossmatch sees that.
+    place = {c: f"s.{c}" for c in ("survey", "survey_key")}
+    place |= {c: f"coalesce(o.{c}, s.{c})" for c in ("ra", "dec", "healpix29", "epoch")}
+    from_files = (
+        "stage_spectra s LEFT JOIN (source o JOIN sdss_spectrum d ON d.source_id = o.source_id "
+        f"AND {PLACED_BY_CATALOG}) ON (o.survey, o.survey_key) = (s.survey, s.survey_key)"
+    )
+    rows = upsert(conn, source, place, from_files, key=["survey", "survey_key"])
     joined = "stage_spectra s JOIN source USING (survey, survey_key)"
     identity = {"source_id": "source.source_id"}
     identity |= {c: f"s.{c}" for c in ("specobjid", "plate", "mjd", "fiberid", "run2d")}

@@ -66,6 +66,7 @@ QUESTIONS = (
     ("the id of `name` or `name@edition`", "function `label_set_id_of`"),
     ("stored scores of models", "view `evaluation_summary`"),
     ("candidate pairs, ranked, and mutual nearest pairs", "views `match_ranked` and `best_match`"),
+    ("SDSS spectra that a newer reduction has replaced", "view `superseded_spectrum`"),
     ("how far runs are", "view `job_progress`"),
 )
 #: Functions that others are made of.

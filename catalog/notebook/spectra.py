@@ -174,7 +174,9 @@ def _conditions(key: Any) -> list[tuple[str, dict[str, Any]]]:
             meanings.append(
                 (
                     "p.plate = :plate AND p.mjd = :mjd AND p.fiberid = :fiberid "
-                    "AND p.run2d = coalesce(:run2d, p.run2d)",
+                    "AND p.run2d = coalesce(:run2d, p.run2d) AND (CAST(:run2d AS text) IS NOT NULL "
+                    "OR NOT EXISTS (SELECT FROM superseded_spectrum x "
+                    "WHERE x.source_id = s.source_id))",
                     {"plate": plate, "mjd": mjd, "fiberid": fiberid, "run2d": parts[4]},
                 )
             )

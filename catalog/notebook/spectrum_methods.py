@@ -24,8 +24,9 @@ class SpectrumCatalog(OpenCatalog):
         Parameters
         ----------
         key : str or int
-            ``plate-mjd-fiber`` or ``plate-mjd-fiber-run2d``, any other key of a survey as text, a
-            specObjID (text or integer, exact beyond 2^63), or a ``source_id`` of this catalog.
+            ``plate-mjd-fiber`` (its newest reduction) or ``plate-mjd-fiber-run2d``, any other key
+            of a survey as text, a specObjID (text or integer, exact beyond 2^63), or a
+            ``source_id`` of this catalog.
         recipe : str, optional
             Normalized by this recipe, such as ``default``; as it was observed if not given.
 

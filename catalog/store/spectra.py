@@ -122,9 +122,14 @@ JOIN_NORMALIZED = """LEFT JOIN normalized_spectrum n
    AND n.spectrum_sha256 = b.sha256
    AND n.z IS NOT DISTINCT FROM (CASE WHEN :rest_frame THEN b.z END)"""
 
-#: Condition on a row ``b`` of spectrum_blob: usable, and of a sample's pairs where one is given.
-USABLE = """b.spectrum_state = 'ok' AND (CAST(:sample_id AS bigint) IS NULL
-    OR b.source_id IN (SELECT right_id FROM star_link WHERE sample_id = :sample_id))"""
+#: Condition on a row ``b`` of spectrum_blob: usable, and of a sample's pairs where one is given;
+#: else the newest reduction of its observation. A sample keeps what it was selected from.
+USABLE = """b.spectrum_state = 'ok' AND CASE WHEN CAST(:sample_id AS bigint) IS NULL
+    THEN NOT EXISTS (SELECT FROM superseded_spectrum x WHERE x.source_id = b.source_id)
+    ELSE b.source_id IN (SELECT right_id FROM star_link WHERE sample_id = :sample_id) END"""
+
+#: Condition on a row ``d`` of sdss_spectrum: a catalog says where the spectrum lies, not its file.
+PLACED_BY_CATALOG = "(d.in_sspp OR d.in_specobj OR d.in_skyserver)"
 
 
 @dataclass(frozen=True)

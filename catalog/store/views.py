@@ -164,12 +164,33 @@ WHERE s.bin_by = 'all' AND s.population = 'all'
     "Overall scores, newest evaluations only; scores of one evaluation are on the same spectra",
 )
 
+#: A reduction as an array that is ordered like its versions: v5_13_2 is {5,13,2}; NULL if unknown.
+_REDUCTION = (
+    "nullif(CAST(string_to_array(btrim(regexp_replace({}.run2d, '[^0-9]+', ' ', 'g')), ' ') "
+    "AS numeric[]), '{{}}')"
+)
+
+SUPERSEDED_SPECTRUM = View(
+    "superseded_spectrum",
+    f"""
+SELECT o.source_id, o.plate, o.mjd, o.fiberid, o.run2d
+FROM sdss_spectrum o
+WHERE EXISTS (
+    SELECT 1 FROM sdss_spectrum n JOIN spectrum_blob b ON b.source_id = n.source_id
+    WHERE n.plate = o.plate AND n.mjd = o.mjd AND n.fiberid = o.fiberid
+      AND {_REDUCTION.format("n")} > {_REDUCTION.format("o")})
+""",
+    "SDSS spectra of which the catalog has a newer reduction (a higher run2d), with pixels or "
+    "without; they stay, but samples, normalize and predict take the newest only",
+)
+
 VIEWS = (
     PAIRS,
     CURRENT_LABEL_SET,
     STELLAR_LABEL_LONG,
     MATCH_RANKED,
     BEST_MATCH,
+    SUPERSEDED_SPECTRUM,
     LABEL_COMPARISON,
     JOB_PROGRESS,
     EVALUATION_SUMMARY,

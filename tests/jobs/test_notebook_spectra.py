@@ -145,12 +145,15 @@ def test_spectra_that_cannot_be_had(survey: Database, cat: Catalog) -> None:
         cat.spectrum(key, "default")
     with pytest.warns(LimitWarning, match=r"^1 of .* spectra left out"):
         cat.spectra(recipe="default")
+    reductions = """
+        UPDATE sdss_spectrum SET (plate, mjd, fiberid, run2d) = (1, 2, 3, {})
+        WHERE source_id IN (SELECT source_id FROM spectrum_blob WHERE spectrum_state = 'ok'
+                            ORDER BY source_id LIMIT 2) RETURNING source_id"""
+    with survey.begin() as conn:  # of which the higher number is the newer
+        two = conn.scalars(sa.text(reductions.format("'v5_' || 9 + source_id % 9999"))).all()
+    assert cat.spectrum("1-2-3").meta["source_id"] == max(two)
     with survey.begin() as conn:
-        conn.execute(
-            sa.text("UPDATE sdss_spectrum SET (plate, mjd, fiberid, run2d) = "
-                    "(1, 2, 3, source_id::text) "
-                    "WHERE source_id IN (SELECT source_id FROM spectrum_blob LIMIT 2)")
-        )  # fmt: skip
+        conn.execute(sa.text(reductions.format("chr(97 + CAST(source_id % 26 AS int))")))
     with pytest.raises(UsageError, match=r"1-2-3 names several spectra"):
         cat.spectrum("1-2-3")
 

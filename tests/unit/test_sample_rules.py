@@ -39,6 +39,7 @@ def make(*rows: dict) -> Candidates:
             "state": "ok",
             "instrument": "SDSS",
             "class": "STAR",
+            "superseded": False,
             "z": 10.0 / SPEED_OF_LIGHT,
             "sn": 50.0,
             "bad": 0.01,
@@ -64,6 +65,7 @@ def make(*rows: dict) -> Candidates:
         spectrum_state=np.array(columns["state"]),
         instrument=np.array(columns["instrument"]),
         object_class=np.array(columns["class"]),
+        superseded=np.array(columns["superseded"]),
         z=np.array(columns["z"], dtype=float),
         sn_median=np.array(columns["sn"], dtype=float),
         bad_fraction=np.array(columns["bad"], dtype=float),
@@ -90,6 +92,7 @@ def test_a_good_pair_is_accepted_and_reasons_are_explained(preset):
     [
         ({"main": False}, "DUPLICATE"),
         ({"reference": (4500.0, NAN, -0.5)}, "NO_LABELS"),
+        ({"superseded": True}, "OLD_REDUCTION"),
         ({"state": ""}, "NO_SPECTRUM"),
         ({"state": "ZERO_SPECTRUM"}, "ZERO_SPECTRUM"),
         ({"state": "NO_GOOD_PIXELS"}, "NO_GOOD_PIXELS"),
@@ -131,6 +134,14 @@ def test_clean(row, reason):
 def test_clean_accepts_repeats_at_one_position():
     rows = [{"at": (0.1, 0)}, {"at": (0.3, 0)}, {"at": (0.1, 0.3)}]
     assert reasons("clean", *rows) == ["", "", ""]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("at", [(0.1, 0), (0.9, 0)])
+def test_a_replaced_reduction_does_not_stand_in_the_way(preset, at):
+    """Neither where it is listed first, nor where its position was another."""
+    rows = [{"superseded": True, "at": (0.1, 0)}, {"at": at}]
+    assert reasons(preset, *rows) == ["OLD_REDUCTION", ""]
 
 
 def test_clean_rejects_the_star_when_candidates_lie_apart():
