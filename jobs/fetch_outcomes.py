@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from catalog.errors import BadInputError, SourceUnavailableError
+from catalog.store.inputs import storable
 from catalog.store.schema import fetch_outcome
 
 UNREACHABLE = "UNREACHABLE"
@@ -50,7 +51,7 @@ class Outcome:
 def failed(source_id: int, exc: BadInputError | SourceUnavailableError) -> Outcome:
     """The outcome of a source for which an error came back."""
     code = exc.reason_code if isinstance(exc, BadInputError) else UNREACHABLE
-    return Outcome(source_id, "failed", code, exc.reason)
+    return Outcome(source_id, "failed", code, storable(exc.reason))
 
 
 def record_outcomes(

@@ -84,14 +84,17 @@ def known_files(conn: sa.Connection, kind: str, paths: Sequence[str]) -> set[tup
 
 
 def quarantine_items(conn: sa.Connection, input_file_id: int, items: Iterable[BadItem]) -> int:
-    """Record refused items; seen again, their count of attempts grows. Rows new or changed."""
-    keyed = {item_key(item): item for item in items}
+    """Record refused items; seen again, their count of attempts grows. Rows new or changed.
+
+    What files say may stand in keys and details; what is no text for the database is escaped.
+    """
+    keyed = {storable(item_key(item)): item for item in items}
     if not keyed:
         return 0
     text = {
         "item_key": list(keyed),
         "reason_code": [i.reason_code for i in keyed.values()],
-        "detail": [i.detail for i in keyed.values()],
+        "detail": [storable(i.detail) for i in keyed.values()],
     }
     stage(conn, "stage_bad", {k: np.array(v, dtype=object) for k, v in text.items()}, quarantine)
     params = {"file": input_file_id}
@@ -137,8 +140,7 @@ def write_block(
 
     def refuse(i: int, exc: Exception) -> int:
         row, key = int(block.rows[i]), bytes(keys[i]).decode("utf-8", "replace")
-        name = key.replace("\0", "") or f"row {row}"
-        refused.append(BadItem(name, row, "UNEXPECTED", refusal("the row", exc)))
+        refused.append(BadItem(key or f"row {row}", row, "UNEXPECTED", refusal("the row", exc)))
         return 0
 
     rows = write_each(conn, range(block.n_good), write, refuse)
@@ -170,10 +172,15 @@ def release_rows(
             "BETWEEN :start AND :stop - 1"
         ),
         {
-            "file": input_file_id, "bad": [item_key(item) for item in items],
+            "file": input_file_id, "bad": [storable(item_key(item)) for item in items],
             "start": rows.start, "stop": rows.stop,
         },
     )  # fmt: skip
+
+
+def storable(text: str) -> str:
+    """Return a text with NUL and halves of surrogate pairs escaped, which PostgreSQL refuses."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def item_key(item: BadItem) -> str:

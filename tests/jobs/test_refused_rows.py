@@ -9,9 +9,12 @@ import pytest
 import sqlalchemy as sa
 from astropy.io import fits
 
+from catalog.files.block import BadItem
+from catalog.files.fits import file_identity
 from catalog.files.simulate import NAMES, write_survey
 from catalog.files.specobj import open_specobj
 from catalog.store.db import Database
+from catalog.store.inputs import quarantine_items, register_file, release_rows
 from catalog.store.savepoints import MAX_REFUSED
 from jobs.catalog_rows import refused_rows
 from jobs.ingest_catalog import ingest_catalog
@@ -148,3 +151,18 @@ def test_what_refuses_every_row_is_no_fault_of_a_row(
     assert rows_of(db, "SELECT count(*) FROM source") == [(0,)]
     assert rows_of(db, QUARANTINE) == []
     assert len(caplog.records) < MAX_REFUSED + 20
+
+
+def test_what_a_file_says_can_always_be_told(db: Database, tmp_path: Path) -> None:
+    """NUL and halves of surrogates, which are no text for the database, are escaped."""
+    (tmp_path / "a.csv").write_text("x")
+    with db.begin() as conn:
+        file_id = register_file(conn, file_identity(tmp_path / "a.csv"), "labels")
+        items = [
+            BadItem("k\0", 3, "BAD_TEXT", "x is \udc80"),
+            BadItem("e\u0301", 4, "BAD_ID", "\0"),
+        ]
+        assert quarantine_items(conn, file_id, items) == 2
+        release_rows(conn, file_id, range(10), items)
+    told = [(item, detail) for _, item, _, detail in rows_of(db, QUARANTINE)]
+    assert told == [("row 3 k\\0", "x is \\udc80"), ("row 4 e\u0301", "\\0")]
