@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from catalog.words import count
+from catalog.words import count, verb
 from jobs.cli.common import (
     DryRun,
     Json,
@@ -142,5 +142,6 @@ def labels_remove(
         words += f", {count(gone.sources, 'source')} used by nothing else"
     if gone.kept:
         uses = ", ".join(f"{n:,} {use}" for use, n in gone.kept.items())
-        words += f"; {count(sum(gone.kept.values()), 'source')} stay: {uses}"
+        n = sum(gone.kept.values())
+        words += f"; {count(n, 'source')} {verb(n, 'stays', 'stay')}: {uses}"
     say(words, quiet=quiet)

@@ -58,7 +58,7 @@ def test_a_constraint_of_stars_refuses_a_row_of_a_catalog(
     words = ("ingest", "apogee", file, "--release", "dr14")
     code, out, err = cli(*words, "--max-bad", 0)
     assert (code, "Traceback" in out + err) == (65, False)
-    assert f"1 of {n_rows} rows of {file} are bad (1 UNEXPECTED)" in err
+    assert f"1 of {n_rows} rows of {file} is bad (1 UNEXPECTED)" in err
     assert "UNEXPECTED: report it, with the traceback in the log" in err
     assert rows_of(db, "SELECT name FROM label_set WHERE status = 'complete'") == []
     assert cli(*words)[0] == 0

@@ -72,7 +72,7 @@ def test_one_file_under_two_releases_is_told_twice_and_undone(
     assert counts(db, "source")["source"] == 2 * before["source"]
     code, out, _ = cli("label", "remove", "aspcap/dr17")
     assert code == 0
-    assert f"{before['source']} sources that nothing else uses" in out
+    assert f"{before['source']} sources used by nothing else" in out
     assert counts(db, *HELD) == before
     assert rows(db, USED) == [("dr14", "aspcap/dr14@1")]
     ingest(cli, "apogee", allstar, "dr17", "--as-release")  # and done again
@@ -132,7 +132,7 @@ def test_entries_without_labels_belong_to_the_editions_that_list_them(
     }  # fmt: skip
     code, out, _ = cli("label", "remove", "aspcap/dr14@1")
     assert code == 0
-    assert ", 1 sources that nothing else uses" in out
+    assert ", 1 source used by nothing else" in out
     assert f"; {n - 1} sources stay: {n - 1} of another edition or label set" in out
     assert ("dr14/another",) in rows(db, known)
     ingest(cli, "apogee", both, "dr14")  # back again, as edition 3
