@@ -137,11 +137,11 @@ def _require_home(settings: Settings, config: Config) -> None:
     except ConfigurationError as exc:
         if has_catalog(settings.home):
             raise
-        sources = "; ".join(sources_told(config)) or "no source of the configuration has paths"
+        told = ", ".join(sources_told(config))
+        looked = f"It looked for the sources {told}" if told else "No source of it has paths"
         raise ConfigurationError(
             exc.reason,
-            f"{exc.todo}; a dry run makes none. Of the files that sync would read, there are: "
-            f"{sources}",
+            f"{exc.todo}; a dry run makes none. {looked}",
         ) from None
 
 

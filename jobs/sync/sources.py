@@ -59,10 +59,10 @@ def sources_told(config: Config) -> list[str]:
         if paths:
             try:
                 found = find_roots(paths)
-                words = f"{', '.join(paths)} ({count(len(found), 'match')})"
+                words = f"{count(len(found), 'match')} of {', '.join(paths)}"
             except SourceUnavailableError as exc:
                 words = exc.reason
-            told.append(f"{row['name']}: {words}")
+            told.append(f"{row['name']} ({words})")
     return told
 
 

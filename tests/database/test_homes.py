@@ -57,7 +57,7 @@ def test_commands_that_need_a_catalog_make_none(folder: Path, run: Run, words: l
     assert (code, out) == (78, "")
     assert f"there is no catalog in {home}\n" in err
     assert "made by the first command that brings something in" in err
-    assert ("a dry run makes none" in err) == ("sync" in words)
+    assert ("a dry run makes none. It looked for the sources allstar (" in err) == ("sync" in words)
     assert not home.exists()
 
 
