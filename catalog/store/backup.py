@@ -1,31 +1,47 @@
 """A whole catalog as one file, and back: PostgreSQL's own dump, of the embedded server.
 
-The dump sees one state of the catalog, also while jobs run. A restore is one transaction.
+The dump sees one state of the catalog, also while jobs run. A restore is made in a database beside
+the empty one, and takes its place when it is complete. A client program that outlives a killed
+command does no harm: a dump goes through a pipe that has ended, and a second restore begins anew.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 
-from catalog.config import Settings, parse_url
+from catalog.config import parse_url
 from catalog.errors import (
     BadInputError,
     ConfigurationError,
+    LockedError,
     SourceUnavailableError,
     UsageError,
-    cannot_write,
 )
+from catalog.files.export import replace_files
 from catalog.store import embedded
-from catalog.store.db import connect, open_database
-from catalog.store.derived_table import derived_object
+from catalog.store.db import open_database
 from catalog.store.head import head_revision, schema_revision
-from catalog.store.place import find_place
+from catalog.store.place import OWNER, READER, find_place
 
 _ROOM = ("No space left", "could not extend file", "could not write", "Disk quota", "too large")
+#: Databases of a restore: what is made, and the empty one whose place it takes.
+_MADE, _EMPTY = f"{OWNER}_restored", f"{OWNER}_empty"
+#: Other servers have other roles, and other functions to be taken away from everybody.
+_FORGET_READERS = (
+    "DELETE FROM derived_object WHERE kind = 'reader' AND to_regrole(quote_ident(name)) IS NULL",
+    "UPDATE derived_object SET definition_sha256 = '' WHERE kind = 'reader'",
+)
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('crosslabel restore'))"
 
 
 def dump_home(home: Path, file: Path) -> int:
@@ -41,43 +57,35 @@ def dump_home(home: Path, file: Path) -> int:
     Raises
     ------
     CrosslabelError
-        If the file cannot be written (`cannot_write`).
+        If the file cannot be written: see `replace_files`.
     SourceUnavailableError
         If the disk is full, or the server ends meanwhile.
     """
     server = embedded.start(home)
-    partial = file.with_name(file.name + ".part")
-    try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except OSError as exc:
-        raise cannot_write(str(file), exc) from exc
-    try:
-        done = _run(home, "pg_dump", f"--dbname={server.url}", "--format=custom", "--no-owner",
-                    f"--file={partial}")  # fmt: skip
-        if done:
+    with replace_files(file) as (stream,):
+        os.fchmod(stream.fileno(), 0o600)
+        words = [f"--dbname={server.url}", "--format=custom", "--no-owner"]
+        said = _write_to(stream, home, "pg_dump", *words)
+        if said:
             raise SourceUnavailableError(
-                f"{file} cannot be written: {done}", "Make space, then run the command again"
+                f"{file} cannot be written: {said}", "Make space, then run the command again"
             )
-        partial.replace(file)
-        return file.stat().st_size
-    except OSError as exc:
-        raise cannot_write(str(file), exc) from exc
-    finally:
-        partial.unlink(missing_ok=True)
+    return file.stat().st_size
 
 
 def restore_home(home: Path, file: Path) -> None:
-    """Make the catalog of a new or empty home from a dump, in one transaction.
+    """Make the catalog of a new or empty home from a dump: entirely or not at all.
 
     Rights that were given to roles of one's own are not in it: such roles are the server's.
 
     Raises
     ------
     UsageError
-        If there is no such file, or the home has a catalog already.
+        If there is no such file, or the home has a catalog or other tables already.
     BadInputError
         If the file is no dump of a catalog, or damaged (WRONG_CONTENT).
+    LockedError
+        If another process restores into this home.
     SourceUnavailableError
         If the disk is full.
     """
@@ -87,41 +95,97 @@ def restore_home(home: Path, file: Path) -> None:
     if " TABLE DATA public label_set " not in listed or " alembic_version " not in listed:
         raise _refused(file, "it holds no catalog")
     server = embedded.start(home)
-    db = open_database(parse_url(server.url))
-    try:
-        with db.reader() as conn:
-            if schema_revision(conn) is not None:
-                raise UsageError(
-                    f"the home {home} has a catalog already",
-                    "Restore into a home that is not there yet: crosslabel --home NEW db restore",
+    with psycopg.connect(_in_database(server.url, "postgres"), autocommit=True) as conn:
+        row = conn.execute(_LOCK).fetchone()
+        if row is None or not row[0]:
+            raise LockedError(f"another process restores into {home}", "Try again later")
+        _drop(conn, _EMPTY)
+        _require_empty(home, server.url)
+        with _new_database(conn, _MADE):
+            url = _in_database(server.url, _MADE)
+            said = _run(home, "pg_restore", f"--dbname={url}", "--no-owner", "--no-privileges",
+                        "--single-transaction", "--exit-on-error", str(file))  # fmt: skip
+            if said and any(words in said for words in _ROOM):
+                raise SourceUnavailableError(
+                    f"{file} cannot be restored into {home}: {said}",
+                    "Make space; nothing was changed: run the command again",
                 )
-    finally:
-        db.engine.dispose()
-    said = _run(home, "pg_restore", f"--dbname={server.url}", "--no-owner", "--no-privileges",
-                "--single-transaction", "--exit-on-error", str(file))  # fmt: skip
-    if said and any(words in said for words in _ROOM):
-        raise SourceUnavailableError(
-            f"{file} cannot be restored into {home}: {said}",
-            "Make space; nothing was changed: run the command again",
-        )
-    if said:
-        raise _refused(file, said)
-    _give_rights(home)
+            if said:
+                raise _refused(file, said)
+            give_rights(url)
+            _put_in_place(conn)
+        _drop(conn, _EMPTY)
 
 
-def _give_rights(home: Path) -> None:
-    """Give the login of readers its rights; where the schema is older, the next upgrade does."""
+def give_rights(url: str) -> None:
+    """Give the logins of readers their rights in a database that was copied from another server.
+
+    Where its schema is older than this version, the next upgrade does.
+    """
     from catalog.store.upgrade import upgrade_schema  # Alembic is slow to load
 
-    db = connect(Settings(home))
+    parsed = parse_url(url)
+    db = open_database(parsed, parsed.set(username=READER), is_embedded=True)
     try:
         with db.begin() as conn:
-            conn.execute(sa.delete(derived_object).where(derived_object.c.kind == "reader"))
             found = schema_revision(conn)
+            if found is not None:
+                for statement in _FORGET_READERS:
+                    conn.execute(sa.text(statement))
         if found == head_revision():
             upgrade_schema(db)
     finally:
         db.engine.dispose()
+
+
+@contextmanager
+def _new_database(conn: psycopg.Connection, name: str) -> Iterator[None]:
+    """Make an empty database, in place of one that a killed command left; it goes on an error."""
+    _drop(conn, name)
+    conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    revoke = "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC"
+    conn.execute(sql.SQL(revoke).format(sql.Identifier(name)))
+    try:
+        yield
+    except BaseException:
+        _drop(conn, name)
+        raise
+
+
+def _drop(conn: psycopg.Connection, name: str) -> None:
+    """Remove a database if it is there, and end what still works on it."""
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+    conn.execute(drop.format(sql.Identifier(name)))
+
+
+def _put_in_place(conn: psycopg.Connection) -> None:
+    """Let what was made be the catalog, in one transaction."""
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)"
+    conn.execute(end, ([OWNER, _MADE],))
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    with conn.transaction():
+        for old, new in ((OWNER, _EMPTY), (_MADE, OWNER)):
+            conn.execute(rename.format(sql.Identifier(old), sql.Identifier(new)))
+
+
+def _require_empty(home: Path, url: str) -> None:
+    """Raise unless the database of a home has no table."""
+    query = """SELECT c.relname, to_regclass('alembic_version') IS NOT NULL FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm')
+               AND n.nspname !~ '^(pg_|information_schema$)' LIMIT 1"""
+    with psycopg.connect(url) as conn:
+        found = conn.execute(query).fetchone()
+    if found is not None:
+        what = "a catalog" if found[1] else f"the table {found[0]}"
+        raise UsageError(
+            f"the home {home} has {what} already",
+            "Restore into a home that is not there yet: crosslabel --home NEW db restore",
+        )
+
+
+def _in_database(url: str, name: str) -> str:
+    """Return the URL of another database of the embedded server."""
+    return url.replace(f"/{OWNER}?", f"/{name}?")
 
 
 def _list(home: Path, file: Path) -> str:
@@ -142,19 +206,47 @@ def _refused(file: Path, why: str) -> BadInputError:
     )
 
 
+def _write_to(stream: BinaryIO, home: Path, program: str, *words: str) -> str:
+    """Write what a client program prints to a stream; what it says when it fails, else nothing."""
+    with _started(home, program, words, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        shutil.copyfileobj(process.stdout, stream, 1 << 20)
+        return _end_of(process, program)
+
+
 def _run(home: Path, program: str, *words: str) -> str:
     """Run a client program as this account; what it says when it fails, else nothing."""
+    with _started(home, program, words, subprocess.DEVNULL) as process:
+        return _end_of(process, program)
+
+
+@contextmanager
+def _started(
+    home: Path, program: str, words: tuple[str, ...], stdout: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a client program as this account, without its settings of another server."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    command = [find_place(home).program(program), *words]
     try:
-        done = subprocess.run(
-            [find_place(home).program(program), *words],
-            capture_output=True, text=True, errors="replace", check=False, env=environment,
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+            env=environment,
         )  # fmt: skip
     except OSError as exc:
         raise ConfigurationError(f"{program} cannot be run: {exc.strerror}") from exc
-    if done.returncode == 0:
-        return ""
-    return _in_one_line(done.stderr) or f"{program} ended with {done.returncode}"
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _end_of(process: subprocess.Popen[bytes], program: str) -> str:
+    """Wait for the end of a program; what it says when it fails, else nothing."""
+    assert process.stderr is not None
+    said = _in_one_line(process.stderr.read().decode(errors="replace"))
+    return "" if process.wait() == 0 else said or f"{program} ended with {process.returncode}"
 
 
 def _in_one_line(text: str) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -94,6 +94,7 @@ def stop(home: Path) -> bool:
     if not place.data.exists():
         return False
     with locked(place):
+        end(place_of_copy(place))
         return end(place)
 
 
@@ -109,6 +110,12 @@ def end(place: Place) -> bool:
             f"Its log is {place.log}",
         )
     return True
+
+
+def place_of_copy(place: Place) -> Place:
+    """Return where a migration copies the catalog to, and serves it."""
+    data = place.data.with_name(f"{place.data.name}.next")
+    return replace(place, sockets=place.sockets / "new", data=data)
 
 
 def finish_migration(place: Place) -> None:

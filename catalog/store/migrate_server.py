@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -20,7 +20,8 @@ from psycopg import sql
 
 from catalog.errors import ConfigurationError, SourceUnavailableError, UsageError
 from catalog.store import embedded
-from catalog.store.place import MIGRATED, Place, find_place, make_socket_folder
+from catalog.store.backup import give_rights
+from catalog.store.place import MIGRATED, OWNER, Place, find_place, make_socket_folder
 from catalog.store.programs import others_can_enter
 
 _TABLES = """
@@ -29,8 +30,24 @@ _TABLES = """
     ORDER BY 1, 2"""
 
 
-def migrate_home(home: Path, old_programs: Path) -> Path:
-    """Move a home to the installed PostgreSQL; returns where the old data are kept.
+@dataclass(frozen=True)
+class Migrated:
+    """What was done.
+
+    Attributes
+    ----------
+    kept : Path
+        The old data folder.
+    others : tuple of str
+        Databases in it that are not the catalog's: they were not copied.
+    """
+
+    kept: Path
+    others: tuple[str, ...]
+
+
+def migrate_home(home: Path, old_programs: Path) -> Migrated:
+    """Move a home to the installed PostgreSQL.
 
     Parameters
     ----------
@@ -49,7 +66,7 @@ def migrate_home(home: Path, old_programs: Path) -> Path:
         If a server does not come up, the disk is full, or the copy differs. The old data are as
         they were.
     """
-    place = find_place(home)
+    place = find_place(home, create=True)
     with embedded.locked(place):
         embedded.finish_migration(place)
         found, ours = embedded.data_version(place), embedded.program_version(place)
@@ -64,19 +81,23 @@ def migrate_home(home: Path, old_programs: Path) -> Path:
             )
         embedded.end(old)  # where the crosslabel before this one left it running
         kept = _free_name(place.data.with_name(f"{place.data.name}-{found}"))
-        data = place.data.with_name("pgdata.next")
-        new = replace(place, sockets=place.sockets / "new", data=data)
-        shutil.rmtree(new.data, ignore_errors=True)
+        new = embedded.place_of_copy(place)
+        complete = place.data.with_name(MIGRATED)
+        embedded.end(new)  # a command that was killed has left its servers and copies
+        for left in (new.data, complete):  # the old catalog may have changed since
+            shutil.rmtree(left, ignore_errors=True)
         try:
             with _running(old), _running(new):
+                others = _other_databases(old)
                 _copy(old, new)
                 _compare(old, new)
-            new.data.rename(place.data.with_name(MIGRATED))
+                give_rights(new.url)
+            new.data.rename(complete)
         finally:
             shutil.rmtree(new.data, ignore_errors=True)
         place.data.rename(kept)
         embedded.finish_migration(place)
-    return kept
+    return Migrated(kept, others)
 
 
 def _checked(place: Place, programs: Path) -> Path:
@@ -124,7 +145,8 @@ def _copy(old: Place, new: Place) -> None:
         # a role that is there already is an error of one statement, which psql passes over
         (["pg_dumpall", "--roles-only", f"--dbname={old.url}"],
          ["psql", "-qX", f"--dbname={new.url}"]),
-        (["pg_dump", "--format=custom", f"--dbname={old.url}"],
+        # rights on PostgreSQL's own functions, which differ: `give_rights` takes them away anew
+        (["pg_dump", "--format=custom", "--exclude-schema=pg_catalog", f"--dbname={old.url}"],
          ["pg_restore", "--single-transaction", "--exit-on-error", f"--dbname={new.url}"]),
     )  # fmt: skip
     for (reader, *words), (writer, *more) in pipes:
@@ -145,6 +167,14 @@ def _copy(old: Place, new: Place) -> None:
                 f"the catalog cannot be copied to the new PostgreSQL: {words_said}",
                 "The old data are as they were. Is there space for a second copy?",
             )
+
+
+def _other_databases(place: Place) -> tuple[str, ...]:
+    """Return the databases of a server that are neither the catalog's nor PostgreSQL's own."""
+    query = """SELECT datname FROM pg_database WHERE datname <> ALL(%s) AND NOT datistemplate
+               ORDER BY datname"""
+    with psycopg.connect(place.url) as conn:
+        return tuple(row[0] for row in conn.execute(query, ([OWNER, "postgres"],)))
 
 
 def _compare(old: Place, new: Place) -> None:

@@ -214,12 +214,14 @@ def migrate_server(
     _no_own_server("migrate")
     where = settings()
     require_home(where)
-    kept = migrate_home(where.home, old_programs)
+    done = migrate_home(where.home, old_programs)
     version = embedded.start(where.home).version
     say(
-        f"{where.home} is at PostgreSQL {version}; the old data are in {kept}: delete them when all is well",
-        quiet=quiet,
-    )
+        f"{where.home} is at PostgreSQL {version}; the old data are in {done.kept}: delete them "
+        "when all is well", quiet=quiet,
+    )  # fmt: skip
+    if done.others:
+        say(f"not copied, and only in there: the databases {', '.join(done.others)}", quiet=quiet)
 
 
 @app.command()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -17,6 +20,7 @@ from catalog.store import embedded, place
 from catalog.store.backup import dump_home, restore_home
 from catalog.store.db import open_database
 from tests.conftest import full_disk, run_main
+from tests.processes import command
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -139,3 +143,81 @@ def test_a_dump_that_cannot_be_written(home: Path, folder: Path, run: Run) -> No
     code, _, err = run(home, "db", "dump", folder / "no" / "folder.dump")
     assert code == 2
     assert run(folder / "nothing", "db", "dump", folder / "x.dump")[0] == 78
+
+
+def databases(home: Path) -> list[str]:
+    with psycopg.connect(embedded.start(home).url) as conn:
+        query = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1"
+        return [row[0] for row in conn.execute(query)]
+
+
+def killed_when(ready: Callable[[], bool], *words: object) -> None:
+    """Start a command and kill it as soon as something is so."""
+    process = command(*words)
+    deadline = time.monotonic() + 60
+    while not ready():
+        assert process.returncode is None, f"it ended: {process.output()}"
+        assert time.monotonic() < deadline, process.output()
+        time.sleep(0.002)
+    process.kill()
+    assert process.returncode == -signal.SIGKILL
+    process.close()
+
+
+def test_a_dump_is_killed_and_made_again(home: Path, folder: Path, run: Run) -> None:
+    file = folder / "killed.dump"
+    file.write_text("yesterday's")
+    part = folder / "killed.dump.part"
+    for n_bytes in (0, 1, 20_000):
+        killed_when(
+            lambda n=n_bytes: part.exists() and part.stat().st_size >= n,
+            "--home", home, "db", "dump", file,
+        )  # fmt: skip
+        assert file.read_text() == "yesterday's"
+    code, out, err = run(home, "db", "dump", file)
+    assert code == 0, out + err
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not part.exists()
+    copy = folder / "copy-of-killed"
+    restore_home(copy, file)
+    assert digests(copy) == digests(home)
+
+
+def test_a_restore_is_killed_and_made_again(home: Path, folder: Path, run: Run) -> None:
+    file = folder / "again.dump"
+    dump_home(home, file)
+    copy = folder / "again"
+    url = embedded.start(copy).url
+    words = ("--home", copy, "db", "restore", file)
+
+    def tables() -> int:
+        """Locks of the open transaction of a restore."""
+        query = """SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                   WHERE application_name = 'pg_restore' AND locktype = 'relation'"""
+        with psycopg.connect(url) as conn:
+            return conn.execute(query).fetchone()[0]
+
+    for n_locks in (1, 50, 150):
+        killed_when(lambda n=n_locks: tables() >= n, *words)
+        assert run(copy, "label", "list")[0] == 78, "there is no half of a catalog"
+    with psycopg.connect(url.replace("/crosslabel?", "/postgres?")) as conn:
+        conn.execute("SELECT pg_advisory_lock(hashtext('crosslabel restore'))")
+        code, _, err = run(*words[1:])
+        assert (code, f"another process restores into {copy}" in err) == (75, True), err
+    killed_when(lambda: "crosslabel_restored" in databases(copy), *words)
+    code, out, err = run(*words[1:])
+    assert code == 0, out + err
+    assert databases(copy) == ["crosslabel", "postgres"]
+    assert digests(copy) == digests(home)
+    export = ["export", "--sql", "SELECT count(*) FROM source", "--to", folder / "m.csv"]
+    assert run(copy, *export)[0] == 0
+
+
+def test_tables_of_ones_own_are_not_replaced(home: Path, folder: Path, run: Run) -> None:
+    own = folder / "own"
+    with psycopg.connect(embedded.start(own).url) as conn:
+        conn.execute("CREATE TABLE notes (n int)")
+    file = folder / "for-own.dump"
+    dump_home(home, file)
+    code, _, err = run(own, "db", "restore", file)
+    assert (code, f"the home {own} has the table notes already" in err) == (2, True), err

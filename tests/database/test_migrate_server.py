@@ -64,7 +64,7 @@ def test_a_home_is_migrated_and_the_old_data_kept(
         embedded.start(home)
     with psycopg.connect(embedded_old(home, newer)) as conn:  # the version before left it running
         conn.execute("SELECT 1")
-    kept = migrate_home(home, programs)
+    kept = migrate_home(home, programs).kept
     newer.undo()
     assert rows(home) == before == (1000, before[1], True)
     assert kept.name == "pgdata-18"
