@@ -22,6 +22,7 @@ from catalog.files.opening import Limits, require_file
 from catalog.store.db import Database
 from catalog.store.inputs import link_files, quarantine_items, register_file
 from catalog.store.labels import (
+    PARTIAL,
     SIMULATED,
     begin_edition,
     building_edition,
@@ -38,6 +39,7 @@ from jobs.label_rows import KEYS, check_counts, write_labels
 from jobs.names import SURVEYS as RESERVED
 from jobs.names import check_label_set_name, check_name
 from jobs.outcomes import labels_outcome
+from jobs.watched_file import WatchedFile
 
 KIND = "labels"
 
@@ -136,12 +138,15 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
     inputs = digest([params.survey, params.key, params.hdu, params.allow_overflow, params.sha256])
 
     @cache
+    def watched() -> WatchedFile:
+        return WatchedFile(path, params.sha256)
+
+    def identity() -> FileIdentity:
+        return FileIdentity(path, watched().size, params.sha256)
+
+    @cache
     def table() -> LabelTable:
-        if file_identity(path).sha256 != params.sha256:
-            raise BadInputError(
-                "CHANGED", f"{path} is not the file that this run began with", "Ingest it again"
-            )
-        with guarded(f"the table {path}"):
+        with watched().in_this_version(), guarded(f"the table {path}"):
             return read_label_table(
                 path, (params.key,) if params.key else KEYS[params.survey],
                 Limits(params.max_bytes, params.max_rows), read_id=READINGS[params.survey],
@@ -149,7 +154,7 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
             )  # fmt: skip
 
     def refuse(conn: sa.Connection, exc: BadInputError) -> None:
-        file_id = register_file(conn, _identity(params), KIND)
+        file_id = register_file(conn, identity(), KIND)
         quarantine_items(conn, file_id, [BadItem("", None, exc.reason_code, exc.reason)])
 
     def plan(conn: sa.Connection) -> list[str]:
@@ -164,18 +169,18 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
         edition = begin_edition(
             conn, params.name, "survey", run_id=run.run_id, inputs_hash=inputs,
             description=f"Labels of {params.survey} sources from {path.name}"
-            + SIMULATED * found.simulated,
+            + PARTIAL * found.partial + SIMULATED * found.simulated,
             params={"survey": params.survey, "sha256": [params.sha256], "files": [path.name],
-                    "note": params.note, "simulated": found.simulated,
+                    "note": params.note, "simulated": found.simulated, "partial": found.partial,
                     "columns": found.columns, "table": found.place,
                     "not_taken": found.not_taken, "unit_assumed": found.unit_assumed},
         )  # fmt: skip
-        link_files(conn, edition, [register_file(conn, _identity(params), KIND)])
+        link_files(conn, edition, [register_file(conn, identity(), KIND)])
         return 0
 
     def write(conn: sa.Connection, run: Run, found: LabelTable) -> int:
         block = found.block
-        file_id = register_file(conn, _identity(params), KIND, n_rows=block.n_rows)
+        file_id = register_file(conn, identity(), KIND, n_rows=block.n_rows)
         edition = building_edition(conn, run.run_id)
         return write_labels(conn, edition, file_id, block, params.survey)
 
@@ -191,9 +196,3 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
         abandon=lambda conn, run: discard_building(conn, run.run_id),
         outcome=lambda conn, run_id: labels_outcome(conn, params.name),
     )  # fmt: skip
-
-
-def _identity(params: LabelsParams) -> FileIdentity:
-    """The file of a run, as it was when the run was asked for."""
-    path = Path(params.path)
-    return FileIdentity(path, path.stat().st_size, params.sha256)

@@ -32,6 +32,7 @@ from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED
 from jobs.outcomes import spectra_outcome
 from jobs.spectrum_rows import KIND, ReadFile, write_spectra
+from jobs.watched_file import WatchedFile
 
 FILES_PER_CHUNK = 50
 EMPTY_SPECTRA = ("ZERO_SPECTRUM", "NO_GOOD_PIXELS")  # recorded, without pixels
@@ -224,11 +225,15 @@ def _read(identity: FileIdentity) -> ReadFile:
     if identity.sha256 == NO_CHECKSUM:
         return ReadFile(identity, None, BadItem("", None, "UNREADABLE", _why_not(identity.path)))
     try:
-        with guarded(f"the spectrum in {identity.path}"):
+        watched = WatchedFile(identity.path, identity.sha256)
+        with watched.in_this_version(), guarded(f"the spectrum in {identity.path}"):
             spectrum = read_any(identity.path)
     except BadInputError as exc:
         why = f"{exc.reason}. {exc.todo}".rstrip(". ")
         return ReadFile(identity, None, BadItem("", None, exc.reason_code, why))
+    except UsageError:
+        detail = f"{identity.path} was removed while it was read"
+        return ReadFile(identity, None, BadItem("", None, "CHANGED", detail))
     bad = None
     if spectrum.state != "ok":
         what = "flux" if spectrum.state == "ZERO_SPECTRUM" else "ivar"

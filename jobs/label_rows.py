@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from catalog.errors import BadInputError
 from catalog.files.block import BadItem, Block
+from catalog.files.table_columns import shown_names
 from catalog.reasons import advice
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import item_key, quarantine_items, release_rows, write_block
@@ -206,6 +207,8 @@ def ingested(conn: sa.Connection, name: str) -> list[str]:
         f"{count(known['n_rows'], 'row')}: {', '.join(parts)}; {which.full_name} labels "
         f"{count(which.n_rows or 0, 'source')}"
     ]
+    if which.partial:
+        lines.append("a part only: its service left rows out (OVERFLOW)")
     if known["n_unknown"]:
         lines.append(f"unknown to the catalog, such as: {_beside(known)}")
     other = [f"{column} is {label}" for label, column in known["columns"].items()
@@ -213,7 +216,9 @@ def ingested(conn: sa.Connection, name: str) -> list[str]:
     if other:
         lines.append(f"columns by other names: {', '.join(other)}")
     if known["not_taken"]:
-        lines.append(f"columns not taken, no label of the catalog: {', '.join(known['not_taken'])}")
+        lines.append(
+            f"columns not taken, no label of the catalog: {shown_names(known['not_taken'])}"
+        )
     if known["unit_assumed"]:
         lines.append(f"no unit named, the catalog's assumed: {', '.join(known['unit_assumed'])}")
     return lines

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from catalog.errors import BadInputError
 from catalog.files.block import Block
 from catalog.files.duplicates import compare_files
-from catalog.files.fits import FileIdentity, file_identity
+from catalog.files.fits import FileIdentity
 from catalog.files.guard import guarded, read_each
 from jobs.catalog_formats import CatalogFile, Format
+from jobs.watched_file import WatchedFile
 
 
 class OpenFiles:
@@ -28,12 +28,13 @@ class OpenFiles:
         self._compared = False
         self._stack = ExitStack()
         self._open: dict[int, CatalogFile] = {}
-        self._found: dict[int, os.stat_result] = {}  # as it was before it was checked
+        self._watched: dict[int, WatchedFile] = {}
 
     def identity(self, i: int) -> FileIdentity:
         """Return the identity that the i-th file has, or had when it was opened."""
         path = self._paths[i]
-        return FileIdentity(path, self._found[i].st_size, self._digests[i])
+        watched = self._watched[i]
+        return FileIdentity(path, watched.size, self._digests[i])
 
     def read(self, i: int, start: int, stop: int) -> Block:
         """Return some rows of the i-th file, each compared with those of the other files.
@@ -44,9 +45,14 @@ class OpenFiles:
             CHANGED, if somebody has written into the file since it was checked.
         """
         self._compare()
-        block = read_each(self.get(i), start, stop, str(self._paths[i]))
+        opened = self.get(i)
         self._asked = i
-        self._check_unchanged(i)
+        try:
+            block = read_each(opened, start, stop, str(self._paths[i]))
+        except BadInputError:
+            self._watched[i].check_unwritten()  # the reason of whatever else is wrong
+            raise
+        self._watched[i].check_unwritten()
         return block
 
     def get(self, i: int) -> CatalogFile:
@@ -54,15 +60,8 @@ class OpenFiles:
         if i not in self._open:
             self._asked = i
             path = self._paths[i]
-            with suppress(OSError):  # the next line says what is wrong
-                self._found[i] = path.stat()
-            if file_identity(path).sha256 != self._digests[i]:
-                raise BadInputError(
-                    "CHANGED",
-                    f"{path} is not the file that this run began with",
-                    "Ingest it again; the unfinished run is then abandoned",
-                )
-            with guarded(f"the catalog {path}"):
+            watched = self._watched[i] = WatchedFile(path, self._digests[i])
+            with watched.in_this_version(), guarded(f"the catalog {path}"):
                 opened = self._stack.enter_context(self._fmt.open(path, self._release))
             if not self._as_release:
                 opened.recognised.check(path, self._release)
@@ -80,25 +79,6 @@ class OpenFiles:
             self._open[i] = self._open[i].beside(found[name])
         self._compared = True
 
-    def _check_unchanged(self, i: int) -> None:
-        """Raise CHANGED if the i-th file was written to since it was checked.
-
-        The time of the inode's last change tells, for a program can set the modification time
-        back; it also changes with permissions and links, so the content decides.
-        """
-        path, before = self._paths[i], self._found[i]
-        try:
-            now = path.stat()
-        except FileNotFoundError:  # what is open stays whole, also when its name is removed
-            return
-        if now.st_ino != before.st_ino or _times(now) == _times(before):
-            return
-        if file_identity(path).sha256 != self._digests[i]:
-            raise BadInputError(
-                "CHANGED", f"{path} was written to while it was read", "Ingest it again"
-            )
-        self._found[i] = now
-
     @property
     def asked_last(self) -> FileIdentity:
         """The file asked for last: the one that is refused when asking fails."""
@@ -107,8 +87,3 @@ class OpenFiles:
     def close(self) -> None:
         """Close all files."""
         self._stack.close()
-
-
-def _times(seen: os.stat_result) -> tuple[int, int]:
-    """Return when the content and the inode of a file last changed."""
-    return seen.st_mtime_ns, seen.st_ctime_ns
