@@ -172,6 +172,13 @@ class Table:
                 "BAD_DTYPE", f"{where} holds floating-point numbers, in which ids lose digits",
                 "Write it as text or integers.",
             )  # fmt: skip
+        if kind == "double" and column.code == "E":
+            return BadInputError(
+                "BAD_DTYPE",
+                f"{where} holds 32-bit floats, whose steps are 0.1 arcsec wide at 360 degrees: "
+                "too coarse for matches by position",
+                "Use the file as published; 64-bit floats made of these are no better.",
+            )
         return BadInputError(
             "BAD_DTYPE",
             f"{where} has TFORM {column.form} ({column.words}) where {kind} is needed",

@@ -63,6 +63,8 @@ class LabelTable:
         Labels whose column names no unit: taken to be in the catalog's.
     simulated : bool
         Whether the file says that nobody measured this.
+    partial : bool
+        Whether the service that answered with it has left rows out.
     """
 
     block: Block
@@ -71,6 +73,7 @@ class LabelTable:
     not_taken: tuple[str, ...]
     unit_assumed: tuple[str, ...]
     simulated: bool
+    partial: bool = False
 
 
 def read_label_table(
@@ -107,7 +110,8 @@ def read_label_table(
         If the file is damaged, too large, has no key or no label, or a unit is not that of the
         label.
     """
-    with _open(path, limits or Limits(), allow_overflow) as (tables, simulated):
+    with _open(path, limits or Limits(), allow_overflow) as (found_tables, simulated):
+        tables = [table.with_units_of_names(_UNITS) for table in found_tables]
         table = choose_table(tables, lambda t: _fits(t, keys), which)
         key = _find_key(table, keys)
         if key is None:
@@ -135,6 +139,7 @@ def read_label_table(
         tuple(c.name or "(no name)" for c in table.columns if c.index not in taken),
         tuple(name for name in LABELS if name in found and scales[name].assumed),
         simulated,
+        table.partial,
     )
 
 
@@ -201,14 +206,31 @@ def _find_key(table: RawTable, keys: Sequence[str]) -> RawColumn | None:
     return table.find(keys, "--key", exact=len(keys) == 1)
 
 
+def _names_of(label: str) -> tuple[str, ...]:
+    """Return what files call a label, best first."""
+    return (label, *LABELS[label].names)
+
+
+def _names_of_error(label: str) -> tuple[str, ...]:
+    """Return what files call the error of a label, best first."""
+    return tuple(form.format(name) for name in _names_of(label) for form in _ERROR_FORMS)
+
+
+#: All names of labels and errors, and the catalog's unit of each.
+_UNITS = {
+    fold(name): entry.measured_in
+    for label, entry in LABELS.items()
+    for name in (*_names_of(label), *_names_of_error(label))
+}
+
+
 def _find_labels(table: RawTable) -> dict[str, RawColumn]:
     """Return the columns of labels and errors by the catalog's names for them."""
     known = {fold(name) for c in table.columns for name in (c.name, c.other_name)}
     found = {}
-    for label, entry in LABELS.items():
-        names = (label, *entry.names)
-        errors = tuple(form.format(name) for name in names for form in _ERROR_FORMS)
-        for name, wanted in ((label, names), (error_of(label), errors)):
+    for label in LABELS:
+        wanted_of = {label: _names_of(label), error_of(label): _names_of_error(label)}
+        for name, wanted in wanted_of.items():
             here = [w for w in wanted if w in known]
             column = table.find(here) if here else None
             if column is not None:

@@ -7,14 +7,19 @@ reading their cells; `choose_table` says which one is meant.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from catalog.errors import BadInputError, UsageError
+from catalog.files.units import unit_in_name
 from catalog.words import count
+
+_SHOWN, _SHOWN_LETTERS = 40, 60  # names of columns, and letters of one, in a message
+_BRACKETS = {"]": "[", ")": "("}  # around a unit in a name, by the one that ends it
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class RawColumn:
     unit : str
         As the file has it; empty where it names none.
     other_name : str
-        What else the file calls it: the ID of a VOTable's FIELD.
+        What else the file calls it: the ID of a VOTable's FIELD, or its name without the unit
+        that is part of it.
     """
 
     index: int
@@ -62,6 +68,8 @@ class RawTable:
         From columns to their cells, a one-dimensional `numpy.ma.MaskedArray` each, of numbers,
         texts, bytes or (as objects) a mixture. Raises BadInputError BAD_DTYPE where cells are no
         single values.
+    partial : bool
+        Whether its service says that rows are missing.
     """
 
     path: Path
@@ -69,11 +77,23 @@ class RawTable:
     columns: tuple[RawColumn, ...]
     n_rows: int
     read: Callable[[Sequence[RawColumn]], list[np.ma.MaskedArray]]
+    partial: bool = False
 
     @property
     def where(self) -> str:
         """The file, and which of its tables."""
         return f"{self.place} of {self.path}" if self.place else str(self.path)
+
+    def with_units_of_names(self, known: Mapping[str, str]) -> RawTable:
+        """Return the table with the units that stand in the names of columns: ``Teff [K]``.
+
+        Parameters
+        ----------
+        known : mapping of str to str
+            Names without their unit, in the form of `fold`, and the catalog's unit of each:
+            ``log`` is no name, so ``log(g)`` is not in grams.
+        """
+        return replace(self, columns=tuple(_with_unit_of_name(c, known) for c in self.columns))
 
     def find(
         self, names: Sequence[str], option: str = "", *, exact: bool = False
@@ -115,15 +135,38 @@ class RawTable:
 
     def lacks(self, what: str, todo: str) -> BadInputError:
         """Return the error for a table without a column."""
-        have = ", ".join(c.name or "(no name)" for c in self.columns)
+        have = shown_names([c.name for c in self.columns])
         return BadInputError(
             "MISSING_COLUMN", f"{self.where} has {what}; its columns are: {have}", todo
         )
 
 
+def _with_unit_of_name(column: RawColumn, known: Mapping[str, str]) -> RawColumn:
+    """Return a column with the unit behind its name, if the file gives no other."""
+    name = column.name.strip()
+    opening = _BRACKETS.get(name[-1:])
+    if column.unit or column.other_name or opening is None:
+        return column
+    for i, sign in enumerate(name):
+        bare = name[:i].rstrip(" ,")
+        wanted = known.get(fold(bare)) if sign == opening else None
+        unit = unit_in_name(name[i:], wanted) if wanted else None
+        if unit:
+            return replace(column, unit=unit, other_name=bare)
+    return column
+
+
+@lru_cache(maxsize=1 << 16)
 def fold(name: str) -> str:
     """Return a name in lower case, with one ``_`` for all that is no letter or digit."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Return the names of columns for a message: the first of many, and how many more."""
+    shown = [(name or "(no name)")[:_SHOWN_LETTERS] for name in names[:_SHOWN]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + f" and {more:,} more" * (more > 0)
 
 
 def choose_table(

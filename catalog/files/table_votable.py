@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.parsers import expat
@@ -46,7 +47,7 @@ def read_votable(
     units = _declared_units(stream)
     stream.seek(0)
     document = votable.parse(stream, verify="ignore", filename=str(path))
-    _check_status(path, document, allow_overflow)
+    partial = _check_status(path, document, allow_overflow)
     tables = []
     for number, table in enumerate(document.iter_tables(), start=1):
         limits.check_rows(path, len(table.array))
@@ -57,12 +58,12 @@ def read_votable(
             for i, field in enumerate(table.fields)
         )  # fmt: skip
         place = f"table {number} {table.name or table.ID or ''}".strip()
-        tables.append(RawTable(path, place, columns, len(table.array), _reader(path, table)))
+        read = _reader(path, table)
+        tables.append(RawTable(path, place, columns, len(table.array), read, partial))
     if not tables:
         raise BadInputError("NO_TABLE_HDU", f"{path} holds no table", "Ask the service again")
     if len(tables) == 1:
-        only = tables[0]
-        return [RawTable(path, "", only.columns, only.n_rows, only.read)]
+        return [replace(tables[0], place="")]
     return tables
 
 
@@ -92,8 +93,9 @@ def _reader(path: Path, table: Any) -> Any:
 _SINGLE = ("char", "unicodeChar", "unsignedByte", "short", "int", "long", "float", "double")
 
 
-def _check_status(path: Path, document: Any, allow_overflow: bool) -> None:
-    """Raise what the service said of its answer."""
+def _check_status(path: Path, document: Any, allow_overflow: bool) -> bool:
+    """Raise what the service said of its answer, or return whether it has cut it off."""
+    partial = False
     for info in _infos(document):
         if str(info.name).upper() != "QUERY_STATUS":
             continue
@@ -105,6 +107,7 @@ def _check_status(path: Path, document: Any, allow_overflow: bool) -> None:
                 f"{path} is a service's error: {said or 'without a word'}",
                 "Correct the query, and ask again",
             )
+        partial |= status == "OVERFLOW"
         if status == "OVERFLOW" and not allow_overflow:
             raise BadInputError(
                 "TRUNCATED_ANSWER",
@@ -112,6 +115,7 @@ def _check_status(path: Path, document: Any, allow_overflow: bool) -> None:
                 + f" ({said})" * bool(said),
                 "Ask again with a larger MAXREC; --allow-overflow takes the rows that are there",
             )
+    return partial
 
 
 def _infos(element: Any) -> Iterator[Any]:

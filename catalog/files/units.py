@@ -88,6 +88,32 @@ class Scale:
         return numbers if self.factor == 1.0 else numbers * self.factor
 
 
+def unit_in_name(text: str, wanted: str) -> str | None:
+    """Return the unit that stands behind the name of a column: ``[K]``, ``(dex)``, ``[cm/s2]``.
+
+    Parameters
+    ----------
+    text : str
+        With its brackets. Square ones mean a logarithm (as VizieR has it) where one is wanted.
+    wanted : str
+        The catalog's unit: see `scale_to`.
+
+    Returns
+    -------
+    str or None
+        None where it is no unit.
+    """
+    inside = " ".join(text[1:-1].split())
+    legends = (word for words in _LEGENDS.values() for word in words)
+    if inside.lower() in legends:
+        return inside
+    unit = _parsed(inside) if any(map(str.isalpha, inside)) else None
+    if unit is None:
+        return None
+    is_gravity = wanted.startswith("dex(") and not _is_logarithm(unit)
+    return text if is_gravity and text.startswith("[") else inside
+
+
 def scale_to(unit: Any, wanted: str, where: str, *, right_ascension: bool = False) -> Scale:
     """Return what converts a column of a file to the catalog's unit.
 

@@ -229,11 +229,13 @@ def _missing_notes(conn: sa.Connection, sets: Sequence[LabelSet], compared: set[
 
 
 def _origin_notes(sets: Sequence[LabelSet]) -> list[str]:
-    """Return what label sets say of themselves: that they are simulated, and their notes."""
+    """Return what label sets say of themselves: their notes, simulated or partial."""
     simulated = [s.full_name for s in sets if s.simulated]
     notes = [
         f"{s.full_name}: {s.params['note']}." for s in sets if s.params and s.params.get("note")
     ]
     if simulated:
         notes.append(f"Simulated data, no measurement of real stars: {', '.join(simulated)}.")
+    if partial := [s.full_name for s in sets if s.partial]:
+        notes.append(f"Part of a service's answer, which left rows out: {', '.join(partial)}.")
     return notes

@@ -16,6 +16,8 @@ from catalog.words import names_near
 
 #: What the description of a label set ends with where nobody measured what it rests on.
 SIMULATED = "; SIMULATED, not measured"
+#: What it ends with where a service has cut its answer off.
+PARTIAL = "; PARTIAL, its service left rows out (OVERFLOW)"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class LabelSet:
     def simulated(self) -> bool:
         """True where it is marked as simulated: it rests on no measurement."""
         return bool((self.params or {}).get("simulated"))
+
+    @property
+    def partial(self) -> bool:
+        """Whether the table of labels was a part of a service's answer."""
+        return bool((self.params or {}).get("partial"))
 
 
 _FIELDS = [label_set.c[f] for f in LabelSet.__dataclass_fields__]

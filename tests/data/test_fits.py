@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,13 @@ def test_types_are_checked(table_path: Path) -> None:
             table.require("name", "int")
         with pytest.raises(BadInputError, match="MISSING_COLUMN"):
             table.require("nothing", "int")
+
+
+def test_positions_in_single_precision_are_refused_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "x.fits"
+    Table({"RA": np.array([359.9], "f4")}).write(path)
+    with open_fits(path) as file, pytest.raises(BadInputError, match=r"BAD_DTYPE.*0\.1 arcsec"):
+        open_table(file).require("ra", "double")
 
 
 def test_file_identity_is_of_the_bytes_on_disk(table_path: Path) -> None:

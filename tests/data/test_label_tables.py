@@ -18,6 +18,7 @@ from factories import add_sources, add_stars
 from catalog.errors import BadInputError, UsageError
 from catalog.files.label_table import read_label_table
 from catalog.store.bulk import upsert_arrays
+from catalog.store.labels import find_label_set
 from catalog.store.schema import apogee_star
 from jobs.compare_labels import compare
 from jobs.ingest_labels import ingest_labels
@@ -117,6 +118,53 @@ def test_units_are_converted(tmp_path):
     np.testing.assert_allclose(columns["logg"], [4.5])
     np.testing.assert_allclose(columns["fe_h"], [-0.5])
     assert np.isnan(columns["fe_h_err"]).all()
+
+
+@pytest.mark.parametrize(("header", "cells"), [
+    ("teff[K],logg [dex],[Fe/H] (dex)", "5000,2.5,-0.5"),
+    ("Teff (kK),log(g) [cm/s2],feh", "5,2.5,-0.5"),
+    ("T_eff [K],logg (dex(m/s2)),[Fe/H]", "5000,0.5,-0.5"),
+    ("teff_k,logg (cgs),Fe/H [dex]", "5000,2.5,-0.5"),
+    ("Teff,log(g),feh", "5000,2.5,-0.5"),
+])  # fmt: skip
+def test_units_behind_names_are_units(tmp_path, header, cells):
+    path = csv_file(tmp_path, f"apogee_id,{header},e_Teff (kK)\na,{cells},0.05\n")
+    found = read_label_table(path, KEYS)
+    got = [float(found.block.columns[name][0]) for name in ("teff", "teff_err", "logg", "fe_h")]
+    np.testing.assert_allclose(got, [5000, 50, 2.5, -0.5])
+    assert ("logg" in found.unit_assumed) == ("log(g)," in header)
+
+
+def test_what_stands_behind_a_name_may_be_no_unit(tmp_path):
+    path = csv_file(tmp_path, "apogee_id,logg,Teff (phot.),fe_h (1)\na,2.5,5000,-0.5\n")
+    assert read_label_table(path, KEYS).not_taken == ("Teff (phot.)", "fe_h (1)")
+    path = csv_file(tmp_path, "apogee_id,logg (log cm/s2),Teff [km]\na,2.5,5000\n")
+    with pytest.raises(BadInputError, match=r"BAD_UNIT.*column Teff \[km\] of .* is in 'km'"):
+        read_label_table(path, KEYS)
+    path = csv_file(tmp_path, "apogee_id,logg [dex],LOGG (cgs)\na,2.5,2.5\n")
+    with pytest.raises(BadInputError, match=r"has both columns .logg \[dex\]. and .LOGG \(cgs\)."):
+        read_label_table(path, KEYS)
+
+
+def test_a_part_of_an_answer_is_marked(db, survey, tmp_path):
+    path = tmp_path / "x.vot"
+    path.write_text(
+        '<VOTABLE version="1.4"><RESOURCE type="results"><TABLE>'
+        '<FIELD name="apogee_id" datatype="char" arraysize="*"/>'
+        '<FIELD name="teff" datatype="float" unit="K"/>'
+        "<DATA><TABLEDATA><TR><TD>2M0</TD><TD>4421.1</TD></TR></TABLEDATA></DATA></TABLE>"
+        '<INFO name="QUERY_STATUS" value="OVERFLOW"/></RESOURCE></VOTABLE>'
+    )
+    ingest_labels(db, path, "apogee", "mine", allow_overflow=True)
+    assert told(db, "mine")[1] == "a part only: its service left rows out (OVERFLOW)"
+    with db.reader() as conn:
+        found = find_label_set(conn, "mine")
+        notes = compare(conn, "aspcap/dr14", ["mine"], bootstrap=0).notes
+    assert found.partial
+    assert found.description == (
+        "Labels of apogee sources from x.vot; PARTIAL, its service left rows out (OVERFLOW)"
+    )
+    assert "Part of a service's answer, which left rows out: mine@1." in notes
 
 
 @pytest.mark.parametrize(("label", "unit"), [("teff", "km"), ("logg", "K"), ("fe_h", "mag"),

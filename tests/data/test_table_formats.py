@@ -64,12 +64,14 @@ def test_what_a_service_says_of_its_answer_counts(tmp_path):
     path = votable(tmp_path, fields, [("a", 5000)], info("OK"), info("OVERFLOW"))
     with pytest.raises(BadInputError, match=r"TRUNCATED_ANSWER.*OVERFLOW.*--allow-overflow"):
         read_label_table(path, KEYS)
-    assert read_label_table(path, KEYS, allow_overflow=True).block.n_good == 1
+    found = read_label_table(path, KEYS, allow_overflow=True)
+    assert (found.block.n_good, found.partial) == (1, True)
     path = votable(tmp_path, [], [], info("ERROR", "column  teff_x\n does not exist"))
     for allow in (False, True):
         with pytest.raises(BadInputError, match=r"SERVICE_ERROR.*column teff_x does not exist"):
             read_label_table(path, KEYS, allow_overflow=allow)
-    assert read_label_table(votable(tmp_path, fields, [("a", 5)], info("OK")), KEYS).block.n_rows
+    found = read_label_table(votable(tmp_path, fields, [("a", 5)], info("OK")), KEYS)
+    assert (found.block.n_rows, found.partial) == (1, False)
 
 
 def test_arrays_in_the_cells_of_a_votable_are_refused(tmp_path):
