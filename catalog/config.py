@@ -186,7 +186,7 @@ def _reader_url(environ: Mapping[str, str]) -> URL | None:
 
 
 def _web_address(environ: Mapping[str, str], name: str, default: str) -> str:
-    """An address of the archive, without a slash at its end."""
+    """Return an address of the archive, without a slash at its end."""
     text = environ.get(name) or default
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def code_version() -> str:
-    """The version of crosslabel that runs."""
+    """Return the version of crosslabel that runs."""
     try:
         return version("crosslabel")
     except PackageNotFoundError:

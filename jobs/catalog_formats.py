@@ -90,7 +90,7 @@ class LabelFormat(Format):
 
 
 def _plain_columns(table: sa.Table, *leave_out: str) -> tuple[str, ...]:
-    """The columns of a detail table that come from the file."""
+    """Return the columns of a detail table that come from the file."""
     return tuple(c.name for c in table.columns if c.name not in ("source_id", *leave_out))
 
 
@@ -133,5 +133,5 @@ def specobj_format(classes: tuple[str, ...]) -> Format:
 
 
 def find_format(name: str) -> Format:
-    """The format of that name, whether it has labels or not."""
+    """Return the format of that name, whether it has labels or not."""
     return specobj_format(("STAR",)) if name == "specobj" else FORMATS[name]

@@ -61,7 +61,7 @@ def n_rows_of(key: str) -> int:
 
 
 def read_rows(files: OpenFiles, key: str) -> Batch:
-    """The rows of a chunk of `row_chunks`."""
+    """Return the rows of a chunk of `row_chunks`."""
     _, i, _, rows = key.split()
     start, stop = (int(x) for x in rows.split("-"))
     block = files.read(int(i), start, stop)

@@ -21,7 +21,7 @@ BOOTSTRAP = 200
 
 
 def read_curve(conn: sa.Connection, model: str) -> list[CurvePoint]:
-    """The stored points of a model's learning curve, by label and size.
+    """Return the stored points of a model's learning curve, by label and size.
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ def find_evaluated(conn: sa.Connection, name: str) -> LabelSet:
 
 
 def read_edges(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Edges of the bins, with those that are given as ``name=edge,edge`` put in place.
+    """Return edges of the bins, with those that are given as ``name=edge,edge`` put in place.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def read_edges(texts: Sequence[str]) -> dict[str, tuple[float, ...]]:
 
 
 def _learned_by(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:
-    """The one label set that the models behind these sets learned."""
+    """Return the one label set that the models behind these sets learned."""
     query = sa.text(
         "SELECT DISTINCT l.name || '@' || l.edition FROM model m "
         "JOIN label_set l ON l.label_set_id = m.label_set_id "
@@ -226,7 +226,7 @@ def _learned_by(conn: sa.Connection, sets: Sequence[LabelSet]) -> str:
 
 
 def _sample_of(conn: sa.Connection, sets: Sequence[LabelSet]) -> str | None:
-    """The sample that the first of the models behind these sets was trained on."""
+    """Return the sample that the first of the models behind these sets was trained on."""
     query = sa.text(
         "SELECT s.name FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS i (id, place) "
         "JOIN model m ON m.model_id = i.id JOIN sample s USING (sample_id) ORDER BY place LIMIT 1"
@@ -235,7 +235,7 @@ def _sample_of(conn: sa.Connection, sets: Sequence[LabelSet]) -> str | None:
 
 
 def _compared_in(conn: sa.Connection, sample: str | None) -> list[str]:
-    """The survey's label set that a sample was compared with, if it is there."""
+    """Return the survey's label set that a sample was compared with, if it is there."""
     if sample is None:
         return []
     wanted = find_sample(conn, sample).params.get("compared_labels")

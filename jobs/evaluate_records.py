@@ -120,11 +120,11 @@ class Cell:
 
 
 def cells_of(name: str, edges: Sequence[float]) -> list[Cell]:
-    """The bins between edges, and the two open ones outside."""
+    """Return the bins between edges, and the two open ones outside."""
     bounds = [None, *map(float, edges), None]
     return [Cell(name, i, low, high) for i, (low, high) in enumerate(pairwise(bounds))]
 
 
 def known(value: float) -> float | None:
-    """A number, or None where it is not known: NULL in the table, null in JSON."""
+    """Return a number, or None where it is not known: NULL in the table, null in JSON."""
     return float(value) if np.isfinite(value) else None

@@ -63,7 +63,7 @@ def score_repeats(
 
 
 def _pairs(star: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of all pairs of spectra of one star."""
+    """Return row numbers of all pairs of spectra of one star."""
     order = np.argsort(star, kind="stable")
     ends = np.flatnonzero(star[order][1:] != star[order][:-1]) + 1
     found = [pair for rows in np.split(order, ends) for pair in combinations(rows.tolist(), 2)]

@@ -71,7 +71,7 @@ def write_evaluation(conn: sa.Connection, found: Evaluation) -> int:
 
 
 def _rows(conn: sa.Connection, table: sa.Table, kind: type[Row], number: int) -> list[Row]:
-    """The rows of an evaluation, in any order."""
+    """Return the rows of an evaluation, in any order."""
     fields = [table.c[f.name] for f in dataclasses.fields(kind)]
     query = sa.select(*fields).where(table.c.evaluation_id == number)
     return [kind(*row) for row in conn.execute(query)]

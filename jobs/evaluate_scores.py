@@ -73,7 +73,7 @@ def score_label(
 def _with_error(
     name: str, value: np.ndarray, drawn: np.ndarray, n_stars: int
 ) -> dict[str, float | None]:
-    """A statistic and its error, by name."""
+    """Return a statistic and its error, by name."""
     return {name: known(value[0]), f"{name}_err": error_over_stars(drawn, n_stars)}
 
 
@@ -109,11 +109,11 @@ def _honesty(data: ComparedLabel, i: int, rows: np.ndarray) -> dict[str, Any]:
 
 
 def _pulls(delta: np.ndarray, error: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Differences over combined errors, where the compared set states one."""
+    """Return differences over combined errors, where the compared set states one."""
     stated = np.isfinite(error)
     return metrics.pull(delta[stated], error[stated], own[stated])
 
 
 def error_over_stars(drawn: np.ndarray, n_stars: int) -> float | None:
-    """Error from draws of stars; None where there are too few stars to tell."""
+    """Return the error from draws of stars; None where there are too few stars to tell."""
     return known(resampling.error_of(drawn)) if n_stars >= MIN_STARS else None

@@ -28,7 +28,7 @@ binomial errors. Repeats: the scatter of one star's spectra, and the error that 
 
 
 def as_table(found: Evaluation, curves: Sequence[CurvePoint] = ()) -> str:
-    """All of an evaluation as text: by label the sets, the bins, coverage and repeats."""
+    """Return all of an evaluation as text: by label the sets, the bins, coverage and repeats."""
     where = f"the pairs of sample {found.sample}" if found.sample else "nearest pairs"
     lines = [
         f"Reference {found.ref_set}, on {where}",
@@ -82,7 +82,7 @@ _WIDTHS = (15, 13, 14, 7, 6, 11)
 
 
 def _bins(rows: Sequence[Score]) -> list[str]:
-    """Bias and scatter in the bins, some sets side by side."""
+    """Return bias and scatter in the bins, some sets side by side."""
     binned = [row for row in rows if row.population == "all" and row.bin_by != "all"]
 
     def cell(row: Score) -> str:
@@ -93,7 +93,7 @@ def _bins(rows: Sequence[Score]) -> list[str]:
 
 
 def _repeats(rows: Sequence[Repeat]) -> list[str]:
-    """Scatter between spectra of one star beside the error that the set states."""
+    """Return the scatter between spectra of one star beside the error that the set states."""
     seen = [row for row in rows if any(r.n_pairs for r in rows if r.bin == row.bin)]
 
     def cell(row: Repeat) -> str:
@@ -160,7 +160,7 @@ def _cover(row: Score, kind: str = "") -> str:
 
 
 def _curve(name: str, points: Sequence[CurvePoint]) -> list[str]:
-    """The learning curve of a model: sizes down, labels across."""
+    """Return the learning curve of a model: sizes down, labels across."""
     labels = list(dict.fromkeys((p.label, p.unit) for p in points))
     lines = [f"learning curve of {name}: folds trained on fewer stars, the same stars left out"]
     for start in range(0, len(labels), SETS_PER_LINE):
@@ -188,7 +188,7 @@ def _bin_name(row: Score | Repeat) -> str:
 
 
 def _number(value: float | None, unit: str, sign: str = "", digits: int | None = None) -> str:
-    """A number for people."""
+    """Return a number for people."""
     if value is None:
         return "-"
     places = digits if digits is not None else 1 if unit == "K" else 3
@@ -198,13 +198,13 @@ def _number(value: float | None, unit: str, sign: str = "", digits: int | None =
 def _with_error(
     value: float | None, error: float | None, unit: str, sign: str = "", digits: int | None = None
 ) -> str:
-    """A number with its error."""
+    """Return a number with its error."""
     own = _number(value, unit, sign, digits)
     return own if error is None else f"{own}+-{_number(error, unit, '', digits)}"
 
 
 def _percent(value: float | None) -> str:
-    """A fraction in percent."""
+    """Return a fraction in percent."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 

@@ -212,7 +212,7 @@ def _shifts(model: Model, recipe: Recipe, raw: SpectrumMatrix) -> list[Shift]:
 
 
 def _column(values: FloatArray, percent: float) -> FloatArray:
-    """A percentile of each column's finite values; NaN where there is none."""
+    """Return a percentile of each column's finite values; NaN where there is none."""
     return np.array(
         [
             np.percentile(known, percent) if (known := column[np.isfinite(column)]).size else np.nan

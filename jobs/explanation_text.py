@@ -55,7 +55,7 @@ def as_text(found: Explanation) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    """A number in the digits of its unit."""
+    """Return a number in the digits of its unit."""
     digits = 1 if unit == "K" else 3
     return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0
 

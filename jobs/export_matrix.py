@@ -24,7 +24,7 @@ from jobs.training_rows import read_training_data, read_training_rows
 def sample_matrix(
     conn: sa.Connection, which: Sample, recipe: str | None = None
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Normalized spectra of a sample's accepted pairs with the labels of their stars.
+    """Return normalized spectra of a sample's accepted pairs with the labels of their stars.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def sample_matrix(
 
 
 def _keys(conn: sa.Connection, which: Sample, right_id: np.ndarray) -> dict[str, np.ndarray]:
-    """Natural keys and instruments of pairs, by their spectra."""
+    """Return natural keys and instruments of pairs, by their spectra."""
     query = sa.text(
         "SELECT k.right_id, l.survey_key AS left_key, r.survey_key AS right_key, t.star_key, "
         "b.instrument "
@@ -91,7 +91,7 @@ def _keys(conn: sa.Connection, which: Sample, right_id: np.ndarray) -> dict[str,
 
 
 def stored_recipe(conn: sa.Connection, sample_id: int | None) -> str:
-    """The only recipe by which spectra are normalized, else the default one.
+    """Return the only recipe by which spectra are normalized, else the default one.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ _UNFINISHED = ("label_set", "model")  # rows that are being built are not for re
 
 
 def select_for_export(conn: sa.Connection, what: str) -> Selection:
-    """The table, view, label set or sample that ``what`` names.
+    """Return the table, view, label set or sample that ``what`` names.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def _what_there_is(conn: sa.Connection, what: str) -> str:
 
 
 def table_selection(conn: sa.Connection, name: str) -> Selection:
-    """All rows of a table or view."""
+    """Return all rows of a table or view."""
     provenance: dict[str, Any] = {"what": f"table or view {name}", "written_by": code_version()}
     date = None
     if name in _WITH_EDITIONS:

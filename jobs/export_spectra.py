@@ -124,7 +124,7 @@ def _choose(conn: sa.Connection, sample: str | None, recipe: str | None) -> Chos
 
 
 def _spectra_to_export(conn: sa.Connection, chosen: Chosen) -> list[int]:
-    """Ids of the spectra, all of which are normalized, in the order of their keys."""
+    """Return ids of the spectra, all of which are normalized, in the order of their keys."""
     query = f"""SELECT b.source_id FROM spectrum_blob b JOIN source s USING (source_id)
         WHERE {USABLE}
         ORDER BY s.survey, s.survey_key COLLATE "C" """
@@ -155,7 +155,7 @@ def _write_if_new(path: Path, content: bytes) -> bool:
 
 
 def _index(conn: sa.Connection, chosen: Chosen, files: list[dict[str, Any]]) -> Selection:
-    """The files as something to export."""
+    """Return the files as something to export."""
     pair, join = "", ""
     if chosen.sample is not None:
         pair = "t.star_key, l.survey_key AS left_key, k.sep_arcsec, "

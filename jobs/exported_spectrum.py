@@ -93,7 +93,7 @@ def read_exported(conn: sa.Connection, chosen: Chosen, ids: list[int]) -> Iterat
 
 
 def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
-    """A row as what its file says."""
+    """Return a row as what its file says."""
     recipe = chosen.recipe
     rest = recipe.rest_frame and not row.normalize_flags >> _REDSHIFT_UNKNOWN & 1
     sdss = row.instrument in ("SDSS", "BOSS")
@@ -163,5 +163,5 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
 
 
 def _short(value: float | None) -> float | None:
-    """A float32 of the database as the shortest number that means it."""
+    """Return a float32 of the database as the shortest number that means it."""
     return None if value is None else float(str(np.float32(value)))

@@ -74,7 +74,7 @@ class _Fetched:
 
 
 def fetch_catalog_job(params: FetchCatalogParams, db: Database) -> Job:
-    """The download of a catalog file as a job (``db``: see `jobs.registry`)."""
+    """Return the download of a catalog file as a job (``db``: see `jobs.registry`)."""
     places = catalog_places(params.format, params.release)
     session = PoliteSession(Manners(backoff_s=params.backoff_s, min_rate=params.min_rate))
     offered: list[tuple[str, Published]] = []  # asked for once per process
@@ -139,7 +139,7 @@ def catalog_file(conn: sa.Connection, params: FetchCatalogParams) -> str | None:
 def _find(
     session: PoliteSession, archive_url: str, places: tuple[str, ...]
 ) -> tuple[str, Published]:
-    """The first place where the archive has the file."""
+    """Return the first place where the archive has the file."""
     for place in places:
         published = look_up(session, f"{archive_url}/{place}")
         if published is not None:

@@ -70,7 +70,7 @@ class Undescribed(NamedTuple):
 
 
 def undescribed_spectra(conn: sa.Connection, release: str) -> list[Undescribed]:
-    """All spectra of the SDSS spectrographs that no ingested ssppOut row describes."""
+    """Return all spectra of the SDSS spectrographs that no ingested ssppOut row describes."""
     rows = conn.execute(_UNDESCRIBED, {"release": release})
     return [Undescribed(row[0], SpectrumKey(*row[1:5]), row[5], row[6]) for row in rows]
 
@@ -81,7 +81,7 @@ def label_file(folder: str, release: str, plate: int) -> Path:
 
 
 def fetch_labels_job(params: FetchLabelsParams, db: Database) -> Job:
-    """The queries for labels as a job (``db``: see `jobs.registry`).
+    """Return the queries for labels as a job (``db``: see `jobs.registry`).
 
     Raises
     ------

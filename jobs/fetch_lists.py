@@ -12,7 +12,7 @@ from jobs.fetch_spectra import wanted_spectra
 
 
 def listed_places(conn: sa.Connection, sample: str, release: str) -> list[str]:
-    """The best place of every spectrum that a sample lacks, relative to the archive's root.
+    """Return the best place of every spectrum that a sample lacks, relative to the archive's root.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def listed_places(conn: sa.Connection, sample: str, release: str) -> list[str]:
 
 
 def catalog_place(kind: str, release: str) -> list[str]:
-    """The best place of a catalog file, relative to the archive's root."""
+    """Return the best place of a catalog file, relative to the archive's root."""
     return [catalog_places(kind, release)[0]]
 
 

@@ -49,7 +49,7 @@ class Outcome:
 
 
 def failed(source_id: int, exc: BadInputError | SourceUnavailableError) -> Outcome:
-    """The outcome of a source for which an error came back."""
+    """Return the outcome of a source for which an error came back."""
     code = exc.reason_code if isinstance(exc, BadInputError) else UNREACHABLE
     return Outcome(source_id, "failed", code, storable(exc.reason))
 
@@ -70,7 +70,7 @@ def record_outcomes(
 def count_outcomes(
     conn: sa.Connection, kind: str, release: str, among: Sequence[int]
 ) -> dict[str, int]:
-    """Number of these sources by outcome."""
+    """Return the number of these sources by outcome."""
     t = fetch_outcome.c
     query = (
         sa.select(t.outcome, sa.func.count())
@@ -88,7 +88,7 @@ def count_outcomes(
 def failures(
     conn: sa.Connection, kind: str, release: str, among: Sequence[int]
 ) -> list[tuple[str, str, str]]:
-    """The (survey key, reason code, detail) of those among these sources that failed."""
+    """Return the (survey key, reason code, detail) of those among these sources that failed."""
     query = sa.text(
         "SELECT s.survey_key, f.reason_code, coalesce(f.detail, '') FROM fetch_outcome f "
         "JOIN source s USING (source_id) WHERE f.kind = :kind AND f.release = :release "

@@ -100,14 +100,14 @@ class _Answer:
 
 
 def stars_to_ask(conn: sa.Connection, params: FetchPositionsParams) -> list[Star]:
-    """All stars of the catalog, one row each, asked about before or not."""
+    """Return all stars of the catalog, one row each, asked about before or not."""
     survey, prefix = split_spec(params.left)
     given = {"survey": survey, "prefix": prefix, "kind": params.kind, "release": params.release}
     return [Star(*row) for row in conn.execute(_STARS, given)]
 
 
 def fetch_positions_job(params: FetchPositionsParams, db: Database) -> Job:
-    """The queries by position as a job (``db``: see `jobs.registry`).
+    """Return the queries by position as a job (``db``: see `jobs.registry`).
 
     Raises
     ------
@@ -238,5 +238,5 @@ def _write_sources(conn: sa.Connection, found: Found) -> int:
 
 
 def _text(values: Any) -> np.ndarray:
-    """Text as a staging column; empty is NULL."""
+    """Return text as a staging column; empty is NULL."""
     return np.array([str(v).encode("ascii") for v in values])

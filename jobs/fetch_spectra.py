@@ -96,7 +96,7 @@ class Wanted(NamedTuple):
 
 
 def wanted_spectra(conn: sa.Connection, sample: str, release: str) -> list[Wanted]:
-    """All spectra that a sample lacks, by key, whether they were asked for before or not.
+    """Return all spectra that a sample lacks, by key, whether they were asked for before or not.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def wanted_spectra(conn: sa.Connection, sample: str, release: str) -> list[Wante
 
 
 def fetch_spectra_job(params: FetchSpectraParams, db: Database) -> Job:
-    """The downloads of a sample's spectra as a job (``db``: see `jobs.registry`)."""
+    """Return the downloads of a sample's spectra as a job (``db``: see `jobs.registry`)."""
     release = check_archive_release(params.release)
     session = PoliteSession(Manners(backoff_s=params.backoff_s, min_rate=params.min_rate))
 
@@ -155,7 +155,7 @@ def fetch_spectra_job(params: FetchSpectraParams, db: Database) -> Job:
 
 
 def _plain(key: SpectrumKey) -> Sequence[int | str]:
-    """A key as JSON takes it."""
+    """Return a key as JSON takes it."""
     return [key.plate, key.mjd, key.fiberid, key.run2d]
 
 

@@ -134,7 +134,7 @@ def _target(kind: str, release: str) -> str:
 
 
 def ingest_job(params: CatalogParams, db: Database) -> Job:
-    """The ingest of one release as a job (``db``: see `jobs.registry`)."""
+    """Return the ingest of one release as a job (``db``: see `jobs.registry`)."""
     fmt = FORMATS[params.format]
     name = _target(params.format, params.release)
     inputs = digest([params.format, params.release, sorted(params.digests)])

@@ -145,7 +145,7 @@ def _target(release: str) -> str:
 def ingest_specobj_job(
     params: SpecObjParams, db: Database, left_out: dict[str, int] | None = None
 ) -> Job:
-    """The ingest of specObj as a job (``db``: see `jobs.registry`).
+    """Return the ingest of specObj as a job (``db``: see `jobs.registry`).
 
     Parameters
     ----------

@@ -202,7 +202,7 @@ def curve_job(params: CurveParams, db: Database) -> Job:
 
 
 def _find(conn: sa.Connection, name: str) -> Known:
-    """A model with the parameters and the specification that it was trained by."""
+    """Return a model with the parameters and the specification that it was trained by."""
     model_id = find_model(conn, name).model_id
     query = sa.text("SELECT params FROM model WHERE model_id = :id")
     params = from_dict(TrainParams, conn.execute(query, {"id": model_id}).scalar_one())
@@ -210,7 +210,7 @@ def _find(conn: sa.Connection, name: str) -> Known:
 
 
 def _chunks_of(size: int, spec: TrainSpec, n_rows: int) -> list[str]:
-    """The chunks of one size: those of the folds of its training; 0 needs no training."""
+    """Return the chunks of one size: those of the folds of its training; 0 needs no training."""
     from models import trainer
 
     if not size:
@@ -220,13 +220,13 @@ def _chunks_of(size: int, spec: TrainSpec, n_rows: int) -> list[str]:
 
 
 def _size_of(key: str) -> int:
-    """The size that a chunk belongs to; 0 is all."""
+    """Return the size that a chunk belongs to; 0 is all."""
     word = key.partition("/")[0]
     return 0 if word == ALL else int(word)
 
 
 def _stars_per_fold(rows: TrainingRows, spec: TrainSpec) -> int:
-    """The least number of stars that any fold is trained on."""
+    """Return the least number of stars that any fold is trained on."""
     fold = crossval.assign_folds(rows.group, spec.folds, spec.seed)
     return min(np.unique(rows.group[fold != k]).size for k in range(spec.folds))
 
@@ -237,7 +237,7 @@ def _forget(conn: sa.Connection, model_id: int) -> None:
 
 
 def _published(conn: sa.Connection, model: Known, rows: TrainingRows) -> np.ndarray:
-    """The out-of-fold labels that the model itself published, shape (n, k); NaN is none."""
+    """Return the out-of-fold labels that the model itself published, shape (n, k); NaN is none."""
     labels = model.spec.labels
     query = sa.text(
         f"SELECT s.source_id, {', '.join(f's.{label}' for label in labels)} FROM stellar_label s "

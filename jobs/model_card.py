@@ -60,23 +60,23 @@ def model_card(model: Model, full_name: str, sha256: str) -> str:
 
 
 def _section(title: str, text: str) -> str:
-    """A section, unless there is nothing to say."""
+    """Return a section, unless there is nothing to say."""
     return f"## {title}\n\n{text}" if text else ""
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def _wrapped(text: str) -> str:
-    """A text as the lines of a list item."""
+    """Return a text as the lines of a list item."""
     return "\n  ".join(textwrap.wrap(text, 96))
 
 
 def _number(value: float | None, unit: str) -> str:
-    """A number with the digits that its unit needs."""
+    """Return a number with the digits that its unit needs."""
     if value is None:
         return "-"
     digits = 0 if unit == "K" else 3
@@ -130,7 +130,7 @@ def _labels(model: Model) -> str:
 
 
 def _training(facts: Mapping[str, Any]) -> str:
-    """Counts, S/N and the sample."""
+    """Return counts, S/N and the sample."""
     told = facts.get("training")
     if not told:
         return ""
@@ -146,7 +146,7 @@ def _training(facts: Mapping[str, Any]) -> str:
 
 
 def _settings(values: Mapping[str, Any]) -> list[str]:
-    """Settings that are set, in words."""
+    """Return settings that are set, in words."""
     told = []
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -230,7 +230,7 @@ def _use(full_name: str, model: Model) -> str:
 
 
 def _origin(model: Model, full_name: str, sha256: str) -> str:
-    """Provenance, and the command that trains it again."""
+    """Return provenance, and the command that trains it again."""
     facts = model.manifest
     own, target = facts.get("model", {}), facts.get("label_set", {})
     rows = [
@@ -253,7 +253,7 @@ def _origin(model: Model, full_name: str, sha256: str) -> str:
 
 
 def train_command(params: Mapping[str, Any]) -> str:
-    """The command that began a training.
+    """Return the command that began a training.
 
     Parameters
     ----------

@@ -107,7 +107,7 @@ def import_model(db: Database, path: Path, name: str | None = None) -> Imported:
 
 
 def _open(path: Path, data: bytes) -> Model:
-    """The model in the bytes of a file, if this version can use it."""
+    """Return the model in the bytes of a file, if this version can use it."""
     try:
         found = load(data)
         flat = np.ones((1, found.n_pixels), np.float32)
@@ -174,7 +174,7 @@ def _insert(
 
 
 def _label_set(conn: sa.Connection, target: dict[str, Any]) -> int | None:
-    """The label set that the model learned, where the same one is in this catalog."""
+    """Return the label set that the model learned, where the same one is in this catalog."""
     query = sa.select(label_set.c.label_set_id).where(
         label_set.c.name == str(target.get("name", "")).partition("@")[0],
         label_set.c.inputs_hash == target.get("inputs_hash"),

@@ -226,7 +226,7 @@ def normalize_report(conn: sa.Connection, recipe_name: str, sample: str | None =
 
 
 def _common_range(counts: NormalizeCounts) -> str:
-    """The wavelengths that all spectra cover, in words."""
+    """Return the wavelengths that all spectra cover, in words."""
     if counts.first_wavelength > counts.last_wavelength:
         return "no pixel is covered by all spectra"
     return (

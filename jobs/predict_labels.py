@@ -213,7 +213,7 @@ def _check_recipe(trained: TrainedModel) -> Recipe:
 
 
 def _spectra(conn: sa.Connection, trained: TrainedModel, sample: str | None) -> list[SpectrumKey]:
-    """All spectra that a model can label now."""
+    """Return all spectra that a model can label now."""
     keys = normalized_keys(conn, _check_recipe(trained), sample_id_of(conn, sample))
     if not keys:
         of_sample = f" of sample {sample}" if sample else ""

@@ -76,14 +76,14 @@ def training_facts(
 
 
 def _plain(params: TrainParams) -> dict[str, Any]:
-    """The parameters of a training as JSON-able values."""
+    """Return the parameters of a training as JSON-able values."""
     from jobs.engine.params import to_dict
 
     return to_dict(params)
 
 
 def _training(rows: TrainingRows, data: TrainingData) -> dict[str, Any]:
-    """Counts and ranges of what is trained on."""
+    """Return counts and ranges of what is trained on."""
     labels = {}
     for j, name in enumerate(data.names):
         known = data.labels[np.isfinite(data.labels[:, j]), j]
@@ -98,7 +98,7 @@ def _training(rows: TrainingRows, data: TrainingData) -> dict[str, Any]:
 
 
 def _percentiles(values: FloatArray) -> dict[str, float]:
-    """The percentiles that are told, rounded to what float32 holds."""
+    """Return the percentiles that are told, rounded to what float32 holds."""
     return {name: float(np.float32(np.percentile(values, q))) for name, q in PERCENTILES.items()}
 
 
@@ -143,7 +143,7 @@ def _scores(
 def _score(
     delta: FloatArray, error: FloatArray, half_width: FloatArray, label_error: FloatArray
 ) -> dict[str, Any]:
-    """Scores of some differences; None where unknown."""
+    """Return scores of some differences; None where unknown."""
     score = metrics.score(delta)
     known = np.isfinite(error)
     pulls = metrics.pull(delta[known], error[known], label_error[known])
@@ -159,7 +159,7 @@ def _score(
 
 
 def training_spectra(conn: sa.Connection, model_id: int) -> dict[str, NDArray[Any]]:
-    """The spectra that a model is trained on by natural key, as arrays for its artifact.
+    """Return the spectra that a model is trained on by natural key, as arrays for its artifact.
 
     Returns
     -------

@@ -67,7 +67,7 @@ def count_rows(
 
 
 def label_differences(pairs: Candidates, chosen: NDArray[np.bool_]) -> dict[str, Any]:
-    """Statistics of compared minus reference labels over the chosen pairs.
+    """Return statistics of compared minus reference labels over the chosen pairs.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ def _check_words(what: str, words: tuple[str, ...], known: tuple[str, ...] | lis
 
 
 def changed_rules(rules: Rules, usual: Rules) -> dict[str, Any]:
-    """The fields in which rules differ from others of their kind, with their values."""
+    """Return the fields in which rules differ from others of their kind, with their values."""
     return {
         f.name: getattr(rules, f.name)
         for f in dataclasses.fields(rules)

@@ -102,7 +102,7 @@ def plan_fits(
 def find_fit(
     params: ScanParams, recipe: str, splits: Splits, key: str, trials: Sequence[Trial]
 ) -> Fit | None:
-    """The fit that a chunk belongs to; None if it has failed before.
+    """Return the fit that a chunk belongs to; None if it has failed before.
 
     Parameters
     ----------
@@ -177,20 +177,20 @@ def run_fit(
 
 
 def nothing_predicted(data: TrainingData) -> Arrays:
-    """The state that a scoring begins with."""
+    """Return the state that a scoring begins with."""
     return {PREDICTED: np.full(data.labels.shape, np.nan)}
 
 
 def _sharing(trials: Sequence[Trial], first: Trial) -> list[Trial]:
-    """The folds of a trial that have the settings of one of them."""
+    """Return the folds of a trial that have the settings of one of them."""
     return [t for t in trials if t.settings == first.settings]
 
 
 def _phase(stem: str) -> str:
-    """The phase of the fits under a stem."""
+    """Return the phase of the fits under a stem."""
     return nested.OUTER if stem == SCORE else nested.INNER
 
 
 def _fold_name(fold: int) -> str:
-    """A fold in a key."""
+    """Return a fold in a key."""
     return "all" if fold == FINAL_FOLD else f"fold-{fold:02d}"

@@ -19,7 +19,7 @@ _SCORES = ("bias", "sigma_mad", "mae", "seed_bias", "seed_scatter")
 
 
 def scan_report(conn: sa.Connection, name: str) -> str:
-    """The best trials, what is recommended, and how honest choosing turned out."""
+    """Return the best trials, what is recommended, and how honest choosing turned out."""
     scan = _found(conn, name)
     space = scan.params["space"]
     trials = read_trials(conn, scan.scan_id)
@@ -75,7 +75,7 @@ def scan_csv(conn: sa.Connection, name: str) -> str:
 
 
 def _found(conn: sa.Connection, name: str) -> sa.Row[Any]:
-    """The row of a scan that must be there."""
+    """Return the row of a scan that must be there."""
     scan = find_scan(conn, name)
     if scan is None:
         known = conn.scalars(sa.text("SELECT name FROM scan ORDER BY name"))
@@ -90,7 +90,7 @@ def _folds(ranked: Ranked) -> str:
 
 
 def _scores(scan: sa.Row[Any]) -> list[list[str]]:
-    """Scores of the held-out stars, label by label."""
+    """Return scores of the held-out stars, label by label."""
     found = scan.metrics or {}
     rows = []
     for label in scan.params["labels"]:
@@ -102,7 +102,7 @@ def _scores(scan: sa.Row[Any]) -> list[list[str]]:
 
 
 def _shown(value: Any) -> str:
-    """A setting in as many digits as matter to a reader."""
+    """Return a setting in as many digits as matter to a reader."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

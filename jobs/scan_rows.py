@@ -34,13 +34,13 @@ class Trial:
     failure: str | None = None
 
     def after(self, loss: float) -> Trial:
-        """The trial with its loss; one that is not finite is a failure."""
+        """Return the trial with its loss; one that is not finite is a failure."""
         if math.isfinite(loss):
             return Trial(self.number, self.fold, self.settings, "done", loss)
         return self.failed(f"the validation loss is {loss}")
 
     def failed(self, why: str) -> Trial:
-        """The trial with the reason of its failure."""
+        """Return the trial with the reason of its failure."""
         return Trial(self.number, self.fold, self.settings, "failed", None, why)
 
 
@@ -56,13 +56,13 @@ class Ranked:
 
 
 def find_scan(conn: sa.Connection, name: str) -> sa.Row[Any] | None:
-    """The row of a scan, without its state."""
+    """Return the row of a scan, without its state."""
     columns = [c for c in scan.c if c.name != "state_bytes"]
     return conn.execute(sa.select(*columns).where(scan.c.name == name)).first()
 
 
 def scan_id_of(conn: sa.Connection, name: str) -> int:
-    """The id of a scan that has begun."""
+    """Return the id of a scan that has begun."""
     return conn.execute(sa.select(scan.c.scan_id).where(scan.c.name == name)).scalar_one()
 
 
@@ -77,7 +77,7 @@ def begin_scan(conn: sa.Connection, params: ScanParams) -> int:
 
 
 def read_trials(conn: sa.Connection, scan_id: int) -> list[Trial]:
-    """All trials of a scan, by number and fold."""
+    """Return all trials of a scan, by number and fold."""
     c = scan_trial.c
     query = (
         sa.select(c.trial, c.fold, c.trial_settings, c.trial_state, c.inner_loss, c.failure)
@@ -148,7 +148,7 @@ def write_outer(conn: sa.Connection, scan_id: int, judged: Iterable[Trial]) -> i
 
 
 def read_state(conn: sa.Connection, scan_id: int) -> tuple[str | None, bytes]:
-    """The chunk after which an unfinished fit stands, and its state."""
+    """Return the chunk after which an unfinished fit stands, and its state."""
     row = conn.execute(
         sa.select(scan.c.chunk_key, scan.c.state_bytes).where(scan.c.scan_id == scan_id)
     ).one()
@@ -191,6 +191,6 @@ def _ranked(group: Sequence[Trial]) -> Ranked:
 
 
 def best_of_fold(trials: Iterable[Trial], fold: int) -> Trial | None:
-    """The trial with the least loss in a fold, the earliest among equals."""
+    """Return the trial with the least loss in a fold, the earliest among equals."""
     done = [t for t in trials if t.fold == fold and t.judged_loss is not None]
     return min(done, key=lambda t: (t.judged_loss, t.number), default=None)

@@ -226,12 +226,12 @@ def _splits(params: ScanParams, rows: TrainingRows) -> tuple[Splits, Splits]:
 
 
 def _choose_key(number: int, n_trials: int) -> str:
-    """Key of the chunk that chooses the settings of a trial, or what is to be scored."""
+    """Return the key of the chunk that chooses the settings of a trial, or what is to be scored."""
     return f"{SCORE if number >= n_trials else f'trial-{number:04d}'}/{CHOOSE}"
 
 
 def _end(data: TrainingData, trials: Sequence[Trial], state: Arrays, n_trials: int) -> Batch:
-    """The honest score of the search, and what it recommends for a training on all stars."""
+    """Return the honest score of the search, and what it recommends for a training on all stars."""
     scores: dict[str, float | None] = {}
     for j, name in enumerate(data.names):
         predicted = state.get(PREDICTED, np.full(data.labels.shape, np.nan))[:, j]

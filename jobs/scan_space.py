@@ -65,7 +65,7 @@ class Space:
         return bool(self.range)
 
     def combinations(self, seed: int) -> list[Settings]:
-        """The combinations of the grid that are tried, in their order."""
+        """Return the combinations of the grid that are tried, in their order."""
         everything = [
             dict(zip(self.grid, values, strict=True))
             for values in itertools.product(*self.grid.values())
@@ -91,7 +91,7 @@ class Space:
 
 
 def named_spaces() -> dict[str, str]:
-    """The spaces that come with crosslabel: name -> TOML."""
+    """Return the spaces that come with crosslabel: name -> TOML."""
     folder = resources.files("jobs") / "spaces"
     files = (f for f in folder.iterdir() if f.name.endswith(".toml"))
     return {f.name.removesuffix(".toml"): f.read_text("utf-8") for f in files}
@@ -160,7 +160,7 @@ def make_space(values: Mapping[str, Any], preset: str) -> Space:
 
 
 def _values(preset: str, name: str, values: Any) -> list[Value]:
-    """A list of different allowed values."""
+    """Return a list of different allowed values."""
     option = find_setting(preset, name)
     if not isinstance(values, list) or not values:
         raise ValueError(f"{name} needs a list of values, not {values!r}")
@@ -171,7 +171,7 @@ def _values(preset: str, name: str, values: Any) -> list[Value]:
 
 
 def _range(preset: str, name: str, values: Any) -> Any:
-    """A list of allowed values, or ``low``, ``high`` and ``log`` of a number."""
+    """Return a list of allowed values, or ``low``, ``high`` and ``log`` of a number."""
     option = find_setting(preset, name)
     if isinstance(values, list):
         return _values(preset, name, values)
@@ -193,5 +193,5 @@ def _range(preset: str, name: str, values: Any) -> Any:
 
 
 def _list(names: set[str]) -> str:
-    """Names in a stable order."""
+    """Return names in a stable order."""
     return ", ".join(sorted(names))

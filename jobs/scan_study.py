@@ -157,7 +157,7 @@ def _record(
 
 
 def suggest(study: optuna.Study | None, space: Space, seed: int, number: int) -> Settings:
-    """Settings for the next trial, given the finished ones of a study.
+    """Return settings for the next trial, given the finished ones of a study.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def _told(value: Any) -> bool:
 
 
 def _words(value: Any) -> str:
-    """A parameter as people write it."""
+    """Return a parameter as people write it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -139,12 +139,12 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
 
 
 def recipe_name(preset: str, recipe: str | None) -> str:
-    """The recipe asked for, else that of the preset."""
+    """Return the recipe asked for, else that of the preset."""
     return recipe or (preset if preset in RECIPES else "default")
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what the numbers of a model depend on."""
+    """Return versions of what the numbers of a model depend on."""
     return {
         "crosslabel": code_version(),
         "python": platform.python_version(),

@@ -52,7 +52,7 @@ class TrainingRows:
 
 
 def find_target(conn: sa.Connection, sample_name: str, target: str) -> LabelSet:
-    """The label set that a training on a sample learns.
+    """Return the label set that a training on a sample learns.
 
     Parameters
     ----------

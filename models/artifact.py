@@ -92,7 +92,7 @@ def annotate(
 
 
 def _digest(members: Mapping[str, NDArray[Any]]) -> bytes:
-    """SHA-256 over names, types, shapes and contents."""
+    """Return the SHA-256 over names, types, shapes and contents."""
     digest = hashlib.sha256()
     for name in sorted(members):
         array = np.ascontiguousarray(members[name])

@@ -98,7 +98,7 @@ def fit_pixels(
     ivar: NDArray[np.float32],
     mean: NDArray[np.float32],
 ) -> tuple[FloatArray, FloatArray]:
-    """Coefficients and intrinsic variance of each pixel at the greatest likelihood.
+    """Return coefficients and intrinsic variance of each pixel at the greatest likelihood.
 
     In turn: coefficients by weighted least squares, then s^2 by its fixed point
     s^2 <- s^2 sum(w^2 r^2) / sum(w) with w = 1 / (1 / ivar + s^2) and residuals r, where the
@@ -142,7 +142,7 @@ def fit_pixels(
 
 
 def _starting_points(labels: FloatArray) -> FloatArray:
-    """The mean, and for each label the mean of the stars at its low and at its high end."""
+    """Return the mean, and for each label the mean of the stars at its low and at its high end."""
     count = max(1, round(START_FRACTION * labels.shape[0]))
     ends = [
         labels[rows].mean(axis=0)

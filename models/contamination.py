@@ -33,7 +33,7 @@ FloatArray = NDArray[np.float64]
 def interstellar_sodium(
     wavelength: ArrayLike, equivalent_width: float, velocity: ArrayLike = 0.0
 ) -> FloatArray:
-    """Transmission of interstellar sodium in both D lines, seen at `RESOLUTION`.
+    """Return the transmission of interstellar sodium in both D lines, seen at `RESOLUTION`.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ def normalize(
 def _checked(
     flux: ArrayLike, ivar: ArrayLike, and_mask: ArrayLike, z: ArrayLike
 ) -> tuple[FloatArray, FloatArray, NDArray[Any], FloatArray]:
-    """Spectra and redshifts as arrays whose shapes belong together."""
+    """Return spectra and redshifts as arrays whose shapes belong together."""
     flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
     mask, z = np.asarray(and_mask), np.asarray(z, dtype=np.float64)
     if flux.ndim != 2 or not flux.shape == ivar.shape == mask.shape or z.shape != flux.shape[:1]:

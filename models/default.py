@@ -48,13 +48,13 @@ def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
 
 
 def _network(spec: TrainSpec, components: int) -> Architecture:
-    """The network of each member of the ensemble."""
+    """Return the network of each member of the ensemble."""
     width, layers = spec.option("width"), spec.option("layers")
     return Architecture("mlp", components, len(spec.labels), width, layers, "gelu")
 
 
 def _task(stage: Stage, spec: TrainSpec, splits: tuple[Split, ...], components: int) -> train.Task:
-    """The compiled training of the networks."""
+    """Return the compiled training of the networks."""
     n_rows = min(split.train.size for split in splits)
     batch, decay = spec.option("batch"), spec.option("weight_decay")
     if decay is None:
@@ -175,7 +175,7 @@ def _fit_process(
 def _tables(
     spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
 ) -> Tables:
-    """Scores and scaled labels, one table per split."""
+    """Return scores and scaled labels, one table per split."""
     labels, errors = [], []
     # A blank spectrum teaches nothing.
     known = np.isfinite(data.labels) & (data.ivar > 0.0).any(axis=1, keepdims=True)

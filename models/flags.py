@@ -183,7 +183,7 @@ def limit_flags(
 
 
 def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int64]:
-    """Bits LOW_SNR, MASKED, MISSING_ARM and NO_INFORMATION: how much there is to read.
+    """Return bits LOW_SNR, MASKED, MISSING_ARM and NO_INFORMATION: how much there is to read.
 
     Parameters
     ----------

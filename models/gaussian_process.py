@@ -135,18 +135,18 @@ def mean(process: Arrays, scores: FloatArray) -> FloatArray:
 
 
 def covariance(x: FloatArray, y: FloatArray, length: float, a: float, b: float) -> FloatArray:
-    """The covariance k of the module's description between rows of x and y, shape (n, m)."""
+    """Return the covariance k of the module's description between rows of x and y, shape (n, m)."""
     return a**2 * (x @ y.T) + b**2 / (1.0 + squared_distance(x, y) / (2.0 * length**2))
 
 
 def squared_distance(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Squared Euclidean distances between rows of x and y, shape (n, m)."""
+    """Return the squared Euclidean distances between rows of x and y, shape (n, m)."""
     square = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1) - 2.0 * (x @ y.T)
     return np.maximum(square, 0.0)
 
 
 def left_out_pull(signal: FloatArray, noise: FloatArray, y: FloatArray) -> FloatArray:
-    """Residual of each row by the process on all others, in its own predicted sigma.
+    """Return the residual of each row by the process on all others, in its own predicted sigma.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def negative_log_likelihood(
     excess: FloatArray,
     known: Mask,
 ) -> tuple[float, FloatArray]:
-    """Negative logarithm of the marginal likelihood of all labels, but for a constant.
+    """Return the negative logarithm of the marginal likelihood of all labels, but for a constant.
 
     Rasmussen & Williams (2006), equations 5.8 and 5.9.
 

@@ -34,7 +34,7 @@ class Found:
 
 
 def n_terms(n_labels: int) -> int:
-    """Number of terms for k labels: 1, k and k (k + 1) / 2."""
+    """Return the number of terms for k labels: 1, k and k (k + 1) / 2."""
     return 1 + n_labels + n_labels * (n_labels + 1) // 2
 
 
@@ -52,7 +52,7 @@ def terms(labels: FloatArray) -> FloatArray:
 
 
 def slopes(labels: FloatArray) -> FloatArray:
-    """Derivatives of `terms` by the labels, shape (..., d, k)."""
+    """Return derivatives of `terms` by the labels, shape (..., d, k)."""
     k = labels.shape[-1]
     i, j = np.triu_indices(k)
     unit = np.eye(k)

@@ -48,7 +48,7 @@ class Window:
 
 
 def _around(name: str, center: float, half_width: float) -> Window:
-    """A window around the centre of a line [Angstrom]."""
+    """Return a window around the centre of a line [Angstrom]."""
     return Window(name, center - half_width, center + half_width)
 
 

@@ -90,7 +90,7 @@ def batch_loss(
 
 
 def _take(field: jax.Array, table: jax.Array, index: jax.Array) -> jax.Array:
-    """Rows of a network's own table, or of the one that all share."""
+    """Return rows of a network's own table, or of the one that all share."""
     return field[table, index] if field.shape[0] > 1 else field[0, index]
 
 

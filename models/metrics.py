@@ -58,7 +58,7 @@ def score(delta: ArrayLike) -> Score:
 
 
 def bias(delta: ArrayLike) -> float:
-    """Median of the finite differences."""
+    """Return the median of the finite differences."""
     finite = _finite(delta)
     return float(np.median(finite)) if finite.size else float("nan")
 

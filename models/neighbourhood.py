@@ -62,7 +62,7 @@ def describe(points: FloatArray, labels: FloatArray, metric: FloatArray | None =
 
 
 def _cloud(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Centre and covariance of a cloud of points; robust to outliers."""
+    """Return the centre and covariance of a cloud of points; robust to outliers."""
     mean = np.median(points, axis=0)
     centred = points - mean
     # A few odd spectra must not stretch the cloud, or nothing would ever be far from it.
@@ -83,13 +83,13 @@ def _longest_axis(covariance: FloatArray, metric: FloatArray | None) -> FloatArr
 
 
 def _design(model: Arrays, points: FloatArray) -> FloatArray:
-    """A constant and the leading coordinates, centred and scaled, shape (n, m + 1)."""
+    """Return a constant and the leading coordinates, centred and scaled, shape (n, m + 1)."""
     centred = (points - model["distance_mean"])[:, :LEADING] / model["linear_scale"]
     return np.column_stack([np.ones(points.shape[0]), centred])
 
 
 def _line(model: Arrays, points: FloatArray) -> FloatArray:
-    """A constant and the score on the longest axis, shape (n, 2)."""
+    """Return a constant and the score on the longest axis, shape (n, 2)."""
     score = (points - model["distance_mean"]) @ model["coarse_axis"]
     return np.column_stack([np.ones(points.shape[0]), score])
 
@@ -116,7 +116,7 @@ def _robust_fit(x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def distance(model: Arrays, points: FloatArray) -> FloatArray:
-    """Mahalanobis distance to the training cloud, shape (n,), in standard deviations.
+    """Return the Mahalanobis distance to the training cloud, shape (n,), in standard deviations.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def distance(model: Arrays, points: FloatArray) -> FloatArray:
 
 
 def linear_labels(model: Arrays, points: FloatArray) -> FloatArray:
-    """Labels by the fine and by the coarse fit, shape (n, 2, k) [units of the labels].
+    """Return labels by the fine and by the coarse fit, shape (n, 2, k) [units of the labels].
 
     Parameters
     ----------

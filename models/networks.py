@@ -114,7 +114,7 @@ def initialise(arch: Architecture, key: jax.Array) -> Params:
 
 @cache
 def template(arch: Architecture) -> Params:
-    """Shapes and types of the parameters, without any numbers."""
+    """Return shapes and types of the parameters, without any numbers."""
     return jax.eval_shape(lambda: initialise(arch, jax.random.key(0)))
 
 

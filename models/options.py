@@ -150,12 +150,12 @@ FIELDS: Mapping[str, Mapping[str, Option]] = MappingProxyType(
 
 
 def settings_of(preset: str) -> dict[str, Option]:
-    """All settings of a preset by name: its options and the fields it uses."""
+    """Return all settings of a preset by name: its options and the fields it uses."""
     return {**FIELDS[preset], **OPTIONS[preset]}
 
 
 def find_setting(preset: str, name: str) -> Option:
-    """The setting of a name.
+    """Return the setting of a name.
 
     Raises
     ------

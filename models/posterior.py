@@ -92,7 +92,7 @@ def posterior(basis: Basis, weight: jax.Array, weighted: jax.Array) -> tuple[jax
 
 
 def _covariance(basis: Basis, weight: jax.Array) -> Halves:
-    """Posterior covariance from binned weights."""
+    """Return the posterior covariance from binned weights."""
     n, c = weight.shape[0], basis.components.shape[1]
     # Sums of neighbours by one product with zeros and ones: several times as fast as a reduction.
     chooser = jnp.repeat(jnp.eye(GROUP, dtype=weight.dtype), BIN, axis=0)

@@ -162,7 +162,7 @@ def pixel_weight(ivar: Float, scatter: float | NDArray[Any]) -> Float:
 
 
 def _principal(deviation: Float, components: int, seed: int) -> tuple[Float, FloatArray]:
-    """Leading principal components by subspace iteration (Halko et al. 2011)."""
+    """Return leading principal components by subspace iteration (Halko et al. 2011)."""
     rng = np.random.default_rng(seed)
     width = min(components + 16, *deviation.shape)
     space = deviation.T @ rng.standard_normal((deviation.shape[0], width)).astype(np.float32)
@@ -175,7 +175,7 @@ def _principal(deviation: Float, components: int, seed: int) -> tuple[Float, Flo
 
 
 def _orthogonal(columns: NDArray[Any]) -> tuple[NDArray[Any], FloatArray]:
-    """Orthonormal columns q and a matrix r with columns = q r.
+    """Return orthonormal columns q and a matrix r with columns = q r.
 
     For many rows and few columns, several times as fast as a QR decomposition.
     """
@@ -225,14 +225,14 @@ def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
 
 
 def clip_deviation(flux: Float, mean: Float, weight: NDArray[Any]) -> Float:
-    """Clipped deviation from the mean spectrum; 0 at pixels without weight."""
+    """Return the clipped deviation from the mean spectrum; 0 at pixels without weight."""
     return np.where(weight > 0.0, np.clip(flux - mean, -MAX_DEVIATION, MAX_DEVIATION), 0.0).astype(
         np.float32
     )
 
 
 def _pad_rows(rows: Float) -> Float:
-    """Rows of zeros up to a whole block: one compiled shape. A whole block is not copied."""
+    """Return rows of zeros up to a whole block: one compiled shape. A whole block is not copied."""
     if rows.shape[0] == BLOCK:
         return np.ascontiguousarray(rows, np.float32)
     padded = np.zeros((BLOCK, rows.shape[1]), np.float32)

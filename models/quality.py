@@ -9,7 +9,7 @@ BLOCK = 64  # spectra whose pixels are sorted at a time, in the cache
 
 
 def count_good(good: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Number of good pixels of each spectrum, shape (n,)."""
+    """Return the number of good pixels of each spectrum, shape (n,)."""
     # Counting bits is several times as fast as counting truth values.
     return np.bitwise_count(np.packbits(good, axis=1)).sum(axis=1, dtype=np.int64)
 

@@ -109,7 +109,7 @@ def scores(reference: ArrayLike, test: ArrayLike, draws: Draws) -> dict[str, Flo
 
 
 def repeat_sigma(difference: ArrayLike, draws: Draws) -> FloatArray:
-    """Scatter of one spectrum from differences between two of one star, shape (d,).
+    """Return the scatter of one spectrum from differences between two of one star, shape (d,).
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def error_of(samples: FloatArray) -> float:
 
 
 def _median(values: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
-    """Median of each draw: what only fills up sorts last."""
+    """Return the median of each draw: what only fills up sorts last."""
     count = inside.sum(axis=1)
     if values.shape[1] == 0:
         return np.full(values.shape[0], np.nan)
@@ -144,7 +144,7 @@ def _median(values: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
 
 
 def _mean(values: NDArray[np.generic], inside: NDArray[np.bool_]) -> FloatArray:
-    """Mean of each draw."""
+    """Return the mean of each draw."""
     count = inside.sum(axis=1)
     total = np.where(inside, values, 0.0).sum(axis=1)
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

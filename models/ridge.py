@@ -87,7 +87,7 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
 
 
 def decompose(x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Left singular vectors and squared singular values that are not zero, by rising value.
+    """Return left singular vectors and squared singular values that are not zero, by rising value.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def solve(
     u: FloatArray,
     eigenvalues: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Coefficients by the best penalty, and the residuals of stars when left out.
+    """Return coefficients by the best penalty, and the residuals of stars when left out.
 
     The best penalty is that of the least mean absolute residual: a few wrong labels decide nothing.
 

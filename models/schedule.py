@@ -53,7 +53,7 @@ class Chunk:
 
 
 def n_splits(spec: TrainSpec, phase: str) -> int:
-    """Number of splits that a phase trains."""
+    """Return the number of splits that a phase trains."""
     return spec.folds if phase == "folds" else 1
 
 

@@ -44,7 +44,7 @@ def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
 
 
 def _forward(spec: TrainSpec, n_pixels: int) -> Architecture:
-    """The network from pixels to labels."""
+    """Return the network from pixels to labels."""
     width, layers = spec.option("neurons"), spec.option("hidden_layers")
     n_labels = len(spec.labels)
     return Architecture(
@@ -53,13 +53,13 @@ def _forward(spec: TrainSpec, n_pixels: int) -> Architecture:
 
 
 def _reverse(spec: TrainSpec, n_pixels: int) -> Architecture:
-    """The network from labels to pixels."""
+    """Return the network from labels to pixels."""
     width = spec.option("reverse_neurons")
     return Architecture("seed-reverse", len(spec.labels), n_pixels, width, 1, "relu")
 
 
 def _task(stage: Stage, spec: TrainSpec, n_pixels: int) -> train.Task:
-    """The compiled training of a stage."""
+    """Return the compiled training of a stage."""
     capacity = min(stage.step, stage.total)
     if stage.name == "reverse":
         optimiser = Optimiser("keras_amsgrad", spec.option("reverse_rate"))

@@ -19,7 +19,7 @@ Fit = Callable[[TrainSpec, TrainingData, Split], Arrays]
 def stages(
     name: str, splits_per_chunk: int, spec: TrainSpec, n_splits: int, n_train: int
 ) -> tuple[Stage, ...]:
-    """The only stage of a fit, whose units are the splits.
+    """Return the only stage of a fit, whose units are the splits.
 
     Parameters
     ----------

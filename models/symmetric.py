@@ -72,7 +72,7 @@ def _eliminate(matrices: jax.Array) -> jax.Array:
 
 
 def times(matrices: Halves, vectors: jax.Array) -> jax.Array:
-    """Products of n matrices that are cut with a vector each, shape (n, c)."""
+    """Return products of n matrices that are cut with a vector each, shape (n, c)."""
     upper, lower = jnp.split(vectors, [matrices.first.shape[-1]], axis=1)
     turned = jnp.einsum("nij,ni->nj", matrices.side, upper)
     upper = multiply(matrices.first, upper) + multiply(matrices.side, lower)
@@ -80,7 +80,7 @@ def times(matrices: Halves, vectors: jax.Array) -> jax.Array:
 
 
 def multiply(matrices: jax.Array, vectors: jax.Array) -> jax.Array:
-    """Products of n matrices (n, i, j) with a vector each, shape (n, i)."""
+    """Return products of n matrices (n, i, j) with a vector each, shape (n, i)."""
     return jnp.einsum("nij,nj->ni", matrices, vectors)
 
 

@@ -128,7 +128,7 @@ def _start(task: Task, keys: jax.Array) -> Carry:
 
 
 def carry_like(task: Task, n_networks: int) -> Carry:
-    """Shapes and types of a `Carry`, to read a saved one."""
+    """Return shapes and types of a `Carry`, to read a saved one."""
     params = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((n_networks, *leaf.shape), leaf.dtype),
         template(task.arch),

@@ -145,12 +145,12 @@ def _fit_factor(
 
 
 def _conformal(residual: FloatArray, level: float) -> float:
-    """Quantile with the rank that makes it right for one more draw."""
+    """Return the quantile with the rank that makes it right for one more draw."""
     return float(np.quantile(residual, min(1.0, level * (1.0 + 1.0 / residual.size))))
 
 
 def _least(error: FloatArray, cell: NDArray[np.bool_]) -> float:
-    """Least error that differences to labels with such errors can show.
+    """Return the least error that differences to labels with such errors can show.
 
     The scatter of n differences is known to a fraction of 1 / sqrt(2 n). A predicted error whose
     square is less than sqrt(2 / n) of the known labels' own cannot be told from none, so that is
@@ -203,7 +203,7 @@ def _design(
 def calibrate(
     names: tuple[str, ...], model: Mapping[str, NDArray[Any]], evidence: Evidence
 ) -> tuple[FloatArray, FloatArray]:
-    """Calibrated errors, and half the widths of the intervals of 95%.
+    """Return calibrated errors, and half the widths of the intervals of 95%.
 
     Parameters
     ----------

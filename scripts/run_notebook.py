@@ -26,7 +26,7 @@ _ADDRESSES = re.compile(r' id="table\d+"| at 0x[0-9a-f]+')
 
 
 def read_notebook(path: Path = NOTEBOOK) -> NotebookNode:
-    """The notebook as it is stored, checked against its format."""
+    """Return the notebook as it is stored, checked against its format."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     return notebook
@@ -51,18 +51,18 @@ def execute(notebook: NotebookNode, folder: Path, environ: Mapping[str, str]) ->
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells with code."""
+    """Return the cells with code."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def code_digest(notebook: NotebookNode) -> str:
-    """A digest of the code: outputs belong to it while it is the one that ran."""
+    """Return a digest of the code: outputs belong to it while it is the one that ran."""
     code = "\0".join(cell.source for cell in code_cells(notebook))
     return hashlib.sha256(code.encode()).hexdigest()
 
 
 def settled(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as it is stored: no times, no addresses, with the digest of the code."""
+    """Return the notebook as it is stored: no times, no addresses, with the digest of the code."""
     for cell in notebook.cells:
         cell.metadata = {}
     for cell in code_cells(notebook):

@@ -217,7 +217,7 @@ def _errors(label: str) -> tuple[str, ...]:
 
 
 def _keys(table: Table, release: str, rows: np.ndarray) -> np.ndarray:
-    """Survey keys, blank where APSTAR_ID is."""
+    """Return survey keys, blank where APSTAR_ID is."""
     ids = text_cells(rows, table.require("apstar_id", "text"))
     return np.where(ids == b"", b"", np.strings.add(f"{release}/".encode("ascii"), ids))
 
@@ -242,7 +242,7 @@ def _proper_motion(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _labels(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """All labels of the release with their errors; an error without its label is null."""
+    """Return all labels of the release with their errors; an error without its label is null."""
     out: dict[str, np.ndarray] = {}
     for label in PARAMETERS:
         column = table.find(_names(label), "float")

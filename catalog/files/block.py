@@ -135,7 +135,7 @@ class RowAudit:
         return Block(dict(columns), numbers, bad, self.first_row, len(self.keys))
 
     def _name(self, i: int) -> str:
-        """Key of a row in words that any database accepts."""
+        """Return the key of a row in words that any database accepts."""
         key = bytes(self.keys[i])
         printable = key and all(32 <= byte < 127 for byte in key)
         return key.decode("ascii") if printable else f"row {self.first_row + i}"

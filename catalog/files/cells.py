@@ -157,7 +157,7 @@ def flag_cells(rows: np.ndarray, column: Column) -> np.ndarray:
 def text_cells(
     rows: np.ndarray, column: Column | None, audit: RowAudit | None = None
 ) -> np.ndarray:
-    """Text without its padding, on either side.
+    """Return text without its padding, on either side.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from catalog.version import code_version
 def comparison_selection(
     conn: sa.Connection, ref: str, tests: Sequence[str], sample: str | None = None
 ) -> Selection:
-    """The rows behind ``crosslabel compare``: the label sets' values, difference, error.
+    """Return the rows behind ``crosslabel compare``: the label sets' values, difference, error.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ NO_UNIT = ("dex",)
 
 
 def described(meaning: Meaning) -> str:
-    """The description of a column, with its unit where a format has no word for that."""
+    """Return the description of a column, with its unit where a format has no word for that."""
     return meaning.description + (f" [{meaning.unit}]" if meaning.unit in NO_UNIT else "")
 
 
@@ -109,7 +109,7 @@ _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
 
 def columns_of(conn: sa.Connection, selection: Selection) -> tuple[ExportColumn, ...]:
-    """The columns of a selection, with their meaning; binary ones of tables are left out.
+    """Return the columns of a selection, with their meaning; binary ones of tables are left out.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def ordered_query(
     *,
     as_given: bool = False,
 ) -> str:
-    """The query for some columns (name -> expression over ``q``), in the selection's order.
+    """Return the query for some columns (name -> expression over ``q``), in the selection's order.
 
     Or, ``as_given``, in the order of the query itself.
     """

@@ -51,7 +51,7 @@ def write_ecsv(conn: sa.Connection, selection: Selection, stream: BinaryIO) -> i
 
 
 def _header(selection: Selection, columns: tuple[ExportColumn, ...]) -> str:
-    """The comment lines before the line of names."""
+    """Return the comment lines before the line of names."""
     table = Table()
     for c in columns:
         table[c.name] = Column(

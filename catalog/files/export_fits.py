@@ -136,7 +136,7 @@ def _summed(header: fits.Header, data_sum: int) -> str:
 
 
 def table_unit(rows: np.ndarray, described: fits.Header) -> fits.BinTableHDU:
-    """The unit of a table.
+    """Return the unit of a table.
 
     Parameters
     ----------
@@ -237,5 +237,5 @@ def _described(
 
 
 def plain_ascii(text: str) -> str:
-    r"""Text for a header card: other characters as \\xNN, white space as blanks."""
+    r"""Return text for a header card: other characters as \\xNN, white space as blanks."""
     return " ".join(text.split()).encode("ascii", "backslashreplace").decode()

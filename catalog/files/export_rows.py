@@ -29,7 +29,7 @@ _TYPES = {
 
 
 def schema_of(columns: tuple[ExportColumn, ...]) -> pa.Schema:
-    """The Arrow types of columns."""
+    """Return the Arrow types of columns."""
     return pa.schema([(c.name, _TYPES[c.kind]) for c in columns])
 
 

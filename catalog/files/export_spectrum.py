@@ -96,7 +96,7 @@ class SpectrumExport:
 
 
 def spectrum_file(spectrum: SpectrumExport) -> bytes:
-    """The bytes of the FITS file of a spectrum; equal spectra give equal bytes."""
+    """Return the bytes of the FITS file of a spectrum; equal spectra give equal bytes."""
     primary = fits.PrimaryHDU()
     _add_cards(primary.header, spectrum.cards)
     primary.header["LONGSTRN"] = ("OGIP 1.0", "long texts go on in CONTINUE cards")

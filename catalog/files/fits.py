@@ -118,12 +118,12 @@ class FitsFile:
 
 
 def padded(n_bytes: int) -> int:
-    """Size of a header or of data with its padding to whole blocks, both in bytes."""
+    """Return the size of a header or of data with its padding to whole blocks, both in bytes."""
     return -(-n_bytes // BLOCK) * BLOCK
 
 
 def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
-    """Size and digest of a file, read as a stream.
+    """Return the size and digest of a file, read as a stream.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ def _read_header(
 
 
 def _data_bytes(path: Path, header: dict[str, CardValue], index: int) -> int:
-    """Size of the data without padding (FITS standard, equations 1 and 2)."""
+    """Return the size of the data without padding (FITS standard, equations 1 and 2)."""
     try:
         axes = [int(header[f"NAXIS{i}"]) for i in range(1, int(header["NAXIS"]) + 1)]
         if not axes:

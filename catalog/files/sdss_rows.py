@@ -75,7 +75,7 @@ def identity_cells(
 
 
 def epoch_of(mjd: np.ndarray) -> np.ndarray:
-    """Julian years of Modified Julian Dates.
+    """Return Julian years of Modified Julian Dates.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ def label_set_provenance(conn: sa.Connection, which: LabelSet) -> dict[str, Any]
 
 
 def reference_of(conn: sa.Connection, which: Sample) -> LabelSet | None:
-    """The label set by which a sample was selected.
+    """Return the label set by which a sample was selected.
 
     Where that is not known, the survey's set that labels most of its left sources; None if none
     does.

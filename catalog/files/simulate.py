@@ -120,7 +120,7 @@ def _draw_stars(rng: Rng, n: int) -> Array:
 
 
 def _allstar(rng: Rng, stars: Array, second: Array, missing: Array, release: str) -> Array:
-    """Rows of allStar; some are second observations of a star, some have no labels."""
+    """Return rows of allStar; some are second observations of a star, some have no labels."""
     gone, prefix = (np.nan, "GAIAEDR3_") if release == "dr17" else (-9999.0, "")
     n, telescope = len(stars), np.where(second, "apo1m", "apo25m")
     target = np.strings.add("4264.", stars["name"])
@@ -152,7 +152,7 @@ def _allstar(rng: Rng, stars: Array, second: Array, missing: Array, release: str
 
 
 def _sspp(rng: Rng, stars: Array, repeat: Array) -> Array:
-    """Rows of ssppOut, one per spectrum; the specObjIDs of repeats are beyond 2**63."""
+    """Return rows of ssppOut, one per spectrum; the specObjIDs of repeats are beyond 2**63."""
     n, number = len(stars), np.arange(len(stars))
     plate = np.where(repeat, 8954 + number // 60, 1960 + 97 * (number // 60) % 6000)
     mjd, fiber = 52_000 + plate // 2, 1 + 10 * (number % 60) + rng.integers(0, 10, n)

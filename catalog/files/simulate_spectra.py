@@ -30,7 +30,7 @@ LINES = (
 
 
 def model_flux(teff: np.ndarray, logg: np.ndarray, fe_h: np.ndarray, rv: np.ndarray) -> np.ndarray:
-    """Flux of stars without noise.
+    """Return the flux of stars without noise.
 
     Parameters
     ----------

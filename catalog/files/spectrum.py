@@ -198,7 +198,7 @@ def check_pixels(
 
 
 def signal_to_noise(flux: np.ndarray, ivar: np.ndarray) -> float:
-    """Median of flux * sqrt(ivar) over the pixels with ivar > 0.
+    """Return the median of flux * sqrt(ivar) over the pixels with ivar > 0.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def signal_to_noise(flux: np.ndarray, ivar: np.ndarray) -> float:
 def convert_fluxes(
     path: Path, flux: np.ndarray, ivar: np.ndarray, units: Mapping[str, str], *, relative: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return flux and inverse variance in the catalog's unit.
+    """Return the flux and inverse variance in the catalog's unit.
 
     Parameters
     ----------
@@ -313,7 +313,7 @@ def check_vacuum(path: Path, header: Mapping[str, CardValue]) -> None:
 
 
 def bad_fraction(ivar: np.ndarray) -> float:
-    """Fraction of the pixels with ivar = 0."""
+    """Return the fraction of the pixels with ivar = 0."""
     return float(np.mean(ivar == 0))
 
 

@@ -76,7 +76,7 @@ class SpectrumList:
 def list_spectra(
     conn: sa.Connection, sample: str | None, grid: RecipeGrid | None, stacklevel: int
 ) -> SpectrumList:
-    """The usable spectra of a sample or all, by survey and key.
+    """Return the usable spectra of a sample or all, by survey and key.
 
     Raises
     ------

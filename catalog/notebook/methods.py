@@ -53,7 +53,7 @@ class Catalog(SpectrumCatalog):
         survey: str | None = None,
         limit: int | None = DEFAULT_LIMIT,
     ) -> Table:
-        """Sources around a position, the nearest first.
+        """Return sources around a position, the nearest first.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class Catalog(SpectrumCatalog):
         columns: Sequence[str] | None = None,
         limit: int | None = DEFAULT_LIMIT,
     ) -> Table:
-        """Labels of one label set, with their errors and flags.
+        """Return labels of one label set, with their errors and flags.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class Catalog(SpectrumCatalog):
         rejected: bool = False,
         limit: int | None = DEFAULT_LIMIT,
     ) -> Table:
-        """Pairs of an APOGEE entry (left) and an optical spectrum (right).
+        """Return pairs of an APOGEE entry (left) and an optical spectrum (right).
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class Catalog(SpectrumCatalog):
         label: str | None = None,
         limit: int | None = DEFAULT_LIMIT,
     ) -> Table:
-        """The stars behind `compare`: values of both sets, difference, combined error.
+        """Return the stars behind `compare`: values of both sets, difference, combined error.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class Catalog(SpectrumCatalog):
         limit: int | None = DEFAULT_LIMIT,
         timeout_s: float = TIMEOUT_S,
     ) -> Table:
-        """The rows of a SELECT, in its own order; nothing can be written.
+        """Return the rows of a SELECT, in its own order; nothing can be written.
 
         Columns that are named as in the catalog come with unit and description.
 

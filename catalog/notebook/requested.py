@@ -35,7 +35,7 @@ class Request:
 
 
 def _listed(what: str) -> Callable[..., Request]:
-    """The request for a list of what there is."""
+    """Return the request for a list of what there is."""
 
     def listed(conn: sa.Connection, *, all_editions: bool = False) -> Request:
         return Request(selections.list_selection(what, all_editions=all_editions))

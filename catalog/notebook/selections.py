@@ -82,7 +82,7 @@ def label_selection(conn: sa.Connection, name: str, sample: str | None) -> Selec
 def difference_selection(
     conn: sa.Connection, ref: str, tests: Sequence[str], sample: str | None, label: str | None
 ) -> Selection:
-    """The rows behind a comparison, of all labels or of one."""
+    """Return the rows behind a comparison, of all labels or of one."""
     if label is not None and label not in LABELS:
         raise UsageError(f"there is no label {label}", names_near(label, LABELS, "Labels"))
     selection = comparison_selection(conn, ref, tests, sample)
@@ -224,7 +224,7 @@ _NEWEST = {
 
 
 def list_selection(what: str, *, all_editions: bool = False) -> Selection:
-    """A list of what there is: ``label_sets``, ``samples`` or ``models``."""
+    """Return a list of what there is: ``label_sets``, ``samples`` or ``models``."""
     query, order = {
         "label_sets": (_LABEL_SETS, ("name", "edition")),
         "samples": (_SAMPLES, ("name",)),

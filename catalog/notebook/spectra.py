@@ -71,7 +71,7 @@ def read_spectrum(conn: sa.Connection, key: Any, grid: RecipeGrid | None) -> Spe
 
 
 def _normalized(conn: sa.Connection, row: Any, meta: dict[str, Any], grid: RecipeGrid) -> Spectrum:
-    """The up-to-date normalized form of a spectrum."""
+    """Return the up-to-date normalized form of a spectrum."""
     flags = conn.scalar(
         sa.text(
             f"SELECT n.normalize_flags FROM spectrum_blob b {JOIN_NORMALIZED} "
@@ -100,12 +100,12 @@ def _normalized(conn: sa.Connection, row: Any, meta: dict[str, Any], grid: Recip
 
 
 def _flux_unit(row: Any) -> u.UnitBase:
-    """The unit of a stored flux; LAMOST's is relative."""
+    """Return the unit of a stored flux; LAMOST's is relative."""
     return u.dimensionless_unscaled if row.instrument == "LAMOST" else u.Unit(FLUX_UNIT)
 
 
 def grid_values(grid: RecipeGrid) -> dict[str, Any]:
-    """The parameters that queries with `JOIN_NORMALIZED` need."""
+    """Return the parameters that queries with `JOIN_NORMALIZED` need."""
     return {
         "recipe": grid.recipe, "recipe_version": grid.version, "rest_frame": grid.rest_frame,
     }  # fmt: skip
@@ -114,7 +114,7 @@ def grid_values(grid: RecipeGrid) -> dict[str, Any]:
 def _spectrum(
     loglam: np.ndarray, flux: u.Quantity, ivar: u.Quantity, meta: dict[str, Any]
 ) -> Spectrum:
-    """The object; pixels without information are masked."""
+    """Return the object; pixels without information are masked."""
     from specutils import Spectrum  # takes seconds, and only spectra need it
 
     return Spectrum(
@@ -127,7 +127,7 @@ def _spectrum(
 
 
 def _find(conn: sa.Connection, key: Any) -> Any:
-    """The one source with a usable spectrum that a key names."""
+    """Return the one source with a usable spectrum that a key names."""
     for condition, values in _conditions(key):
         found = conn.execute(sa.text(_FIND + condition), values).all()
         rows = [row for row in found if row.spectrum_state is not None] or found
@@ -144,7 +144,7 @@ def _find(conn: sa.Connection, key: Any) -> Any:
 
 
 def _usable(row: Any) -> Any:
-    """The row, if its spectrum has pixels."""
+    """Return the row, if its spectrum has pixels."""
     if row.spectrum_state is None:
         raise UsageError(
             f"the {row.survey} source {row.survey_key} has no spectrum in this catalog",

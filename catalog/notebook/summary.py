@@ -22,7 +22,7 @@ _MODELS = (
 
 
 def summary_of(conn: sa.Connection) -> str:
-    """Counts of sources and spectra, names of label sets, samples and models."""
+    """Return counts of sources and spectra, names of label sets, samples and models."""
     lines = {}
     for what, query in _COUNTS.items():
         lines[what] = [f"{name} ({n:,})" for name, n in conn.execute(sa.text(query))]

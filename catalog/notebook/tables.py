@@ -28,7 +28,7 @@ class LimitWarning(UserWarning):
 
 
 def read_table(conn: sa.Connection, request: Request, limit: int | None) -> tuple[Table, int]:
-    """The first rows of what is asked for.
+    """Return the first rows of what is asked for.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def iterate_tables(conn: sa.Connection, request: Request, rows: int) -> Iterator
 
 
 def number_of_rows(given: Any, least: int, todo: str) -> int:
-    """An integer of at least so much, as cursors take it.
+    """Return an integer of at least so much, as cursors take it.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _count(conn: sa.Connection, selection: Selection) -> int:
 def make_table(
     request: Request, columns: tuple[ExportColumn, ...], rows: pa.Table, n_rows: int | None
 ) -> Table:
-    """Rows with what their columns mean."""
+    """Return rows with what their columns mean."""
     selection = request.selection
     meta = {
         "name": selection.name,
@@ -117,7 +117,7 @@ def make_table(
 def make_column(
     column: ExportColumn, values: pa.ChunkedArray, unit: str | None = None
 ) -> Column | MaskedColumn:
-    """A column: masked where NULL, plain where nothing is NULL."""
+    """Return a column: masked where NULL, plain where nothing is NULL."""
     fill = _FILL.get(column.kind, 0)
     filled = values.fill_null(pa.scalar(fill, values.type))
     is_text = column.kind == "text"

@@ -61,7 +61,7 @@ def check_positions(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray[np.float64],
 
 
 def healpix29(ra: ArrayLike, dec: ArrayLike) -> Integers:
-    """Nested HEALPix index at order 29.
+    """Return the nested HEALPix index at order 29.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def healpix29(ra: ArrayLike, dec: ArrayLike) -> Integers:
 
 
 def coarsen(index29: ArrayLike, order: int) -> Integers:
-    """Cells of a coarser order that hold cells of order 29.
+    """Return cells of a coarser order that hold cells of order 29.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def neighbours(index: ArrayLike, order: int) -> Integers:
 
 
 def border(index: int, order: int, finer: int) -> Integers:
-    """Cells of a finer order that touch a cell from outside.
+    """Return cells of a finer order that touch a cell from outside.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def positions(vectors: Floats) -> tuple[Floats, Floats]:
 
 
 def vector_separation_arcsec(left: Floats, right: Floats) -> Floats:
-    """Great-circle separation of pairs of unit vectors.
+    """Return the great-circle separation of pairs of unit vectors.
 
     Twice the arc tangent of |a - b| / |a + b| (Kahan): full precision from identical to opposite
     directions, and the same bits when the two sides are exchanged.
@@ -80,7 +80,7 @@ def vector_separation_arcsec(left: Floats, right: Floats) -> Floats:
 
 
 def separation_arcsec(ra1: ArrayLike, dec1: ArrayLike, ra2: ArrayLike, dec2: ArrayLike) -> Floats:
-    """Great-circle separation, pair by pair.
+    """Return the great-circle separation, pair by pair.
 
     Good to 1e-9 arcsec everywhere, which is the rounding of a right ascension in float64.
 

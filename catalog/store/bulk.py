@@ -114,7 +114,7 @@ def copy_in(conn: sa.Connection, table: str, columns: Mapping[str, np.ndarray]) 
 
 
 def _python_values(values: np.ndarray) -> list[Any]:
-    """An array as a list in which None is NULL."""
+    """Return an array as a list in which None is NULL."""
     out = values.tolist()
     if values.dtype.kind == "S":
         return [(v or b"").decode() or None for v in out]
@@ -209,7 +209,7 @@ def upsert_arrays(
 def fetch_arrays(
     conn: sa.Connection, query: str, dtype: np.dtype[Any], params: Mapping[str, Any] | None = None
 ) -> dict[str, np.ndarray]:
-    """The answer of a query as arrays, by binary COPY.
+    """Return the answer of a query as arrays, by binary COPY.
 
     Parameters
     ----------

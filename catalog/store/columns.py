@@ -99,7 +99,7 @@ LABELS: dict[str, Label] = {
 
 
 def error_of(label: str) -> str:
-    """The name of the column that holds a label's error."""
+    """Return the name of the column that holds a label's error."""
     return f"{label}_err"
 
 
@@ -359,7 +359,7 @@ chunks_failed | | meta.number | Chunks failed
 
 
 def _vocabulary() -> dict[str, Meaning]:
-    """The lines above, with the labels and their errors."""
+    """Return the lines above, with the labels and their errors."""
     table: dict[str, Meaning] = dict(LABELS)
     for label, of in LABELS.items():
         table[error_of(label)] = Meaning(of.unit, f"stat.error;{of.ucd}", f"Error of {label}")

@@ -116,7 +116,7 @@ class Trigger:
 
 
 def _guard(table: str, event: str, rows: str) -> Trigger:
-    """The guard of ``table`` against one kind of write to complete editions."""
+    """Return the guard of ``table`` against one kind of write to complete editions."""
     name = f"guard_{table}_{event}_{rows}".lower()
     return Trigger(
         name,
@@ -128,7 +128,7 @@ def _guard(table: str, event: str, rows: str) -> Trigger:
 
 
 def _keep(table: str) -> Trigger:
-    """The guard of ``table`` against TRUNCATE, which no other guard sees."""
+    """Return the guard of ``table`` against TRUNCATE, which no other guard sees."""
     name = f"keep_{table}"
     return Trigger(
         name,

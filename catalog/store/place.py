@@ -141,7 +141,7 @@ def make_socket_folder(sockets: Path, account: pwd.struct_passwd | None) -> None
 
 
 def _server_account(data: Path) -> pwd.struct_passwd:
-    """The unprivileged account of the server when we are root (PostgreSQL refuses root).
+    """Return the unprivileged account of the server when we are root (PostgreSQL refuses root).
 
     The owner of a data folder that is there already, so that root can help a user's own server.
     """

@@ -27,18 +27,18 @@ def grid_loglam(first_index: int, n_pixels: int) -> np.ndarray:
 
 
 def encode(values: np.ndarray) -> bytes:
-    """A 1-D array as little-endian bytes: integers as int32, anything else as float32."""
+    """Return a 1-D array as little-endian bytes: integers as int32, anything else as float32."""
     kind = "<i4" if np.asarray(values).dtype.kind in "iub" else "<f4"
     return np.ascontiguousarray(values, dtype=kind).tobytes()
 
 
 def decode(blob: bytes | memoryview, dtype: str = "<f4") -> np.ndarray:
-    """The array of a blob, native-endian."""
+    """Return the array of a blob, native-endian."""
     return np.frombuffer(blob, dtype).astype(np.dtype(dtype).newbyteorder("="))
 
 
 def checksum(*blobs: bytes) -> str:
-    """SHA-256 over blobs, each preceded by its length."""
+    """Return the SHA-256 over blobs, each preceded by its length."""
     total = hashlib.sha256()
     for blob in blobs:
         total.update(len(blob).to_bytes(8, "little"))

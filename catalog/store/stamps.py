@@ -51,7 +51,7 @@ class Stamp(NamedTuple):
 
 
 def stamp_of(seen: os.stat_result, content_digest: str) -> Stamp:
-    """A stamp from what the system says of a file."""
+    """Return a stamp from what the system says of a file."""
     return Stamp(seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, content_digest)
 
 
@@ -61,7 +61,7 @@ def is_settled(seen: os.stat_result) -> bool:
 
 
 def read_stamps(conn: sa.Connection) -> dict[Path, Stamp]:
-    """All that was noted, by path."""
+    """Return all that was noted, by path."""
     t = file_stamp.c
     query = sa.select(t.path, t.size, t.mtime_ns, t.ctime_ns, t.content_digest)
     return {Path(path): Stamp(*values) for path, *values in conn.execute(query)}

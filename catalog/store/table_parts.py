@@ -32,20 +32,20 @@ def col(name: str, type_: AnyType, *args: Any, **kw: Any) -> Column[Any]:
 
 
 def opt(name: str, type_: AnyType, *args: Any) -> Column[Any]:
-    """A column that may be NULL: unknown, missing, or not applicable."""
+    """Return a column that may be NULL: unknown, missing, or not applicable."""
     return col(name, type_, *args, nullable=True)
 
 
 def key(name: str) -> Column[Any]:
-    """A surrogate primary key."""
+    """Return a surrogate primary key."""
     return col(name, BigInteger, Identity(always=False), primary_key=True)
 
 
 def ref(name: str, target: str, *, cascade: bool = False, **kw: Any) -> Column[Any]:
-    """A foreign key."""
+    """Return a foreign key."""
     return col(name, BigInteger, ForeignKey(target, ondelete="CASCADE" if cascade else None), **kw)
 
 
 def now(name: str) -> Column[Any]:
-    """A time that the server's clock, the only one, fills in."""
+    """Return a time that the server's clock, the only one, fills in."""
     return col(name, Timestamp, server_default=text("now()"))

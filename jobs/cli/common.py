@@ -59,7 +59,7 @@ def remember(home: Path | None, database_url: str | None) -> None:
 
 
 def given_options() -> tuple[Path | None, str | None]:
-    """The options that were kept."""
+    """Return the options that were kept."""
     return _Given.home, _Given.database_url
 
 
@@ -146,7 +146,7 @@ def say_json(**values: Any) -> None:
 
 
 def words_of(text: str | None, spell: Callable[[str], str] = str.upper) -> tuple[str, ...] | None:
-    """Words separated by commas, in capitals or otherwise; None if nothing was said."""
+    """Return words separated by commas, in capitals or otherwise; None if nothing was said."""
     if text is None:
         return None
     return tuple(spell(word.strip()) for word in text.split(",") if word.strip())
@@ -202,7 +202,7 @@ def report(summary: RunSummary, *, quiet: bool, as_json: bool) -> None:
 
 
 def _title(summary: RunSummary) -> str:
-    """The job and what it writes, without saying a word twice."""
+    """Return the job and what it writes, without saying a word twice."""
     said = summary.target.startswith(f"{summary.kind} ")
     return summary.target if said else f"{summary.kind} {summary.target}"
 

@@ -22,7 +22,7 @@ def _no_record(conn: sa.Connection, exc: BadInputError) -> None:
 
 
 def _no_rows(conn: sa.Connection, run: Run) -> int:
-    """A phase of a job that has nothing to write."""
+    """Return a phase of a job that has nothing to write."""
     return 0
 
 

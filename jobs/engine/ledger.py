@@ -43,7 +43,7 @@ class Chunk:
 
 
 def open_run(conn: sa.Connection, kind: str, target: str) -> Run | None:
-    """The run on ``target`` that has neither succeeded nor been abandoned."""
+    """Return the run on ``target`` that has neither succeeded nor been abandoned."""
     row = conn.execute(
         sa.select(job_run).where(
             job_run.c.kind == kind, job_run.c.target == target, job_run.c.state.in_(OPEN)
@@ -53,13 +53,13 @@ def open_run(conn: sa.Connection, kind: str, target: str) -> Run | None:
 
 
 def open_runs(conn: sa.Connection) -> list[Run]:
-    """All runs that can be resumed, oldest first."""
+    """Return all runs that can be resumed, oldest first."""
     query = sa.select(job_run).where(job_run.c.state.in_(OPEN)).order_by(job_run.c.run_id)
     return [_run(row) for row in conn.execute(query)]
 
 
 def _run(row: sa.Row[Any]) -> Run:
-    """A row of the ledger as a record."""
+    """Return a row of the ledger as a record."""
     return Run(row.run_id, row.kind, row.target, row.params, row.params_hash, resumed=True)
 
 
@@ -97,7 +97,7 @@ def take_over(conn: sa.Connection, run: Run) -> None:
 
 
 def pending(conn: sa.Connection, run: Run, *, include_failed: bool) -> list[Chunk]:
-    """The chunks still to do, in order."""
+    """Return the chunks still to do, in order."""
     states = ("pending", "failed") if include_failed else ("pending",)
     query = (
         sa.select(job_chunk.c.chunk_key, job_chunk.c.ordinal)
@@ -108,7 +108,7 @@ def pending(conn: sa.Connection, run: Run, *, include_failed: bool) -> list[Chun
 
 
 def counts(conn: sa.Connection, run: Run) -> dict[str, int]:
-    """Number of chunks by state."""
+    """Return the number of chunks by state."""
     query = (
         sa.select(job_chunk.c.state, sa.func.count())
         .where(job_chunk.c.run_id == run.run_id)
@@ -119,7 +119,7 @@ def counts(conn: sa.Connection, run: Run) -> dict[str, int]:
 
 
 def chunk_keys(conn: sa.Connection, run: Run) -> set[str]:
-    """The keys of all chunks of a run."""
+    """Return the keys of all chunks of a run."""
     query = sa.select(job_chunk.c.chunk_key).where(job_chunk.c.run_id == run.run_id)
     return set(conn.scalars(query))
 

@@ -56,7 +56,7 @@ def _append_new(job: Job, db: Database, run: Run) -> None:
 
 
 def _plan(job: Job, db: Database) -> Sequence[str]:
-    """The chunks of a job; input that cannot be used is recorded before the run ends."""
+    """Return the chunks of a job; input that cannot be used is recorded before the run ends."""
     try:
         with db.reader() as conn:
             return job.plan(conn)

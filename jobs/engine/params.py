@@ -14,7 +14,7 @@ HASHED_IF_SET = {"hashed": "if set"}
 
 
 def to_dict(params: Any) -> dict[str, Any]:
-    """A parameter record as JSON-able values."""
+    """Return a parameter record as JSON-able values."""
     return json.loads(json.dumps(dataclasses.asdict(params), default=str))
 
 
@@ -29,7 +29,7 @@ def params_hash(params: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value, stable under key order; the first 32 hex digits."""
+    """Return the SHA-256 of a JSON-able value, stable under key order; the first 32 hex digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -38,7 +38,7 @@ P = TypeVar("P")
 
 
 def from_dict(kind: type[P], values: dict[str, Any]) -> P:
-    """The parameter record stored as ``values``; JSON lists become tuples again."""
+    """Return the parameter record stored as ``values``; JSON lists become tuples again."""
     names = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     return kind(**{k: _tuples(v) for k, v in values.items() if k in names})
 

@@ -76,7 +76,7 @@ def _residuals(
     order: tuple[str, ...],
     words: str,
 ) -> Drawing:
-    """The two-row figure of one model beside the survey."""
+    """Return the two-row figure of one model beside the survey."""
     shown = [*([subject.compared] if subject.compared else []), own]
     beyond = sum(outside(data, [n for n in shown if n in data.names]) for data in labels)
     most = max(labels, key=lambda data: data.reference.size)
@@ -98,7 +98,7 @@ def _residuals(
 
 
 def _crosses_told(labels: Sequence[ComparedLabel], shown: Sequence[str]) -> str:
-    """The words of a caption on the crosses of mean errors; empty where none is drawn."""
+    """Return the words of a caption on the crosses of mean errors; empty where none is drawn."""
     stated = [
         name
         for name in shown

@@ -22,14 +22,14 @@ PULL_EDGES = np.linspace(-4.0, 4.0, 33)
 
 
 def with_errors(data: ComparedLabel) -> list[str]:
-    """The label sets that state errors of a label."""
+    """Return the label sets that state errors of a label."""
     return [
         name for name, own in zip(data.names, data.sigma, strict=True) if np.isfinite(own).any()
     ]
 
 
 def pulls_of(data: ComparedLabel, name: str, *, raw: bool = False) -> np.ndarray:
-    """Differences over combined errors, shape (m,), where the label set states an error.
+    """Return differences over combined errors, shape (m,), where the label set states an error.
 
     Parameters
     ----------

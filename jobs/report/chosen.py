@@ -83,12 +83,12 @@ def choose_spectra(
 
 
 def _key(row: sa.Row[Any]) -> str:
-    """Key and S/N of a spectrum."""
+    """Return the key and S/N of a spectrum."""
     return row.survey_key + (f", S/N {row.sn_median:.0f}" if row.sn_median is not None else "")
 
 
 def _labels(row: sa.Row[Any]) -> str:
-    """Labels of a star, in one line."""
+    """Return labels of a star, in one line."""
     words = [f"Teff {row.teff:.0f} K"]
     words += [f"log g {row.logg:.2f}"] if row.logg is not None else []
     words += [f"[Fe/H] {row.fe_h:+.2f}"] if row.fe_h is not None else []
@@ -96,7 +96,7 @@ def _labels(row: sa.Row[Any]) -> str:
 
 
 def _reordered(matrix: SpectrumMatrix, order: NDArray[np.int64]) -> SpectrumMatrix:
-    """The same spectra in another order."""
+    """Return the same spectra in another order."""
     return SpectrumMatrix(
         source_id=matrix.source_id[order],
         first_index=matrix.first_index,

@@ -124,7 +124,7 @@ def draw_continua(fits: Sequence[ContinuumFits]) -> Figure:
 
 
 def _flux_limits(fit: ContinuumFits) -> tuple[float, float]:
-    """Limits that show spectrum and fits, but not single wild pixels."""
+    """Return limits that show spectrum and fits, but not single wild pixels."""
     low, high = style.spectrum_limits(fit.flux)
     fits = np.concatenate([fit.steps.ravel(), fit.smooth])
     low, high = min(low, np.nanmin(fits)), max(high, np.nanmax(fits))

@@ -141,12 +141,12 @@ def _name_lines(panel: Axes, wavelength: np.ndarray) -> None:
 
 
 def _by_name(windows: Sequence[Window]) -> list[Window]:
-    """The first window of each name."""
+    """Return the first window of each name."""
     return list({window.name: window for window in reversed(windows)}.values())[::-1]
 
 
 def _draw_model(conn: sa.Connection, trained: TrainedModel) -> Drawing | Missing:
-    """The figure of a model, or why there is none."""
+    """Return the figure of a model, or why there is none."""
     name, title = stem("dependence", trained.full_name), f"{TITLE}: {trained.full_name}"
     try:
         model = open_model(conn, trained)

@@ -148,7 +148,7 @@ def _panel(axes: Axes, label: str, rows: Differences, seed: int) -> None:
 
 
 def _reach(rows: Differences) -> tuple[float, float]:
-    """Differences within `_REACH` robust scatters of the bias."""
+    """Return differences within `_REACH` robust scatters of the bias."""
     score = metrics.score(rows.delta)
     reach = _REACH * score.sigma_mad or 1.0
     return score.bias - reach, score.bias + reach
@@ -163,7 +163,7 @@ def _shown(rows: Differences) -> NDArray[np.bool_]:
 def _widened(
     ends: tuple[float, float], at: FloatArray, error: FloatArray, margin: float = 0.02
 ) -> tuple[float, float]:
-    """Limits of an axis that hold whole error bars too."""
+    """Return limits of an axis that hold whole error bars too."""
     low = min([ends[0], *(at - error)])
     high = max([ends[1], *(at + error)])
     pad = margin * (high - low)
@@ -188,7 +188,7 @@ def errors_told(found: Mapping[str, Differences]) -> str:
 
 
 def outside_told(found: Mapping[str, Differences]) -> str:
-    """The words of a caption on points that are not shown, with a space before them."""
+    """Return the words of a caption on points that are not shown, with a space before them."""
     n = sum(int((~_shown(rows)).sum()) for rows in found.values())
     if not n:
         return ""

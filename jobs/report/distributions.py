@@ -70,7 +70,7 @@ def read_distributions(conn: sa.Connection, subject: Subject) -> dict[str, Float
 
 
 def _read(conn: sa.Connection, query: str, given: dict[str, int]) -> FloatArray:
-    """The labels of a query as the columns of a matrix."""
+    """Return the labels of a query as the columns of a matrix."""
     rows = fetch_arrays(conn, query, np.dtype([(label, "f8") for label in LABELS]), given)
     return np.column_stack([rows[label] for label in LABELS])
 

@@ -95,7 +95,7 @@ def any_warning(flagged: Flagged) -> np.ndarray:
 
 
 def fractions(flagged: Flagged, cells: Sequence[Cell], hit: np.ndarray) -> np.ndarray:
-    """Fraction of the spectra of each bin that are hit; NaN where a bin is empty."""
+    """Return the fraction of the spectra of each bin that are hit; NaN where a bin is empty."""
     inside = [cell.holds(flagged.snr) for cell in cells]
     return np.array([hit[rows].mean() if rows.any() else np.nan for rows in inside])
 
@@ -150,7 +150,7 @@ def _draw_set(panel: Axes, flagged: Flagged, names: Sequence[str]) -> None:
 
 
 def _occurring(flagged: Flagged) -> list[str]:
-    """Names of the warnings that any spectrum has."""
+    """Return names of the warnings that any spectrum has."""
     return [name for bit, name in flagged.bits.items() if ((flagged.flags >> bit) & 1).any()]
 
 

@@ -131,7 +131,7 @@ def read_offsets(conn: sa.Connection, subject: Subject) -> Offsets | None:
 def _label_distance(
     conn: sa.Connection, subject: Subject, sample: Sample, rows: dict[str, NDArray[np.int64]]
 ) -> FloatArray:
-    """The notebook's distance of the accepted pairs, whatever the preset of the sample."""
+    """Return the notebook's distance of the accepted pairs, whatever the preset of the sample."""
     distance = np.full(rows["sep"].size, np.nan)
     if subject.compared is None:
         return distance
@@ -151,7 +151,7 @@ def _label_distance(
 
 
 def _keys(left: NDArray[np.int64], right: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The pairs as keys of a dictionary."""
+    """Return the pairs as keys of a dictionary."""
     return list(zip(left.tolist(), right.tolist(), strict=True))
 
 

@@ -196,7 +196,7 @@ def _print_numbers(
 
 
 def _printed(data: ComparedLabel, scores: Sequence[Score], name: str, line: str) -> str:
-    """A number of the table, with its error where it has one."""
+    """Return a number of the table, with its error where it has one."""
     if line == "mean error":
         return number(mean_errors(data, name)[1], data.label)
     score = score_of(scores, data.label, name)
@@ -206,18 +206,18 @@ def _printed(data: ComparedLabel, scores: Sequence[Score], name: str, line: str)
 
 
 def _frame(data: ComparedLabel, shown: Sequence[str]) -> tuple[float, float]:
-    """Limits of values that hold almost all points of all label sets."""
+    """Return limits of values that hold almost all points of all label sets."""
     return limits([data.reference, *(data.test[data.names.index(name)] for name in shown)])
 
 
 def _delta_frame(data: ComparedLabel, shown: Sequence[str]) -> tuple[float, float]:
-    """Limits of differences, the same on both sides of zero."""
+    """Return limits of differences, the same on both sides of zero."""
     deltas = [data.test[data.names.index(name)] - data.reference for name in shown]
     far = max(abs(end) for end in limits(deltas, share=0.015))
     return -far, far
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean of the finite values; NaN where there is none."""
+    """Return the mean of the finite values; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")

@@ -132,7 +132,7 @@ def draw_scaling(names: Sequence[str], labels: np.ndarray, scaler: LabelScaler) 
 
 
 def _draw_group(group: Sequence[Learned], words: str) -> Drawing:
-    """The figure of models that learned the same."""
+    """Return the figure of models that learned the same."""
     model, labels = group[0].model, group[0].labels
     names = ", ".join(learned.model.full_name for learned in group)
     missing = _missing(dict(zip(model.labels, labels.T, strict=True)))

@@ -18,7 +18,7 @@ SPREAD = 0.5  # part of the room of a bin over which label sets stand side by si
 
 
 def bin_name(low: float | None, high: float | None) -> str:
-    """Name of a bin of S/N, such as ``20-40``."""
+    """Return the name of a bin of S/N, such as ``20-40``."""
     if low is None and high is None:
         return "all"
     if low is None:
@@ -157,17 +157,17 @@ def _name_bins(above: Axes, below: Axes, rows: Sequence[Any]) -> None:
 
 
 def _names(rows: Sequence[Any], order: Sequence[str]) -> list[str]:
-    """The label sets of some rows, in order."""
+    """Return the label sets of some rows, in order."""
     return [name for name in order if any(row.test_set == name for row in rows)]
 
 
 def _bin(row: Any) -> tuple[float | None, float | None]:
-    """Edges of the bin of a row."""
+    """Return edges of the bin of a row."""
     return row.bin_low, row.bin_high
 
 
 def _bins(rows: Sequence[Any]) -> list[tuple[float | None, float | None]]:
-    """The bins, in order."""
+    """Return the bins, in order."""
     return [
         edges for _, edges in sorted({(row.bin, _bin(row)) for row in rows}, key=lambda b: b[0])
     ]

@@ -151,7 +151,7 @@ def project(ra: Any, dec: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def _density(sky: Sky) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The map's edges and the counts in its pixels, NaN where there is nothing."""
+    """Return the map's edges and the counts in its pixels, NaN where there is nothing."""
     x, y = np.linspace(-180, 180, _STEPS[0] + 1), np.linspace(-90, 90, _STEPS[1] + 1)
     lon, lat = np.meshgrid(CENTRE - 0.5 * (x[1:] + x[:-1]), 0.5 * (y[1:] + y[:-1]))
     cell = cdshealpix.nested.lonlat_to_healpix(
@@ -163,6 +163,6 @@ def _density(sky: Sky) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 def _split(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A line without the stroke from one end of the map to the other."""
+    """Return a line without the stroke from one end of the map to the other."""
     breaks = np.flatnonzero(np.abs(np.diff(x)) > np.pi) + 1
     return np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan)

@@ -107,7 +107,7 @@ def plain(label: str) -> str:
 
 
 def unit_of(name: str) -> str:
-    """Unit of a label or column, empty where it has none."""
+    """Return the unit of a label or column, empty where it has none."""
     return VOCABULARY[name].unit if name in VOCABULARY else ""
 
 
@@ -228,6 +228,6 @@ def drawn_of(drawn: int, n: int, what: str) -> str:
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:
-    """The finite values, flat."""
+    """Return the finite values, flat."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[np.isfinite(flat)]

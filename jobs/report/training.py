@@ -48,7 +48,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
 
 
 def read_curves(conn: sa.Connection, model_id: int) -> dict[str, dict[int, Curve]]:
-    """Loss curves of a model by network and fold; what is unknown is NaN."""
+    """Return loss curves of a model by network and fold; what is unknown is NaN."""
     query = sa.select(
         history.c.network, history.c.fold, history.c.training_epoch, history.c.loss,
         history.c.val_loss,
@@ -144,7 +144,7 @@ def _draw_network(panel: Axes, folds: Mapping[int, Curve]) -> None:
 
 
 def _plain(value: float, _position: int | None = None) -> str:
-    """A tick of a logarithmic axis: 1, 2, 3 and 5 of each decade, without powers."""
+    """Return a tick of a logarithmic axis: 1, 2, 3 and 5 of each decade, without powers."""
     first = f"{value:.0e}"[0]
     return f"{value:g}" if first in "1235" else ""
 
@@ -163,7 +163,7 @@ def _draw_with_lowest(
 
 
 def _draw_model(conn: sa.Connection, model: TrainedModel) -> Drawing | Missing:
-    """The figure of a model, or why there is none."""
+    """Return the figure of a model, or why there is none."""
     name, title = stem("loss", model.full_name), f"{TITLE}: {model.full_name}"
     curves = read_curves(conn, model.model_id)
     if not curves:

@@ -106,7 +106,7 @@ def sync_name() -> str:
 
 
 def time_stamp() -> str:
-    """The time as the log writes it."""
+    """Return the time as the log writes it."""
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 

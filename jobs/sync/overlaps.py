@@ -81,5 +81,5 @@ def _matches(paths: Iterable[Path], root: Path, rest: Path) -> bool:
 
 
 def _real(path: Path) -> Path:
-    """A path without links and dots, whether anything is there or not."""
+    """Return a path without links and dots, whether anything is there or not."""
     return Path(os.path.realpath(path))

@@ -84,7 +84,7 @@ class SyncResult:
 
 
 def as_json(result: StepResult) -> dict[str, Any]:
-    """A result as JSON-able values, without what is empty."""
+    """Return a result as JSON-able values, without what is empty."""
     values = {name: getattr(result, name) for name in StepResult.__dataclass_fields__}
     values["elapsed_s"] = round(result.elapsed_s, 3)
     values["exit_code"] = int(result.exit_code)

@@ -126,7 +126,7 @@ def _alarm(after_s: float | None) -> Iterator[None]:
 
 
 def _before(steps: Sequence[Step], i: int, results: Sequence[StepResult]) -> list[StepResult]:
-    """The results of the steps that the i-th one builds on."""
+    """Return the results of the steps that the i-th one builds on."""
     return [r for s, r in zip(steps[:i], results, strict=True) if s.makes & steps[i].uses]
 
 
@@ -219,13 +219,13 @@ def _state(results: Sequence[StepResult], code: ExitCode) -> str:
 
 
 def _rows_of_runs(db: Database) -> dict[int, int]:
-    """Rows that each run of the ledger has written."""
+    """Return rows that each run of the ledger has written."""
     with db.reader() as conn:
         return dict(conn.execute(sa.text("SELECT run_id, rows_written FROM job_run")).all())
 
 
 def _rows_written(db: Database, before: dict[int, int]) -> int:
-    """Rows that runs of this process have written since."""
+    """Return rows that runs of this process have written since."""
     query = sa.text("SELECT run_id, rows_written FROM job_run WHERE host = :host AND pid = :pid")
     with db.reader() as conn:
         ours = conn.execute(query, {"host": socket.gethostname(), "pid": os.getpid()})
@@ -233,6 +233,6 @@ def _rows_written(db: Database, before: dict[int, int]) -> int:
 
 
 def _quarantined(db: Database) -> int:
-    """Rows and files that were ever refused."""
+    """Return rows and files that were ever refused."""
     with db.reader() as conn:
         return conn.scalar(sa.text("SELECT count(*) FROM quarantine")) or 0

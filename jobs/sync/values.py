@@ -55,7 +55,7 @@ class Place:
     table: str = ""
 
     def wrong(self, key: str, what: str, todo: str) -> ConfigurationError:
-        """The error about a key, in one line."""
+        """Return the error about a key, in one line."""
         todo = todo[:1].lower() + todo[1:]
         where = f"{self.table}: {key}" if self.table and key else self.table or key
         said = ": ".join(p for p in (str(self.file), where, what) if p) + f"; {todo}"
@@ -67,7 +67,7 @@ class Place:
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """Return the tables of a TOML file.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
-    """All keys of a table with their values, in the order of ``keys``.
+    """Return all keys of a table with their values, in the order of ``keys``.
 
     Raises
     ------
@@ -121,33 +121,33 @@ def read_table(table: Any, keys: Sequence[Key], place: Place) -> dict[str, Any]:
 
 
 def anything(value: Any) -> Any:
-    """A value that is read later."""
+    """Return a value that is read later."""
     return value
 
 
 def tables(value: Any) -> list[Any]:
-    """A list of tables."""
+    """Return a list of tables."""
     if not isinstance(value, list):
         raise ValueError("begin each of its tables with two brackets: [[name]]")
     return value
 
 
 def text(value: Any) -> str:
-    """A text that is not empty."""
+    """Return a text that is not empty."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError('write a text: "..."')
     return value
 
 
 def line(value: Any) -> str:
-    """A text in one line, such as a name."""
+    """Return a text in one line, such as a name."""
     if any(unicodedata.category(c) == "Cc" for c in text(value)):
         raise ValueError("write a text without line breaks, tabs and other control characters")
     return str(value)
 
 
 def path(value: Any) -> str:
-    """A path, or a pattern of paths, with ``~`` and ``~user`` replaced by their folder."""
+    """Return a path, or a pattern of paths, with ``~`` and ``~user`` replaced by their folder."""
     try:
         return str(Path(line(value)).expanduser())
     except RuntimeError:
@@ -188,7 +188,7 @@ def number(low: float = -math.inf, high: float = math.inf) -> Callable[[Any], fl
 
 
 def whole(value: Any) -> int:
-    """A whole number that is not negative."""
+    """Return a whole number that is not negative."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError("write a whole number from 0, without quotes")
     return value
