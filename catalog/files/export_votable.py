@@ -78,7 +78,7 @@ def _write_base64(stream: BinaryIO, body: bytes) -> None:
 
 
 class _Text:
-    """What is declared of a text column, found as its blocks pass: its characters and width."""
+    """Declaration of a text column, found as its blocks pass: its characters and width."""
 
     def __init__(self) -> None:
         self._is_plain, self._ascii, self._utf16 = True, _LEAST_WIDTH, 2 * _LEAST_WIDTH

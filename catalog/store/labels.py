@@ -47,7 +47,7 @@ class LabelSet:
 
     @property
     def partial(self) -> bool:
-        """Whether the table of labels was a part of a service's answer."""
+        """True where the table of labels was a part of a service's answer."""
         return bool((self.params or {}).get("partial"))
 
 

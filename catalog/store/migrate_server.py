@@ -32,7 +32,7 @@ _TABLES = """
 
 @dataclass(frozen=True)
 class Migrated:
-    """What was done.
+    """The result of a migration.
 
     Attributes
     ----------
