@@ -92,11 +92,11 @@ def open_catalog_database(
 
 def _begin(db: Database, settings: Settings, tell: Callable[[str], None]) -> None:
     """Make the schema of a new home; one that has any is left as it is."""
-    from catalog.store.upgrade import upgrade_schema  # Alembic is slow to load
-
     with db.reader() as conn:
         found = schema_revision(conn)
     if found is None:
+        from catalog.store.upgrade import upgrade_schema  # Alembic is slow to load
+
         made = upgrade_schema(db)
         if made.before is None:
             tell(f"new catalog in {settings.home}")

@@ -58,14 +58,15 @@ def run_job(
         with ExitStack() as held:
             if isinstance(job, Job):
                 held.callback(job.close)
-            require_schema_at_head(db)
             if dry_run:
+                require_schema_at_head(db)
                 job = _resolved(job, held)
                 with db.reader() as conn:
                     keys = job.plan(conn)
                 return RunSummary(kind, target, None, "planned", chunks_left=len(keys))
             stop = held.enter_context(stop_on_signals())
             lock = held.enter_context(advisory_lock(db, lock_name(kind, target)))
+            require_schema_at_head(db)
             job = _resolved(job, held)
             summary = _run_locked(job, db, lock, stop, retry_failed, progress)
             return _with_outcome(job, db, summary)

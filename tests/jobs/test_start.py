@@ -88,6 +88,19 @@ def test_status_loads_no_more_than_the_database_needs(survey: Database, tmp_path
     assert "crossmatch" in ended.stdout
 
 
+def test_a_home_that_is_there_is_opened_without_migrations(db: Database, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from catalog.config import Settings, parse_url
+from catalog.store import homes
+db = homes.connect(Settings(Path("unused"), parse_url({libpq_url(db.engine.url)!r})))
+homes._begin(db, Settings(Path("unused")), print)
+print("alembic" in sys.modules)
+"""
+    assert started(code, tmp_path).stdout == "False\n"
+
+
 _STOPPED_IN_IMPORT = """
 import os, sys
 class Sender:
