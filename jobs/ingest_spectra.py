@@ -96,6 +96,7 @@ def ingest_spectra_job(
         there = filter(os.path.lexists, paths)  # one that has gone meanwhile is nobody's fault
         identities = [_identify(path, identify) for path in there]
         identities += [FileIdentity(Path(name), 0, NO_NAME) for name in files if name in unnamed]
+        identities.sort(key=lambda i: str(i.path))  # a chunk is a range of the list
         return [i for i in identities if (str(i.path), i.sha256) not in known]
 
     def plan(conn: sa.Connection) -> list[str]:
