@@ -6,6 +6,7 @@ have for them (`catalog.store.columns.LABELS`). What the catalog has no name for
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ SUFFIXES = {
     ".fits": "fits", ".fit": "fits", ".vot": "votable", ".votable": "votable", ".xml": "votable",
     ".parquet": "parquet", ".parq": "parquet",
 }  # fmt: skip
+MAX_KEY = 200  # characters
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ERROR_FORMS = (
     "{}_err", "e_{}", "{}_error", "{}_unc", "{}unc", "{}_e", "{}err", "err_{}", "sigma_{}",
     "{}_sigma", "{}_std",
@@ -136,7 +139,7 @@ def read_label_table(
         audit.block(columns),
         {"key": key.name} | {name: column.name for name, column in found.items()},
         table.place,
-        tuple(c.name or "(no name)" for c in table.columns if c.index not in taken),
+        tuple(_plain(c.name) or "(no name)" for c in table.columns if c.index not in taken),
         tuple(name for name in LABELS if name in found and scales[name].assumed),
         simulated,
         table.partial,
@@ -270,16 +273,23 @@ def _keys(
             text, bad[i] = str(cell), ("BAD_ID", f"{column.name} {exc}")
         except UnicodeDecodeError:
             text, bad[i] = "", ("BAD_TEXT", f"{column.name} is no UTF-8: {cell!r}")
-        if "\0" in text:  # PostgreSQL refuses it
-            bad[i] = "BAD_TEXT", f"{column.name} holds a NUL"
+        if _CONTROL.search(text):  # PostgreSQL refuses NUL, and terminals obey others
+            bad[i] = "BAD_TEXT", f"{column.name} holds a control character"
+        elif len(text) > MAX_KEY:
+            bad[i] = "BAD_ID", f"{column.name} has {len(text):,} characters: no key is so long"
         elif not text:
             bad.setdefault(i, ("BAD_ID", f"{column.name} is empty"))
-        keys.append(text.encode())
+        keys.append(_plain(text[:MAX_KEY]).encode())
     audit = RowAudit(np.array(keys or [b""], "S")[: len(keys)], 0)
     for code in ("BAD_ID", "BAD_TEXT"):
         rows = np.isin(np.arange(len(keys)), [i for i in bad if bad[i][0] == code])
         audit.reject(rows, code, lambda i: bad[i][1])
     return audit
+
+
+def _plain(text: str) -> str:
+    """Return a text without control characters, for messages and the database."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _labels(numbers: dict[str, np.ndarray], scales: dict[str, Scale]) -> dict[str, np.ndarray]:

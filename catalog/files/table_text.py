@@ -122,19 +122,26 @@ def _plain(path: Path, name: str, column: object) -> np.ma.MaskedArray:
 
 
 def _decoded(path: Path, data: bytes) -> str:
-    """Return the text of a file."""
+    """Return the text of a file; bytes 0 in its header or at its end mean that it is none."""
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError as exc:
         number = data.count(b"\n", 0, exc.start) + 1
         line = data.split(b"\n", number)[number - 1].strip().decode("latin-1")
         raise BadInputError(
             "BAD_TEXT",
-            f"line {number} of {path} is not encoded as UTF-8: {line[:_SHOWN]!r}",
+            f"line {number} of {path} is not encoded as {encoding[:6].upper().strip('-')}: "
+            f"{line[:_SHOWN]!r}",
             "Write the file again in UTF-8",
         ) from exc
+    if "\0" in text.lstrip().partition("\n")[0] or text.endswith("\0"):
+        raise BadInputError(
+            "BAD_TEXT",
+            f"{path} holds bytes 0: it is no text, damaged, or UTF-16 or UTF-32 without its mark",
+            "Look at it, then write it again in UTF-8",
+        )
+    return text
 
 
 def _separator(sample: Sequence[str]) -> str | None:

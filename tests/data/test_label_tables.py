@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -371,3 +372,59 @@ def test_what_was_wrong_before_is_let_go(db, survey, tmp_path):
     assert refused(db) == [("row 1 1e18", "BAD_ID")]
     ingest_labels(db, path, "apogee", "last", key="other")
     assert refused(db) == []
+
+
+PLAIN = "apogee_id,teff,note\n2M1,5000,ok\n2M2,5100,fine\n"
+
+
+@pytest.mark.parametrize("data", [
+    PLAIN.encode("utf-8-sig"), PLAIN.encode("utf-16"), b"\xfe\xff" + PLAIN.encode("utf-16-be"),
+    PLAIN.replace("\n", "\r\n").encode(), PLAIN.replace("\n", "\r").encode(), PLAIN[:-1].encode(),
+    PLAIN.replace(",", ";").encode(), PLAIN.replace(",", "\t").encode(),
+    PLAIN.replace(",", "   ").encode(), PLAIN.replace("5000", '"5000"').encode(),
+    PLAIN.replace("fine", "fi\0ne").encode(), PLAIN.replace("fine", "x" * 100_000).encode(),
+])  # fmt: skip
+def test_texts_of_all_encodings_and_separators_are_read(tmp_path, data):
+    path = tmp_path / "x.csv"
+    path.write_bytes(data)
+    for packed in (path, tmp_path / "x.csv.gz"):
+        if packed != path:
+            packed.write_bytes(gzip.compress(data))
+        found = read_label_table(packed, KEYS)
+        assert found.block.columns["key"].tolist() == [b"2M1", b"2M2"]
+        assert found.block.columns["teff"].tolist() == [5000, 5100]
+        assert found.not_taken == ("note",)
+
+
+@pytest.mark.parametrize(("data", "said"), [
+    (PLAIN.encode("utf-16")[:-1], r"BAD_TEXT\] line 3 of .* is not encoded as UTF-16: "),
+    (PLAIN.replace("fine", "\u00e9t\u00e9").encode("latin-1"), r"line 3 of .* as UTF-8: '2M2,"),
+    (PLAIN.encode("utf-16-le"), "holds bytes 0.*UTF-16 or UTF-32 without its mark"),
+    (PLAIN.encode("utf-32"), "holds bytes 0"),
+    (PLAIN.encode() + bytes(5000), "holds bytes 0"),
+    (b"PK\3\4" + bytes(99), "holds bytes 0"),
+    (PLAIN.replace("note", "no\0te").encode(), "holds bytes 0"),
+    (PLAIN.replace("fine", "x" * 200_000).encode(), "field limit .* after row 1"),
+    (b"teff" + b",c" * 9999 + b"\n", "two columns of .* have one name: c"),
+    ((",".join(f"c{i}" for i in range(9999)) + "\n").encode(), "c38, c39 and 9,959 more"),
+])  # fmt: skip
+def test_what_is_no_text_is_refused_in_one_short_line(tmp_path, data, said):
+    path = tmp_path / "x.csv"
+    path.write_bytes(data)
+    with pytest.raises(BadInputError, match=said) as error:
+        read_label_table(path, KEYS)
+    assert len(str(error.value)) < 900
+    assert str(error.value).isprintable()
+
+
+def test_keys_that_no_source_has_are_refused_row_by_row(db, survey, tmp_path):
+    long = "x" * 50_000
+    text = f"apogee_id,teff\n2M0,4500\n{long},5000\n2M\x1b[31m,5000\n2M\x001,5000\n2M1,51\x0000\n"
+    ingest_labels(db, csv_file(tmp_path, text), "apogee", "mine", max_bad=1)
+    assert [row[1] for row in labels_of(db, "mine")] == [4500.0]
+    found = refused(db)
+    assert [(key[:9], code) for key, code in found] == [
+        ("row 1 xxx", "BAD_ID"), ("row 2", "BAD_TEXT"), ("row 3", "BAD_TEXT"),
+        ("row 4 2M1", "BAD_VALUE"),
+    ]  # fmt: skip
+    assert max(len(key) for key, _ in found) < 220
