@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import factories
 import psycopg
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
 from catalog.errors import ConfigurationError, UsageError
 from catalog.files.export import columns_of
-from catalog.files.export_rows import read_rows
+from catalog.files.export_rows import read_blocks, schema_of
 from catalog.files.query import query_errors, query_selection
 from catalog.store.db import Database, open_database
 from catalog.store.derived import stale_objects
@@ -293,7 +294,9 @@ def answer(db: Database, query: str, **options: float) -> list[dict[str, object]
     """The rows of a query as `export --sql` gets them."""
     with translated_errors(), query_errors(), people_sql(db) as conn:
         selection = query_selection(conn, query, **options)
-        return read_rows(conn, selection, columns_of(conn, selection)).to_pylist()
+        columns = columns_of(conn, selection)
+        table = pa.Table.from_batches(read_blocks(conn, selection, columns), schema_of(columns))
+        return table.to_pylist()
 
 
 @pytest.mark.parametrize("attack", EXPRESSIONS)
