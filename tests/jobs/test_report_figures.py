@@ -126,7 +126,7 @@ def test_error_bars_are_whole_and_the_caption_promises_no_others(survey):
     only = differences.errors_told({"teff": Differences(value, unknown, delta, rows.delta_err)})
     assert only == " Error bars: upwards both combined."
     assert differences.outside_told({"teff": rows}) == (
-        " Not shown: 1 point that lies farther than 6 scatters from the bias."
+        " Not shown: 1 point farther than 6 scatters from the bias."
     )
 
 
