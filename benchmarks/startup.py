@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, also where it finds its lock taken.
+"""Time the answer of the command line, also where it finds its lock taken.
 
 Usage: python -m benchmarks.startup [--runs N] [--starts N]
 """
