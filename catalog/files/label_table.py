@@ -32,6 +32,7 @@ from catalog.files.table_fits import list_tables
 from catalog.files.units import Scale, scale_to
 from catalog.files.unpacking import open_unpacked
 from catalog.store.columns import LABELS, error_of
+from catalog.words import count
 
 #: Suffix -> what the file is; any may be followed by ``.gz`` or ``.bz2``.
 SUFFIXES = {
@@ -276,7 +277,10 @@ def _keys(
         if _CONTROL.search(text):  # PostgreSQL refuses NUL, and terminals obey others
             bad[i] = "BAD_TEXT", f"{column.name} holds a control character"
         elif len(text) > MAX_KEY:
-            bad[i] = "BAD_ID", f"{column.name} has {len(text):,} characters: no key is so long"
+            bad[i] = (
+                "BAD_ID",
+                f"{column.name} has {count(len(text), 'character')}: no key is so long",
+            )
         elif not text:
             bad.setdefault(i, ("BAD_ID", f"{column.name} is empty"))
         keys.append(_plain(text[:MAX_KEY]).encode())
