@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from benchmarks.common import check_finite
 from benchmarks.real_spectra import LABELS, RECIPE, read_spectra
-from models import crossval, metrics, nested
-from models.crossval import Split
-from models.records import TrainingData, TrainSpec
+from models import nested
+from models.core import crossval, metrics
+from models.core.crossval import Split
+from models.core.records import TrainingData, TrainSpec
 
 WEIGHTS = (0.0, 0.5, 1.0)  # of the process: networks alone, both, process alone
 CANDIDATES: Mapping[str, Mapping[str, Any]] = MappingProxyType(

@@ -15,10 +15,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.config import make_settings
-from catalog.files.simulate import write_survey
 from catalog.store import embedded
 from catalog.store.db import Database, connect, open_database
 from catalog.store.upgrade import upgrade_schema
+from catalog.surveys.simulate import write_survey
 
 KIT = Path(os.environ.get("CROSSLABEL_KIT", Path(__file__).resolve().parents[2] / "shared"))
 

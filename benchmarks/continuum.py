@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.baselines.polyfit import fit_continuum_loop
 from benchmarks.common import print_ratios
-from models import polynomial
-from models.continuum import RECIPES, normalize
+from models.spectra import polynomial
+from models.spectra.normalize import RECIPES, normalize
 
 RUNS = 5
 RECIPE = RECIPES["seed-2018"]

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from benchmarks.real_spectra import FOLDS, GIANT_LOGG, LABELS, read, read_spectra
-from models import crossval
+from models.core import crossval
 from models.predict import median_snr
-from models.uncertainty import LEVELS
+from models.reliability.calibration import LEVELS
 
 ALLOWED = ((0.64, 0.72), (0.93, 0.97))  # shares in a cell of `MANY` and more spectra
 MANY = 300

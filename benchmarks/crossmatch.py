@@ -21,15 +21,15 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
 from benchmarks.common import fresh_server, print_ratios, rest, simulated_survey
-from catalog.files.allstar import open_allstar
-from catalog.files.sspp import open_sspp
 from catalog.sky.healpix import healpix29
 from catalog.store import schema
 from catalog.store.bulk import copy_in, fetch_arrays
 from catalog.store.db import Database
+from catalog.surveys.allstar import open_allstar
+from catalog.surveys.sspp import open_sspp
+from jobs.crossmatch.crossmatch import CrossmatchParams, crossmatch_job
+from jobs.crossmatch.pixels import load_catalog
 from jobs.engine.runner import run_job
-from jobs.match_pixels import load_catalog
-from jobs.match_sources import CrossmatchParams, crossmatch_job
 
 RADIUS = 2.0  # arcsec
 RUNS = 3

@@ -23,9 +23,9 @@ from benchmarks.common import KIT
 from benchmarks.odd_spectra import odd_spectra
 from benchmarks.real_spectra import RECIPE, read_spectra
 from models import trainer
-from models.flags import BIT
+from models.core.records import Predictions, TrainingData, TrainSpec
 from models.predict import Model, load
-from models.records import Predictions, TrainingData, TrainSpec
+from models.reliability.flags import BIT
 
 QUALITY = BIT["LOW_SNR"] | BIT["MASKED"] | BIT["MISSING_ARM"] | BIT["NO_INFORMATION"]
 SHOWN = (

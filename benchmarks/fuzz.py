@@ -29,15 +29,15 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from catalog.errors import BadInputError, CrosslabelError
-from catalog.files.allstar import open_allstar
 from catalog.files.identifiers import two_mass_id
-from catalog.files.label_table import read_label_table
-from catalog.files.lamost import read_lamost, sniff
-from catalog.files.simulate import NAMES, write_survey
-from catalog.files.specfile import read_spectrum
-from catalog.files.specobj import open_specobj
-from catalog.files.specobjid import pack_specobjid
-from catalog.files.sspp import open_sspp
+from catalog.surveys.allstar import open_allstar
+from catalog.surveys.lamost_spectrum import read_lamost, sniff
+from catalog.surveys.sdss_spectrum import read_spectrum
+from catalog.surveys.simulate import NAMES, write_survey
+from catalog.surveys.specobj import open_specobj
+from catalog.surveys.specobjid import pack_specobjid
+from catalog.surveys.sspp import open_sspp
+from catalog.tables.label_table import read_label_table
 
 LIMIT_S = 20
 LIMIT_BYTES = 1 << 30

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.baselines.exact_scores import exact_scores
 from benchmarks.learned import simulate, train_default
-from models import arrays as ar
-from models.projection import Projection
+from models.core import arrays as ar
+from models.projection.projection import Projection
 
 RUNS = 5
 N_TRAINED = 400

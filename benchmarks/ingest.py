@@ -18,14 +18,14 @@ import numpy as np
 import sqlalchemy as sa
 
 from benchmarks.common import fresh_server, print_ratios, simulated_survey
-from catalog.files.allstar import open_allstar
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import pack_copy, staging_type
 from catalog.store.db import Database
 from catalog.store.labels import begin_edition
 from catalog.store.schema import apogee_star, source, star, stellar_label
+from catalog.surveys.allstar import open_allstar
 from jobs.engine import ledger
-from jobs.ingest_catalog import ingest_catalog
+from jobs.ingest.catalogs import ingest_catalog
 
 N_ROWS = 100_000
 RUNS = 3

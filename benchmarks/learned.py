@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from models import predict, trainer
-from models.continuum import RECIPES
+from models.core.records import TrainingData, TrainSpec
 from models.predict import Model
-from models.records import TrainingData, TrainSpec
+from models.spectra.normalize import RECIPES
 
 RECIPE = RECIPES["default"]
 LABELS = ("teff", "logg", "fe_h")

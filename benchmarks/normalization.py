@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from benchmarks.common import KIT, check_finite, skip_without_kit
 from benchmarks.real_spectra import LABELS, TEFF_RANGE, leave_out, number_stars
-from models import metrics, resampling
-from models.continuum import RECIPES, Normalized, Recipe, align, divide, normalize
-from models.records import TrainingData, TrainSpec
-from models.resample import LOGLAM_STEP, LOGLAM_ZERO
+from models.core import metrics, resampling
+from models.core.records import TrainingData, TrainSpec
+from models.spectra.grid import LOGLAM_STEP, LOGLAM_ZERO
+from models.spectra.normalize import RECIPES, Normalized, Recipe, align, divide, normalize
 
 BASE = RECIPES["default"]
 TARGET_SNR = (10, 20, 40)

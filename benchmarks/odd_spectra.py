@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from catalog.files.specfile import read_spectrum
-from models.continuum import Recipe, normalize
-from models.resample import LOGLAM_STEP, LOGLAM_ZERO
+from catalog.surveys.sdss_spectrum import read_spectrum
+from models.spectra.grid import LOGLAM_STEP, LOGLAM_ZERO
+from models.spectra.normalize import Recipe, normalize
 
 HOT_TEFF = 8000.0
 SPIKES = 30  # pixels with emission in a spoilt spectrum

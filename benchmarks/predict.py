@@ -23,11 +23,11 @@ from catalog.store.bulk import copy_in
 from catalog.store.db import Database
 from catalog.store.spectra import encode
 from jobs.engine.runner import run_job
-from jobs.model_files import import_model
-from jobs.predict_labels import PredictParams, predict_job
-from models import artifact
+from jobs.training.model_files import import_model
+from jobs.training.predict import PredictParams, predict_job
+from models.core import artifact
+from models.core.records import TrainingData
 from models.predict import Model
-from models.records import TrainingData
 
 N_TRAINED, N_DIFFERENT, BATCH = 400, 1000, 2000
 RUNS = 3

@@ -29,11 +29,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.common import KIT, check_learned, skip_without_kit
-from models import crossval, metrics, resampling, trainer
-from models.continuum import RECIPES, normalize
-from models.presets import PRESETS
-from models.records import Predictions, TrainingData, TrainSpec
-from models.resample import LOGLAM_STEP, LOGLAM_ZERO
+from models import trainer
+from models.core import crossval, metrics, resampling
+from models.core.records import Predictions, TrainingData, TrainSpec
+from models.presets.registry import PRESETS
+from models.spectra.grid import LOGLAM_STEP, LOGLAM_ZERO
+from models.spectra.normalize import RECIPES, normalize
 
 LABELS = ("teff", "logg", "fe_h")
 RECIPE = RECIPES["default"]

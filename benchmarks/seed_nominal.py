@@ -17,8 +17,8 @@ from collections import Counter
 import numpy as np
 
 from models import trainer
-from models.continuum import RECIPES
-from models.records import TrainingData, TrainSpec
+from models.core.records import TrainingData, TrainSpec
+from models.spectra.normalize import RECIPES
 
 N_SPECTRA = 393
 N_MEASURED = 2  # chunks of each network, between one that compiles and one that ends

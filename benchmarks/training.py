@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.baselines import step_per_batch
-from models import train
-from models.crossval import Split, assign_folds, fold_splits
-from models.losses import Tables
-from models.networks import Architecture
-from models.optimisers import Optimiser
+from models.core.crossval import Split, assign_folds, fold_splits
+from models.networks import loop
+from models.networks.architecture import Architecture
+from models.networks.losses import Tables
+from models.networks.optimisers import Optimiser
 
 N_SPECTRA, N_PIXELS, N_FOLDS, BATCH = 393, 3577, 10, 16
 RUNS = 3
@@ -65,7 +65,7 @@ def random_rows() -> Tables:
     )
 
 
-def same_batches(rows: train.Rows, keys: jax.Array, n_epochs: int) -> list[list[jax.Array]]:
+def same_batches(rows: loop.Rows, keys: jax.Array, n_epochs: int) -> list[list[jax.Array]]:
     """Row numbers of all batches of all folds, in the order that our training draws."""
     folds = []
     for fold in range(N_FOLDS):
@@ -114,19 +114,19 @@ def main() -> None:
     n_epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     tables = random_rows()
     splits = fold_splits(assign_folds(np.arange(N_SPECTRA), N_FOLDS, 0))
-    rows = train.make_rows(splits)
+    rows = loop.make_rows(splits)
     arch = Architecture("seed-forward", N_PIXELS, 3, 32, 1, "relu")
-    task = train.Task(arch, "mae", Optimiser("keras_amsgrad", 1e-4), BATCH, n_epochs)
-    keys = train.network_keys(0, "benchmark", splits)
-    start = train.start(task, keys)
+    task = loop.Task(arch, "mae", Optimiser("keras_amsgrad", 1e-4), BATCH, n_epochs)
+    keys = loop.network_keys(0, "benchmark", splits)
+    start = loop.start(task, keys)
     batches = same_batches(rows, keys, n_epochs)
     each = [jax.tree.map(lambda a, i=i: a[i], start.params) for i in range(N_FOLDS)]
 
-    def ours() -> train.Carry:
-        return train.train(task, start, tables, rows, keys, 0, n_epochs)[0]
+    def ours() -> loop.Carry:
+        return loop.train(task, start, tables, rows, keys, 0, n_epochs)[0]
 
     def losses() -> np.ndarray:
-        return train.train(task, start, tables, rows, keys, 0, n_epochs)[1]
+        return loop.train(task, start, tables, rows, keys, 0, n_epochs)[1]
 
     def plain() -> list:
         return step_per_batch.train_folds(each, tables.inputs[0], tables.targets[0], batches)[0]

@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catalog.notebook.blocks import SpectrumBlock
-    from catalog.notebook.methods import Catalog
-    from catalog.notebook.opened import open_catalog
-    from catalog.notebook.tables import LimitWarning
+    from catalog.reader.blocks import SpectrumBlock
+    from catalog.reader.catalog import Catalog
+    from catalog.reader.open_catalog import open_catalog
+    from catalog.reader.tables import LimitWarning
 
 __all__ = ["Catalog", "LimitWarning", "SpectrumBlock", "open_catalog"]
 
 #: Loaded when asked for, so that commands do not wait for tables and units.
 _FROM = {
-    "Catalog": "catalog.notebook.methods",
-    "LimitWarning": "catalog.notebook.tables",
-    "SpectrumBlock": "catalog.notebook.blocks",
-    "open_catalog": "catalog.notebook.opened",
+    "Catalog": "catalog.reader.catalog",
+    "LimitWarning": "catalog.reader.tables",
+    "SpectrumBlock": "catalog.reader.blocks",
+    "open_catalog": "catalog.reader.open_catalog",
 }
 
 

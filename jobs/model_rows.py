@@ -17,7 +17,7 @@ from catalog.store.schema import model, training_checkpoint, training_history
 from catalog.store.schema import training_member as member
 from catalog.words import names_near
 from jobs.engine.ledger import Run
-from models.records import HistoryRow
+from models.core.records import HistoryRow
 
 
 @dataclass(frozen=True)

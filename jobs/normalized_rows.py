@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.spectra import JOIN_NORMALIZED, USABLE
 from catalog.words import names_near
-from models.continuum import RECIPES, Recipe
+from models.spectra.normalize import RECIPES, Recipe
 
 #: Usable spectra ``b``, of a sample or all, with ``n`` where they are normalized.
 FROM_SPECTRA = f"""FROM spectrum_blob b

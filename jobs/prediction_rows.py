@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from catalog.store.bulk import stage, upsert
 from catalog.store.columns import error_of
 from catalog.store.schema import prediction_detail, stellar_label
-from models.flags import mark_low_snr
-from models.records import Predictions
+from models.core.records import Predictions
+from models.reliability.flags import mark_low_snr
 
 _DETAILS = ("raw_sigma", "half_width95", "ensemble_std")  # one number per label
 

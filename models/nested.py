@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models import crossval
-from models.arrays import Arrays
-from models.crossval import Split
-from models.presets import PRESETS
-from models.records import FINAL_FOLD, TrainingData, TrainSpec
-from models.scaling import LabelScaler
-from models.schedule import Chunk, cut_phase
+from models.core import crossval
+from models.core.arrays import Arrays
+from models.core.crossval import Split
+from models.core.records import FINAL_FOLD, TrainingData, TrainSpec
+from models.core.scaling import LabelScaler
+from models.core.schedule import Chunk, cut_phase
+from models.presets.registry import PRESETS
 
 Objective = Literal["mae", "mse"]
 FloatArray = NDArray[np.float64]

@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models import artifact, neighbourhood
-from models.arrays import Arrays
-from models.flags import FLAG_BITS, limit_flags, mark_trained_on, range_flags, spectrum_flags
-from models.presets import PRESETS
-from models.quality import median_snr
-from models.records import Predictions, TrainSpec
-from models.threads import one_blas_thread
-from models.uncertainty import Evidence, calibrate
+from models.core import artifact
+from models.core.arrays import Arrays
+from models.core.records import Predictions, TrainSpec
+from models.core.threads import one_blas_thread
+from models.presets.registry import PRESETS
+from models.reliability import applicability_domain
+from models.reliability.calibration import Evidence, calibrate
+from models.reliability.flags import (
+    FLAG_BITS,
+    limit_flags,
+    mark_trained_on,
+    range_flags,
+    spectrum_flags,
+)
+from models.spectra.snr import median_snr
 
 __all__ = ["FLAG_BITS", "Model", "load", "mark_trained_on", "median_snr"]
 
@@ -58,7 +65,7 @@ class Model:
         Parameters
         ----------
         flux, ivar, continuum : array_like, shape (n, n_pixels)
-            As in `models.continuum.Normalized`, by the recipe that the model names.
+            As in `models.spectra.normalize.Normalized`, by the recipe that the model names.
 
         Returns
         -------
@@ -104,8 +111,8 @@ class Model:
         """`predict` for some of the spectra: no row knows of another."""
         compute = PRESETS[self.spec.preset].answer
         answer = compute(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
-        distance = neighbourhood.distance(self.arrays, answer.points)
-        linear = neighbourhood.linear_labels(self.arrays, answer.points)
+        distance = applicability_domain.distance(self.arrays, answer.points)
+        linear = applicability_domain.linear_labels(self.arrays, answer.points)
         snr = median_snr(ivar)
         blind = snr == 0.0  # no good pixel
         for numbers in (answer.values, answer.sigma, answer.ensemble_std, linear):

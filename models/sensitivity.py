@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.lines import LINES, REGIONS, Window, find_pixels
 from models.predict import Model
-from models.resample import grid_wavelength
+from models.spectra.grid import grid_wavelength
+from models.spectra.lines import LINES, REGIONS, Window, find_pixels
 
 WIDTH = 3  # pixels: about one element of resolution at R = 2000
 STEP = 0.01  # of the continuum
@@ -139,14 +139,15 @@ def line_shares(
     first_index : int
         Grid index of pixel 0.
     margin : float [km/s]
-        Widening of the regions that are not of the star (see `models.lines.find_pixels`).
+        Widening of the regions that are not of the star (see `models.spectra.lines.find_pixels`).
 
     Returns
     -------
     lines : list of Share
-        Of `models.lines.LINES`, in the order of wavelength.
+        Of `models.spectra.lines.LINES`, in the order of wavelength.
     regions : list of Share
-        Of `models.lines.REGIONS`: each region as a whole, then its windows. They overlap the lines.
+        Of `models.spectra.lines.REGIONS`: each region as a whole, then its windows. They overlap
+        the lines.
     """
     wavelength = grid_wavelength(first_index, shares.shape[1])
     good = (ivar > 0.0).mean(axis=0)

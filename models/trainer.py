@@ -13,14 +13,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from models import artifact, crossval, metrics, uncertainty
-from models.arrays import Arrays, pack, unpack
-from models.continuum import RECIPES
-from models.crossval import Split
-from models.flags import fit_limits, limit_flags
-from models.predict import Model, median_snr
-from models.presets import PRESETS
-from models.records import (
+from models.core import artifact, crossval, metrics
+from models.core.arrays import Arrays, pack, unpack
+from models.core.crossval import Split
+from models.core.records import (
     FINAL_FOLD,
     VALIDATION_FOLD,
     HistoryRow,
@@ -29,9 +25,14 @@ from models.records import (
     TrainingData,
     TrainSpec,
 )
-from models.schedule import Chunk, cut, keep_epoch
-from models.threads import one_blas_thread
-from models.uncertainty import Evidence
+from models.core.schedule import Chunk, cut, keep_epoch
+from models.core.threads import one_blas_thread
+from models.predict import Model, median_snr
+from models.presets.registry import PRESETS
+from models.reliability import calibration as uncertainty
+from models.reliability.calibration import Evidence
+from models.reliability.flags import fit_limits, limit_flags
+from models.spectra.normalize import RECIPES
 
 __all__ = ["HistoryRow", "Predictions", "Step", "TrainSpec", "TrainingData", "plan", "run_chunk"]
 

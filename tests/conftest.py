@@ -19,12 +19,13 @@ from sqlalchemy.engine import URL
 from catalog.config import parse_url
 from catalog.store import embedded
 from catalog.store.db import Database, open_database
-from catalog.store.place import READER
+from catalog.store.embedded_layout import READER
 from catalog.store.reader_role import add_reader
 from catalog.store.upgrade import upgrade_schema
 from jobs.cli import main
 from jobs.cli.common import _Given
 
+pytest_plugins = ["tests.support.survey_files", "tests.support.simulated_survey"]
 ROOT = Path(__file__).resolve().parent.parent
 Cli = Callable[..., tuple[int, str, str]]
 CACHE = f"crosslabel-test-xla-{os.geteuid()}"

@@ -8,7 +8,7 @@ BLOCK = 512
 
 
 def exact_scores(fit, flux, ivar):
-    """Posterior means, their noise and the reduced chi-square, as `models.projection` defines them.
+    """Posterior means, their noise and the reduced chi-square (`models.projection.projection`).
 
     Everything is batched; the matrices are made in float32 and inverted in float64.
     """

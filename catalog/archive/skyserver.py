@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from catalog.archive.places import SpectrumKey
 from catalog.archive.session import Manners, PoliteSession
 from catalog.errors import BadInputError
-from catalog.files.specobjid import pack_specobjid
 from catalog.sky.vectors import separation_arcsec
 from catalog.sky.xmatch import crossmatch
+from catalog.surveys.specobjid import pack_specobjid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ import numpy as np
 from catalog.archive.places import SpectrumKey
 from catalog.archive.skyserver import read_rows
 from catalog.errors import BadInputError, CrosslabelError
-from catalog.files.specobjid import pack_specobjid
+from catalog.surveys.specobjid import pack_specobjid
 
 #: Column of ssppOut: where it is in SkyServer, its format in FITS, its unit.
 COLUMNS: dict[str, tuple[str, str, str]] = {

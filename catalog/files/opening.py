@@ -1,7 +1,7 @@
 """The one way to open a file that people name: regular files only, within limits that are named.
 
 A FIFO does not hang, a device is not read, and nothing is unpacked or read beyond a limit: for FITS
-the size that its headers declare (`catalog.files.fits`), for text its bytes and rows (`Limits`),
+the size that its headers declare (`catalog.fits.file`), for text its bytes and rows (`Limits`),
 for archives the sum of their members, before any of them is read.
 """
 

@@ -8,7 +8,8 @@ import json
 import sqlalchemy as sa
 from psycopg import sql
 
-from catalog.store import functions, guards, views
+from catalog.store import functions, views
+from catalog.store import immutability_triggers as triggers
 from catalog.store.columns import VOCABULARY
 from catalog.store.schema import metadata
 
@@ -57,5 +58,5 @@ def _of_relations() -> dict[str, str]:
 
 def _of_functions() -> dict[str, str]:
     """Return the comments of functions, by signature."""
-    made = (*functions.FUNCTIONS, *guards.FUNCTIONS)
+    made = (*functions.FUNCTIONS, *triggers.FUNCTIONS)
     return {f"{f.name}({f.signature})": f.comment for f in made}

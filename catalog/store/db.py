@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from catalog.config import Settings, parse_url, show_url
 from catalog.errors import ConfigurationError, LockedError, ServerUnavailableError
 from catalog.store import embedded
-from catalog.store.place import READER
+from catalog.store.embedded_layout import READER
 from catalog.store.privileges import note_role
 from catalog.store.server_errors import connection_error
 

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from catalog.errors import ConfigurationError
-from catalog.store import functions, guards, views
+from catalog.store import functions, views
+from catalog.store import immutability_triggers as triggers
 from catalog.store.comments import comments_digest, set_comments
 from catalog.store.grants import Grants, read_grants, restore_grants
 from catalog.store.reader_role import make_reader, reader_digest
@@ -58,11 +59,11 @@ class Derived:
 
 def derived_objects() -> tuple[Derived, ...]:
     """Return all functions, views and triggers, in an order in which they can be made."""
-    made = (*functions.FUNCTIONS, *guards.FUNCTIONS)
+    made = (*functions.FUNCTIONS, *triggers.FUNCTIONS)
     return (
         *(Derived("function", f"{f.name}({f.signature})", f.create.strip()) for f in made),
         *(Derived("view", v.name, v.create) for v in views.VIEWS),
-        *(Derived("trigger", f"{t.name} ON {t.table}", t.create) for t in guards.TRIGGERS),
+        *(Derived("trigger", f"{t.name} ON {t.table}", t.create) for t in triggers.TRIGGERS),
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 
 from catalog.errors import NO_ROOM, ConfigurationError, SourceUnavailableError
-from catalog.store.place import (
+from catalog.store.embedded_layout import (
     MIGRATED,
     NEW_HOME,
     OWNER,

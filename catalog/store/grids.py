@@ -1,4 +1,4 @@
-"""On which pixels normalized spectra lie: a copy of what `models.recipes` says, by version.
+"""On which pixels normalized spectra lie: a copy of what `models.spectra.recipes` says, by version.
 
 The tables of spectra hold no wavelengths, and whoever reads them need not know how they were made.
 A test keeps the two equal.

@@ -12,8 +12,8 @@ from pathlib import Path
 from catalog.config import Settings
 from catalog.errors import ConfigurationError
 from catalog.store.db import Database, connect
+from catalog.store.embedded_layout import MIGRATED, find_place
 from catalog.store.head import require_schema_at_head, schema_revision
-from catalog.store.place import MIGRATED, find_place
 
 
 def has_catalog(home: Path) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.files.block import BadItem, Block
-from catalog.files.fits import FileIdentity
+from catalog.fits.file import FileIdentity
 from catalog.store.bulk import stage, upsert
 from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import quarantine

@@ -21,7 +21,7 @@ from psycopg import sql
 from catalog.errors import ConfigurationError, SourceUnavailableError, UsageError
 from catalog.store import embedded
 from catalog.store.backup import give_rights
-from catalog.store.place import MIGRATED, OWNER, Place, find_place, make_socket_folder
+from catalog.store.embedded_layout import MIGRATED, OWNER, Place, find_place, make_socket_folder
 from catalog.store.programs import others_can_enter
 
 _TABLES = """

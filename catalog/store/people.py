@@ -92,12 +92,12 @@ class Clock:
 def people_sql(db: Database) -> Iterator[sa.Connection]:
     """Open a session for SQL that is not ours: a read-only snapshot, and closed at the end.
 
-    `limit_time` starts the clock, which `catalog.files.query` does for every query of people.
+    `limit_time` starts the clock, which `catalog.export.query` does for every query of people.
 
     Yields
     ------
     Connection
-        The only kind that `catalog.files.query` takes.
+        The only kind that `catalog.export.query` takes.
 
     Raises
     ------

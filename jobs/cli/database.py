@@ -230,7 +230,7 @@ def prune(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Remove what years of cron leave: old runs, replaced refusals, editions that nothing rests on."""
-    from jobs.prune_catalog import prune_catalog
+    from jobs.prune import prune_catalog
 
     with database() as db:
         done = prune_catalog(db, older_than, dry_run=dry_run)

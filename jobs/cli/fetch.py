@@ -46,11 +46,11 @@ def _catalog(
     _check_rsync(rsync, list_file)
     release, archive = check_archive_release(release), settings().archive_url
     if list_file is not None:
-        from jobs.fetch_lists import catalog_place
+        from jobs.fetch.lists import catalog_place
 
         _list(list_file, catalog_place(kind, release), archive, rsync, quiet)
         return
-    from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
+    from jobs.fetch.catalogs import FetchCatalogParams, catalog_file, fetch_catalog_job
 
     params = FetchCatalogParams(kind, release, str(to.absolute()), archive, min_rate=min_rate)
     with database(begins=not dry, quiet=quiet) as db:
@@ -64,7 +64,7 @@ def _catalog(
 
 def _list(out: Path, places: list[str], archive: str, rsync: bool, quiet: bool) -> None:
     """Write a list and say what to do with it."""
-    from jobs.fetch_lists import write_list
+    from jobs.fetch.lists import write_list
 
     command = write_list(out, places, archive, rsync=rsync)
     found = f"{count(len(places), 'file')}; fetch with\n{command}"
@@ -124,14 +124,14 @@ def spectra(
     release, archive = check_archive_release(release), settings().archive_url
     with database(begins=not dry_run, quiet=quiet) as db:
         if list_file is not None:
-            from jobs.fetch_lists import listed_places
+            from jobs.fetch.lists import listed_places
 
             with db.reader() as conn:
                 places = listed_places(conn, sample, release)
             _list(list_file, places, archive, rsync, quiet)
             return
-        from jobs.fetch_outcomes import outcomes_in_words
-        from jobs.fetch_spectra import KIND, FetchSpectraParams, fetch_spectra_job, wanted_spectra
+        from jobs.fetch.outcomes import outcomes_in_words
+        from jobs.fetch.spectra import KIND, FetchSpectraParams, fetch_spectra_job, wanted_spectra
 
         params = FetchSpectraParams(
             sample, release, str(to.absolute()), max_bad, again, archive, min_rate=min_rate
@@ -160,8 +160,8 @@ def positions(
 ) -> None:  # fmt: skip
     """Ask SkyServer for spectra at the stars' positions, where no catalog file is wanted."""
     from catalog.archive.places import check_archive_release
-    from jobs.fetch_outcomes import outcomes_in_words
-    from jobs.fetch_positions import FetchPositionsParams, fetch_positions_job, stars_to_ask
+    from jobs.fetch.outcomes import outcomes_in_words
+    from jobs.fetch.positions import FetchPositionsParams, fetch_positions_job, stars_to_ask
 
     params = FetchPositionsParams(
         left, check_archive_release(release), radius, max_bad, settings().skyserver_url
@@ -184,8 +184,8 @@ def labels(
 ) -> None:  # fmt: skip
     """Ask SkyServer for SSPP's labels of the SDSS spectra that no ingested ssppOut row describes."""
     from catalog.archive.places import check_archive_release
-    from jobs.fetch_labels import KIND, FetchLabelsParams, fetch_labels_job, undescribed_spectra
-    from jobs.fetch_outcomes import outcomes_in_words
+    from jobs.fetch.labels import KIND, FetchLabelsParams, fetch_labels_job, undescribed_spectra
+    from jobs.fetch.outcomes import outcomes_in_words
 
     release = check_archive_release(release)
     params = FetchLabelsParams(release, str(to.absolute()), max_bad, settings().skyserver_url)

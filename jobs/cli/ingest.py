@@ -23,7 +23,7 @@ from jobs.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from jobs.catalog_rows import Refused
+    from jobs.ingest.rows import Refused
 
 app = typer.Typer(help="Read survey files into the catalog.")
 
@@ -44,8 +44,8 @@ def _catalog(
     quiet: bool, as_json: bool, dry: bool,
 ) -> None:  # fmt: skip
     """Ingest a catalog and show what became of its rows."""
-    from jobs.catalog_rows import refused_rows
-    from jobs.ingest_catalog import ingest_catalog
+    from jobs.ingest.catalogs import ingest_catalog
+    from jobs.ingest.rows import refused_rows
 
     _check_files(files)
     with database(begins=not dry, quiet=quiet) as db:
@@ -104,8 +104,8 @@ def specobj(
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest SDSS's specObj: which spectra there are, BOSS's among them, and where they point."""
-    from jobs.catalog_rows import refused_rows
-    from jobs.ingest_specobj import ingest_specobj
+    from jobs.ingest.rows import refused_rows
+    from jobs.ingest.specobj import ingest_specobj
 
     _check_files(files)
     with database(begins=not dry_run, quiet=quiet) as db:
@@ -130,7 +130,7 @@ def spectra(
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Ingest optical spectra: SDSS and BOSS spec-PLATE-MJD-FIBER.fits, LAMOST spec-*.fits."""
-    from jobs.ingest_spectra import SpectraParams, ingest_spectra_job, spectra_said
+    from jobs.ingest.spectra import SpectraParams, ingest_spectra_job, spectra_said
 
     absolute = tuple(str(p.absolute()) for p in paths)
     with database(begins=not dry_run, quiet=quiet) as db:
@@ -161,9 +161,9 @@ def labels(
 ) -> None:  # fmt: skip
     """Ingest anyone's table of labels and publish it as a label set."""
     from catalog.files.opening import Limits
-    from jobs.catalog_rows import refused_rows
-    from jobs.ingest_labels import KIND, ingest_labels
-    from jobs.label_rows import ingested
+    from jobs.ingest.label_rows import ingested
+    from jobs.ingest.labels import KIND, ingest_labels
+    from jobs.ingest.rows import refused_rows
 
     with database(begins=not dry_run, quiet=quiet) as db:
         summary = ingest_labels(
@@ -195,7 +195,7 @@ def simulate(
 ) -> None:  # fmt: skip
     """Write a small simulated survey in the archives' own file formats."""
     from catalog.errors import UsageError
-    from catalog.files.simulate import write_survey
+    from catalog.surveys.simulate import write_survey
 
     try:
         counts = write_survey(

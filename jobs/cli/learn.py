@@ -39,7 +39,7 @@ def _normalize_first(
 ) -> bool:
     """Normalize the spectra that a training or prediction needs; return whether it can go on."""
     from jobs.engine.runner import run_job
-    from jobs.normalize_spectra import NormalizeParams, normalize_job
+    from jobs.normalize import NormalizeParams, normalize_job
 
     with progress_bar(quiet or as_json) as progress:
         job = normalize_job(NormalizeParams(recipe, sample), db)
@@ -56,7 +56,7 @@ def normalize(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Divide spectra by their pseudo-continuum."""
-    from jobs.normalize_spectra import NormalizeParams, normalize_job, normalize_report
+    from jobs.normalize import NormalizeParams, normalize_job, normalize_report
 
     with database() as db:
         job = normalize_job(NormalizeParams(recipe, sample), db)
@@ -84,7 +84,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train a model on a sample, and label each of its stars by one that never saw it."""
     from jobs.registry import locked_first
-    from jobs.train_params import TrainParams, recipe_name, with_settings
+    from jobs.training.params import TrainParams, recipe_name, with_settings
 
     names = words_of(labels, str) or ()
     params = TrainParams(
@@ -118,9 +118,9 @@ def scan(
     import dataclasses
 
     from jobs.registry import locked_first
-    from jobs.scan_params import ScanParams
-    from jobs.scan_space import read_space
-    from jobs.train_params import recipe_name
+    from jobs.scan.params import ScanParams
+    from jobs.scan.space import read_space
+    from jobs.training.params import recipe_name
 
     names = words_of(labels, str) or ()
     params = ScanParams(
@@ -139,8 +139,8 @@ def scan(
                 quiet=quiet or as_json,
             )
             return
-        from catalog.files.export import replace_files
-        from jobs.scan_report import scan_csv, scan_report
+        from catalog.export.selection import replace_files
+        from jobs.scan.report import scan_csv, scan_report
 
         with db.reader() as conn:
             if to is not None:
@@ -158,8 +158,8 @@ def predict(
 ) -> None:  # fmt: skip
     """Label spectra with a trained model and publish them as a label set."""
     from jobs.model_rows import find_model
-    from jobs.predict_labels import PredictParams
     from jobs.registry import locked_first
+    from jobs.training.predict import PredictParams
 
     with database() as db:
         with db.reader() as conn:

@@ -78,8 +78,8 @@ def models_card(
     quiet: Quiet = False,
 ) -> None:
     """Write a page in plain words on a model: what it can do, and what it cannot."""
-    from catalog.files.export import replace_files
-    from jobs.model_card import model_card
+    from catalog.export.selection import replace_files
+    from jobs.training.model_card import model_card
 
     with database() as db, db.reader() as conn:
         trained, model = _load(conn, name)
@@ -99,7 +99,7 @@ def models_export(
     quiet: Quiet = False,
 ) -> None:
     """Write a model to a file that another catalog can import."""
-    from jobs.model_files import export_model
+    from jobs.training.model_files import export_model
 
     with database() as db, db.reader() as conn:
         size = export_model(conn, name, to)
@@ -113,7 +113,7 @@ def models_import(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Take a model from a file into the catalog."""
-    from jobs.model_files import import_model
+    from jobs.training.model_files import import_model
 
     with database(begins=True, quiet=quiet) as db:
         found = import_model(db, file, name)
@@ -131,7 +131,7 @@ def models_remove(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Remove a model; refused while label sets that it made are there, unless they go too."""
-    from jobs.remove_models import remove_model
+    from jobs.training.remove import remove_model
 
     with database() as db:
         gone, n_sets = remove_model(db, name, with_labels=with_labels)
@@ -147,9 +147,9 @@ def explain(
     to: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the share of each pixel to this file.")] = None,
 ) -> None:  # fmt: skip
     """Show which lines the labels of a model hang on, and whether they lean on what is not the star."""
-    from catalog.files.export import replace_files
-    from jobs.explain_model import explain_model
-    from jobs.explanation_text import as_csv, as_dict, as_text
+    from catalog.export.selection import replace_files
+    from jobs.training.explain import explain_model
+    from jobs.training.explain_text import as_csv, as_dict, as_text
 
     with database() as db, db.reader() as conn:
         found = explain_model(conn, model, sample, spectra)
@@ -161,8 +161,8 @@ def explain(
 
 def _load(conn: sa.Connection, name: str) -> tuple[TrainedModel, Model]:
     """A model of the catalog, read from its artifact."""
-    from jobs.model_files import open_model
     from jobs.model_rows import find_model
+    from jobs.training.model_files import open_model
 
     trained = find_model(conn, name)
     return trained, open_model(conn, trained)

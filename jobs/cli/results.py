@@ -61,7 +61,7 @@ def labels_show(
     name: Annotated[str, typer.Argument(help="NAME or NAME@EDITION")], as_json: Json = False
 ) -> None:
     """Show what a label set holds: counts, ranges, flags and provenance."""
-    from jobs.show_labels import describe_label_set
+    from jobs.evaluation.show import describe_label_set
 
     with database() as db, db.reader() as conn:
         shown = describe_label_set(conn, name)
@@ -77,14 +77,14 @@ def compare(
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples for the errors.")] = 200,
 ) -> None:  # fmt: skip
     """Compare label sets on the stars that all of them label."""
-    from jobs import comparison_text
-    from jobs.compare_labels import compare as compare_sets
+    from jobs.evaluation import compare_text
+    from jobs.evaluation.compare import compare as compare_sets
 
     with database() as db, db.reader() as conn:
         result = compare_sets(conn, reference, tests, sample, bootstrap=bootstrap)
     writers = {
-        "table": comparison_text.as_table, "csv": comparison_text.as_csv,
-        "json": comparison_text.as_json,
+        "table": compare_text.as_table, "csv": compare_text.as_csv,
+        "json": compare_text.as_json,
     }  # fmt: skip
     typer.echo(writers["json" if as_json else form](result).rstrip("\n"))
 
@@ -108,11 +108,12 @@ def evaluate(
     label sets, all on the same spectra. The tables evaluation, evaluation_score,
     evaluation_repeat and learning_curve keep what was found.
     """
-    from catalog.files.export import replace_files
-    from jobs import evaluate_models, evaluate_text
-    from jobs.curve_rows import read_curve
-    from jobs.evaluate_rows import find_evaluation, write_evaluation
-    from jobs.learning_curve import curve_jobs
+    from catalog.export.selection import replace_files
+    from jobs.evaluation import evaluate as evaluate_models
+    from jobs.evaluation import evaluate_text
+    from jobs.evaluation.curves import read_curve
+    from jobs.evaluation.stored import find_evaluation, write_evaluation
+    from jobs.training.learning_curve import curve_jobs
 
     edges = evaluate_models.read_edges(bins or ())
     beside = [] if against == ["none"] else against
@@ -160,11 +161,11 @@ def export(
 ) -> None:  # fmt: skip
     """Write a catalog file with units, descriptions and provenance; or spectra, a file each."""
     from catalog.errors import UsageError
-    from catalog.files.comparison import comparison_selection
-    from catalog.files.export import Selection
-    from catalog.files.query import query_selection
+    from catalog.export.comparison import comparison_selection
+    from catalog.export.query import query_selection
+    from catalog.export.selection import Selection
     from catalog.store.people import people_sql
-    from jobs.export_catalog import export as export_to
+    from jobs.export.tables import export as export_to
     from jobs.outcomes import exported_words
 
     if what == "spectra" and not (against or sql or safe_cells):
@@ -192,7 +193,7 @@ def export(
 
 def _export_spectra(folder: Path, sample: str | None, recipe: str | None, quiet: bool) -> None:
     """Write the spectra of a sample, or all, as FITS files."""
-    from jobs.export_spectra import export_spectra
+    from jobs.export.spectra import export_spectra
 
     with database() as db, db.reader() as conn, progress_bar(quiet) as progress:
         summary = export_spectra(conn, folder, sample=sample, recipe=recipe, progress=progress)

@@ -34,7 +34,7 @@ def crossmatch(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Find all pairs within a radius; run again after an ingest to bring it up to date."""
-    from jobs.match_sources import CrossmatchParams, crossmatch_job
+    from jobs.crossmatch.crossmatch import CrossmatchParams, crossmatch_job
 
     with database() as db:
         job = crossmatch_job(CrossmatchParams(left, right, radius), db)
@@ -62,8 +62,8 @@ def sample_create(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Select matches; every rejected pair keeps its reason."""
-    from jobs.sample_options import make_rules
-    from jobs.select_sample import SampleParams, sample_job, sample_report
+    from jobs.samples.options import make_rules
+    from jobs.samples.select import SampleParams, sample_job, sample_report
 
     rules = make_rules(
         preset,
@@ -107,7 +107,7 @@ def sample_show(
     name: Annotated[str, typer.Argument(help="Name of the sample.")], as_json: Json = False
 ) -> None:
     """Show what a sample was selected from, and how many pairs each rule rejected."""
-    from jobs.select_sample import sample_report
+    from jobs.samples.select import sample_report
 
     with database() as db, db.reader() as conn:
         counts, text = sample_report(conn, name)
@@ -119,7 +119,7 @@ def sample_remove(
     name: Annotated[str, typer.Argument(help="Name of the sample.")], quiet: Quiet = False
 ) -> None:
     """Remove a sample; refused while models were trained on it."""
-    from jobs.remove_models import remove_sample
+    from jobs.training.remove import remove_sample
 
     with database() as db:
         remove_sample(db, name)
@@ -133,7 +133,7 @@ def labels_remove(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Remove an edition that nothing rests on, with the sources that came with it."""
-    from jobs.remove_models import remove_label_set
+    from jobs.training.remove import remove_label_set
 
     with database() as db:
         gone = remove_label_set(db, name, with_evaluations=with_evaluations)

@@ -157,7 +157,7 @@ def _write(
         items = []
         for name in modules:
             progress(f"report, {heading.lower()}: parts", done, total)
-            section: Section = import_module(f"jobs.report.{name}")
+            section: Section = import_module(f"jobs.report.figures.{name}")
             for found in section.draw(conn, subject):
                 png = _write_figure(found, folder / FIGURES, simulated)
                 items.append(make_item(found, png))

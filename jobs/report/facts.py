@@ -14,8 +14,8 @@ from jobs.normalized_rows import FROM_SPECTRA, recipe_values
 from jobs.report.drawing import Subject
 from jobs.report.origin import out_of_fold_sets
 from jobs.report.table import Cell, Table
-from jobs.sample_rules import REASONS
-from models.recipes import RECIPES
+from jobs.samples.rules import REASONS
+from models.spectra.recipes import RECIPES
 
 _FILES = """
     SELECT f.kind, coalesce(f.release, '') AS release, count(*) AS files, sum(f.n_rows) AS n_rows,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from jobs.evaluate_records import Score
+from jobs.evaluation.records import Score
 from jobs.report.drawing import Subject
 from jobs.report.origin import simulated_words
 from jobs.report.style import key_of, new_figure

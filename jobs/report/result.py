@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.words import count
-from jobs.compare_labels import Comparison, ComparisonRow, compare
-from jobs.comparison_text import legend
+from jobs.evaluation.compare import Comparison, ComparisonRow, compare
+from jobs.evaluation.compare_text import legend
 from jobs.report import style
 from jobs.report.drawing import Subject
 from jobs.report.origin import out_of_fold_sets

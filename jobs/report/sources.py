@@ -17,10 +17,10 @@ from catalog.store.inputs import IS_USED
 from catalog.store.samples import find_sample
 from catalog.version import code_version
 from catalog.words import count
-from jobs.model_card import train_command
 from jobs.report.drawing import Subject
 from jobs.report.table import Cell, Table
-from models.recipes import RECIPES
+from jobs.training.model_card import train_command
+from models.spectra.recipes import RECIPES
 
 _LABEL_SETS = """
     SELECT l.name || '@' || l.edition AS full_name, l.kind, l.n_rows, l.description,

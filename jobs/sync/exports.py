@@ -8,15 +8,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from catalog.files.comparison import comparison_selection
-from catalog.files.export import Selection
-from catalog.files.query import query_selection
+from catalog.export.comparison import comparison_selection
+from catalog.export.query import query_selection
+from catalog.export.selection import Selection
 from catalog.store.db import Database
 from catalog.store.people import people_sql
 from catalog.words import count
 from jobs.engine.job import RunSummary
-from jobs.export_catalog import export
-from jobs.export_spectra import INDEX, export_spectra
+from jobs.export.spectra import INDEX, export_spectra
+from jobs.export.tables import export
 from jobs.sync.current import made_from_digest
 from jobs.sync.files import SeenFiles
 from jobs.sync.rows import SPECTRA, Values

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from catalog.errors import SourceUnavailableError
-from catalog.files.fits import FileIdentity, file_identity
+from catalog.fits.file import FileIdentity, file_identity
 from catalog.store.db import Database
-from catalog.store.stamps import (
+from catalog.store.file_fingerprints import (
     Stamp,
     forget_stamps,
     is_settled,

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from catalog.errors import BadInputError, UsageError
-from catalog.files.archive import has_text_name, shown_name
 from catalog.files.opening import require_file
-from catalog.files.release import recognise
+from catalog.surveys.find import has_text_name, shown_name
+from catalog.surveys.release import recognise
 from jobs.engine.job import RunSummary
 
 OTHER_RELEASE = "BAD_RELEASE"
@@ -25,7 +25,7 @@ def usable_files(
     files : sequence of Path
         What the patterns of a source fit.
     kind, release : str
-        Of the catalog; see `catalog.files.release.recognise`.
+        Of the catalog; see `catalog.surveys.release.recognise`.
     ingest : callable
         ``ingest(files)``: raises `BadInputError` with `OTHER_RELEASE` where one of several is of
         another release, and has recorded that one then.

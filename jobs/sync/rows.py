@@ -8,12 +8,12 @@ from typing import Any
 
 from catalog.archive.places import check_archive_release
 from catalog.errors import CrosslabelError
+from catalog.store.names import check_name, check_release
 from catalog.words import names_near
-from jobs.export_catalog import SUFFIXES
-from jobs.names import check_name, check_release
+from jobs.export.tables import SUFFIXES
 from jobs.normalized_rows import find_recipe
-from jobs.sample_options import make_rules
-from jobs.select_sample import SampleParams
+from jobs.samples.options import make_rules
+from jobs.samples.select import SampleParams
 from jobs.sync.keys import RULE_KEYS
 from jobs.sync.values import Place
 

@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from catalog.errors import SourceUnavailableError
-from catalog.files.archive import has_files
 from catalog.files.opening import Limits
+from catalog.surveys.find import has_files
+from catalog.surveys.formats import FORMATS
 from catalog.words import count
-from jobs.catalog_formats import FORMATS
 from jobs.engine.job import RunSummary
-from jobs.fetch_catalog import FetchCatalogParams, catalog_file, fetch_catalog_job
-from jobs.fetch_labels import FetchLabelsParams, fetch_labels_job
-from jobs.fetch_positions import FetchPositionsParams, fetch_positions_job
-from jobs.ingest_catalog import ingest_catalog
-from jobs.ingest_labels import ingest_labels
-from jobs.ingest_specobj import ingest_specobj
-from jobs.ingest_spectra import SpectraParams, ingest_spectra_job
+from jobs.fetch.catalogs import FetchCatalogParams, catalog_file, fetch_catalog_job
+from jobs.fetch.labels import FetchLabelsParams, fetch_labels_job
+from jobs.fetch.positions import FetchPositionsParams, fetch_positions_job
+from jobs.ingest.catalogs import ingest_catalog
+from jobs.ingest.labels import ingest_labels
+from jobs.ingest.specobj import ingest_specobj
+from jobs.ingest.spectra import SpectraParams, ingest_spectra_job
 from jobs.sync.config import Config
 from jobs.sync.files import find_files, find_roots
 from jobs.sync.refused import usable_files

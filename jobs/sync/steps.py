@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog.files.archive import has_files
+from catalog.surveys.find import has_files
+from jobs.crossmatch.crossmatch import CrossmatchParams, crossmatch_job
 from jobs.engine.job import RunSummary
-from jobs.fetch_spectra import FetchSpectraParams, fetch_spectra_job
-from jobs.match_sources import CrossmatchParams, crossmatch_job
+from jobs.fetch.spectra import FetchSpectraParams, fetch_spectra_job
 from jobs.model_rows import find_model
-from jobs.normalize_spectra import NormalizeParams, normalize_job
-from jobs.predict_labels import PredictParams, predict_job, prediction_is_current
-from jobs.select_sample import SampleParams, sample_job
+from jobs.normalize import NormalizeParams, normalize_job
+from jobs.samples.select import SampleParams, sample_job
 from jobs.sync.config import Config
 from jobs.sync.exports import refresh_export
 from jobs.sync.reports import refresh_report
 from jobs.sync.rows import Values
 from jobs.sync.sources import catalogs, ingest_spectra, source_steps
 from jobs.sync.step import Step, Work, things
+from jobs.training.predict import PredictParams, predict_job, prediction_is_current
 
 
 def make_steps(config: Config) -> list[Step]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from learning import Stopped, normalize, rows, stopping_after, value
 
 from catalog.errors import UsageError
 from catalog.store.db import Database
 from catalog.store.spectra import checksum, decode, encode, read_spectra
 from jobs.engine.params import digest
 from jobs.engine.runner import run_job
-from jobs.normalize_spectra import (
+from jobs.normalize import (
     NormalizeParams,
     count_normalized,
     normalize_job,
     normalize_report,
 )
-from models.continuum import NORMALIZE_FLAGS, RECIPES
-from models.continuum import normalize as normalize_arrays
+from models.spectra.normalize import NORMALIZE_FLAGS, RECIPES
+from models.spectra.normalize import normalize as normalize_arrays
+from tests.support.learning import Stopped, normalize, rows, stopping_after, value
 
 EVERYTHING = """
     SELECT survey_key, recipe, recipe_version, spectrum_sha256, n.z, normalize_flags,

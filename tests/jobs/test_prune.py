@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from catalog.files.simulate import NAMES, write_survey
 from catalog.store.db import Database
-from jobs.ingest_catalog import ingest_catalog
+from catalog.surveys.simulate import NAMES, write_survey
+from jobs.ingest.catalogs import ingest_catalog
 from tests.conftest import Cli
 
 

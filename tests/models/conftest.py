@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax
 import pytest
-from lamost import train_on_lamost
-from simulated import DEFAULT, SEED, run_all, simulate
 
-from models import default, seed2018
+from models.presets import default, seed2018
+from tests.support.lamost import train_on_lamost
+from tests.support.simulated import DEFAULT, SEED, run_all, simulate
 
 
 @pytest.fixture(scope="session")

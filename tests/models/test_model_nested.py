@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from simulated import NAMES, SEED, simulate
 
 from models import nested
-from models.records import FINAL_FOLD, TrainSpec
+from models.core.records import FINAL_FOLD, TrainSpec
+from tests.support.simulated import NAMES, SEED, simulate
 
 RIDGE = TrainSpec("ridge", NAMES, "default", folds=3, components=8)
 

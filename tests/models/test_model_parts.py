@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import arrays, artifact, crossval, metrics
-from models.networks import Architecture, apply, initialise, template
-from models.optimisers import Optimiser, keras_amsgrad
-from models.records import TrainSpec
-from models.scaling import LabelScaler
+from models.core import arrays, artifact, crossval, metrics
+from models.core.records import TrainSpec
+from models.core.scaling import LabelScaler
+from models.networks.architecture import Architecture, apply, initialise, template
+from models.networks.optimisers import Optimiser, keras_amsgrad
 
 pytestmark = pytest.mark.usefixtures("_strict_types")
 SPEC = TrainSpec("seed-2018", ("teff", "logg"), "seed-2018", folds=3, epochs=4)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from simulated import FIRST_INDEX, N_PIXELS, simulate
 
-from models import pixels, predict
+from models import predict
 from models.predict import FLAG_BITS
-from models.projection import fit_projection
+from models.presets import continuum_pixels
+from models.projection.projection import fit_projection
+from tests.support.simulated import FIRST_INDEX, N_PIXELS, simulate
 
 BIT = {name: bit for bit, (name, _) in FLAG_BITS.items()}
 
@@ -148,14 +149,14 @@ def test_continuum_pixels_are_the_least_sensitive_of_their_windows():
     sensitivity = np.full(3577, 0.5)
     quiet = np.arange(36, 3577, 73)
     sensitivity[quiet] = 0.001
-    chosen = np.flatnonzero(pixels.choose_pixels(sensitivity, 966))
+    chosen = np.flatnonzero(continuum_pixels.choose_pixels(sensitivity, 966))
     assert chosen.tolist() == [*quiet.tolist(), 3576]
 
 
 def test_a_fit_is_never_left_without_pixels():
-    chosen = pixels.choose_pixels(np.full(3577, 0.5), 966)
-    assert chosen[:2168].sum() >= pixels.MIN_PER_ARM
-    assert chosen[2168:].sum() >= pixels.MIN_PER_ARM
+    chosen = continuum_pixels.choose_pixels(np.full(3577, 0.5), 966)
+    assert chosen[:2168].sum() >= continuum_pixels.MIN_PER_ARM
+    assert chosen[2168:].sum() >= continuum_pixels.MIN_PER_ARM
 
 
 def test_the_second_round_undoes_a_wrong_first_one():
@@ -163,11 +164,11 @@ def test_the_second_round_undoes_a_wrong_first_one():
     truth = 20.0 * (1.0 + 0.3 * x + 0.1 * x**2)
     lines = 1.0 - 0.3 * (np.arange(N_PIXELS) % 7 == 3)
     wrong = truth * (1.0 + 0.1 * x)
-    chosen = pixels.choose_pixels(1.0 - lines, FIRST_INDEX)
+    chosen = continuum_pixels.choose_pixels(1.0 - lines, FIRST_INDEX)
     flux = (truth * lines / wrong)[None].astype(np.float32)
     ivar = np.ones_like(flux)
     ivar[0, 5] = 0.0
-    out = pixels.refit(flux, ivar, wrong[None].astype(np.float32), chosen, FIRST_INDEX)
+    out = continuum_pixels.refit(flux, ivar, wrong[None].astype(np.float32), chosen, FIRST_INDEX)
     np.testing.assert_allclose(out[0, 6:], lines[6:], atol=1e-4)
     assert out[0, 5] == 1.0
 
@@ -175,10 +176,10 @@ def test_the_second_round_undoes_a_wrong_first_one():
 def test_an_arm_without_good_continuum_pixels_keeps_the_first_round():
     rng = np.random.default_rng(0)
     flux = (1.0 + 0.01 * rng.standard_normal((2, N_PIXELS))).astype(np.float32)
-    chosen = pixels.choose_pixels(np.full(N_PIXELS, 0.5), FIRST_INDEX)
+    chosen = continuum_pixels.choose_pixels(np.full(N_PIXELS, 0.5), FIRST_INDEX)
     ivar = np.ones_like(flux)
     ivar[0, : N_PIXELS // 2] = np.where(chosen[: N_PIXELS // 2], 0.0, 1.0)
-    out = pixels.refit(flux, ivar, np.full_like(flux, 9.0), chosen, FIRST_INDEX)
+    out = continuum_pixels.refit(flux, ivar, np.full_like(flux, 9.0), chosen, FIRST_INDEX)
     good = ivar[0] > 0
     good[N_PIXELS // 2 :] = False
     np.testing.assert_array_equal(out[0, good], flux[0, good])
@@ -187,7 +188,7 @@ def test_an_arm_without_good_continuum_pixels_keeps_the_first_round():
 
 def test_the_label_grid_spans_the_middle_of_the_labels():
     labels = np.random.default_rng(0).uniform(0, 1, (500, 3)) * [1000, 2, 1]
-    grid = pixels.label_grid(labels)
+    grid = continuum_pixels.label_grid(labels)
     assert grid.shape == (1000, 3)
     np.testing.assert_allclose(grid.min(axis=0), [160, 0.32, 0.16], rtol=0.3)
     np.testing.assert_allclose(grid.max(axis=0), [840, 1.68, 0.84], rtol=0.1)

@@ -7,17 +7,17 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from simulated import FIRST_INDEX, N_PIXELS, NAMES, run_all
 
-from models import arrays as ar
-from models.contamination import interstellar_sodium, telluric_bands
-from models.lines import LINES, REGIONS, Window, find_pixels
-from models.networks import Architecture, apply, template
+from models.core import arrays as ar
+from models.core.records import TrainSpec
+from models.networks.architecture import Architecture, apply, template
 from models.predict import load
-from models.projection import Projection
-from models.records import TrainSpec
-from models.resample import grid_wavelength
+from models.projection.projection import Projection
 from models.sensitivity import jacobian, line_shares, pixel_shares, unnamed_shares
+from models.spectra.foreground_absorption import interstellar_sodium, telluric_bands
+from models.spectra.grid import grid_wavelength
+from models.spectra.lines import LINES, REGIONS, Window, find_pixels
+from tests.support.simulated import FIRST_INDEX, N_PIXELS, NAMES, run_all
 
 ROWS = slice(0, 3)
 

@@ -11,14 +11,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from simulated import DEFAULT, NAMES, SEED, run_all, simulate
 
-from models import arrays, artifact, metrics, predict, seed2018, train, trainer
-from models.crossval import Split
-from models.losses import Tables
-from models.networks import Architecture
-from models.optimisers import Optimiser
+from models import predict, trainer
+from models.core import arrays, artifact, metrics
+from models.core.crossval import Split
+from models.networks import loop
+from models.networks.architecture import Architecture
+from models.networks.losses import Tables
+from models.networks.optimisers import Optimiser
+from models.presets import seed2018
 from models.trainer import TrainSpec
+from tests.support.simulated import DEFAULT, NAMES, SEED, run_all, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -149,9 +152,9 @@ def test_later_chunks_compile_nothing(data):
     keys = trainer.plan(SEED, data.flux.shape[0])
     state = trainer.run_chunk(SEED, data, keys[0], None).state
     state = trainer.run_chunk(SEED, data, keys[1], state).state
-    before = train.run_epochs._cache_size()
+    before = loop.run_epochs._cache_size()
     trainer.run_chunk(SEED, data, keys[2], state)
-    assert train.run_epochs._cache_size() == before
+    assert loop.run_epochs._cache_size() == before
 
 
 def test_the_second_round_is_not_the_first(seed_steps, data):
@@ -188,7 +191,7 @@ def test_permuted_labels_teach_nothing():
 
 
 def test_a_network_can_learn_eight_spectra_by_heart(data):
-    task = train.Task(
+    task = loop.Task(
         Architecture("seed-forward", 320, 3, 32, 1, "relu"),
         "mae",
         Optimiser("keras_amsgrad", 2e-3),
@@ -202,16 +205,16 @@ def test_a_network_can_learn_eight_spectra_by_heart(data):
         np.ones((1, 66, 3), np.float32),
     )
     splits = (Split(0, np.arange(8), np.arange(0)),)
-    keys = train.network_keys(0, "test", splits)
-    _, losses, _ = train.train(
-        task, train.start(task, keys), tables, train.make_rows(splits), keys, 0, 600
+    keys = loop.network_keys(0, "test", splits)
+    _, losses, _ = loop.train(
+        task, loop.start(task, keys), tables, loop.make_rows(splits), keys, 0, 600
     )
     assert losses[0, -1] < 0.05 < 0.5 < losses[0, 0]
 
 
 @pytest.mark.usefixtures("_strict_types")
 def test_networks_in_turn_and_side_by_side_do_the_same(data):
-    task = train.Task(
+    task = loop.Task(
         Architecture("seed-forward", 320, 3, 32, 1, "relu"),
         "mae",
         Optimiser("keras_amsgrad", 1e-3),
@@ -224,22 +227,22 @@ def test_networks_in_turn_and_side_by_side_do_the_same(data):
     rows = np.arange(66)
     # The second network has a batch less than the first.
     splits = (Split(0, rows[:40], rows[:0]), Split(1, rows[:30], rows[:0]))
-    keys = train.network_keys(0, "test", splits)
-    carry, laid = train.start(task, keys), train.make_rows(splits)
+    keys = loop.network_keys(0, "test", splits)
+    carry, laid = loop.start(task, keys), loop.make_rows(splits)
     results = [
-        train.run_epochs(task, mode, True, carry, tables, laid, keys, 0, 5)
+        loop.run_epochs(task, mode, True, carry, tables, laid, keys, 0, 5)
         for mode in ("map", "vmap")
     ]
     for one, other in zip(*(jax.tree.leaves(result[0].params) for result in results), strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-4, atol=1e-5)
     # Padding is never trained on: alone, the smaller network comes out the same.
-    alone = train.run_epochs(
+    alone = loop.run_epochs(
         task,
         "map",
         False,
-        train.start(task, keys[1:]),
+        loop.start(task, keys[1:]),
         tables,
-        train.make_rows(splits[1:]),
+        loop.make_rows(splits[1:]),
         keys[1:],
         0,
         1,

@@ -1,0 +1,1 @@
+"""What goes out: selections of rows, and one writer per format."""

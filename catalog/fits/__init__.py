@@ -1,0 +1,1 @@
+"""FITS files: headers, tables, checksums and cells, checked before any value is used."""

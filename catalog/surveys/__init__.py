@@ -1,0 +1,1 @@
+"""Catalogs and spectra of the surveys: one module per format."""

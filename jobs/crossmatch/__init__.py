@@ -1,0 +1,1 @@
+"""The crossmatch of two surveys on the sky, by HEALPix cells."""

@@ -1,0 +1,1 @@
+"""Comparisons of label sets, and scores of models on the same stars."""

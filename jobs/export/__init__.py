@@ -1,0 +1,1 @@
+"""Exports of tables, spectra and training matrices to files."""

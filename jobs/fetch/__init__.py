@@ -1,0 +1,1 @@
+"""Downloads from the archive: catalogs, spectra, positions and labels."""

@@ -1,0 +1,1 @@
+"""Ingestion of catalogs, spectra and label tables."""

@@ -1,0 +1,1 @@
+"""The sections of the report, one figure or table per module."""

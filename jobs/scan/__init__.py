@@ -1,0 +1,1 @@
+"""Scans of settings, scored by cross-validation."""

@@ -1,0 +1,1 @@
+"""Training, prediction, and what is kept of a model."""

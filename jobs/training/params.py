@@ -1,0 +1,152 @@
+"""Parameters of a training, and their translation for `models.trainer`."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from catalog.errors import UsageError
+from catalog.version import code_version
+from catalog.words import names_near
+from jobs.engine.params import HASHED_IF_SET
+from jobs.training.data import check_labels
+from models.core.options import FIELDS, Pairs, Value, find_setting, settings_of
+from models.core.records import TrainSpec
+from models.spectra.normalize import RECIPES
+
+LIBRARIES = ("numpy", "jax", "flax", "optax")
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """Parameters of a training.
+
+    Attributes
+    ----------
+    name : str
+        Name of the model; its out-of-fold label set is ``NAME/oof``.
+    preset : str
+        ``default``, ``seed-2018``, ``ridge`` or ``cannon``.
+    sample : str
+        The accepted pairs of this sample are trained on.
+    target : str
+        Label set to learn: ``name``, or ``name@edition``, which `train_job` makes of it; empty: the
+        one by which the sample was selected.
+    recipe : str, optional
+        Normalization of the spectra; if not given, that of the preset's name, else ``default``.
+    labels : tuple of str
+        Labels to learn.
+    folds, epochs, reverse_epochs, rounds, validation, seed, members, components, options
+        As in `models.core.records.TrainSpec`.
+    inputs : str
+        Digest of keys, labels and spectra trained on; `train_job` fills it in.
+    """
+
+    name: str
+    preset: str
+    sample: str
+    target: str = ""
+    recipe: str | None = None
+    labels: tuple[str, ...] = ("teff", "logg", "fe_h")
+    folds: int = 10
+    epochs: int | None = None
+    reverse_epochs: int | None = None
+    rounds: int | None = None
+    validation: float = 0.0
+    seed: int = 0
+    members: int = 5
+    components: int = 64
+    inputs: str = ""
+    options: Pairs = field(default=(), metadata=HASHED_IF_SET)
+
+    @property
+    def out_of_fold_set(self) -> str:
+        """Name of the out-of-fold label set."""
+        return f"{self.name}/oof"
+
+
+def make_spec(params: TrainParams) -> TrainSpec:
+    """Return the specification for `models.trainer`.
+
+    Raises
+    ------
+    UsageError
+        If it makes no sense.
+    """
+    check_labels(params.labels)
+    shared = {f.name for f in dataclasses.fields(TrainSpec)} & {
+        f.name for f in dataclasses.fields(params)
+    }
+    values = {name: getattr(params, name) for name in shared}
+    if params.preset != "seed-2018" and (params.rounds or params.reverse_epochs):
+        raise UsageError(
+            f"only seed-2018 has a reverse network and a second round; {params.preset} has not",
+            "Leave --rounds and --reverse-epochs away",
+        )
+    if params.rounds is None:
+        del values["rounds"]
+    try:
+        return TrainSpec(**values | {"recipe": recipe_name(params.preset, params.recipe)})
+    except ValueError as exc:
+        raise UsageError(str(exc).rstrip(".")) from exc
+
+
+def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
+    """Apply what was typed as NAME=VALUE.
+
+    Parameters
+    ----------
+    params : TrainParams
+        Without these settings.
+    texts : sequence of str
+        Such as ``neurons=24``; names of `models.core.options`.
+
+    Raises
+    ------
+    UsageError
+        If a text is no such pair, the preset has no such setting, or a setting is given twice.
+    """
+    if params.preset not in FIELDS:
+        todo = names_near(params.preset, FIELDS, "Presets")
+        raise UsageError(f"there is no preset {params.preset}", todo)
+    known = sorted(settings_of(params.preset))
+    given: dict[str, Value] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        try:
+            if not (name and equals):
+                raise ValueError(f"{text!r} is not of the form NAME=VALUE")
+            if name not in known:
+                raise UsageError(
+                    f"{params.preset} has no setting {name}", names_near(name, known, "Settings")
+                )
+            setting = find_setting(params.preset, name).read(name, value)
+        except ValueError as exc:
+            raise UsageError(
+                str(exc),
+                f"Settings of {params.preset}: {', '.join(known)}; each as --set NAME=VALUE",
+            ) from exc
+        if name in given or getattr(params, name, None) != getattr(TrainParams, name, None):
+            raise UsageError(f"{name} is given twice", "Give it once")
+        given[name] = setting
+    fields: dict[str, Any] = {n: v for n, v in given.items() if n in FIELDS[params.preset]}
+    options = tuple(sorted((name, v) for name, v in given.items() if name not in fields))
+    return dataclasses.replace(params, options=options, **fields)
+
+
+def recipe_name(preset: str, recipe: str | None) -> str:
+    """Return the recipe asked for, else that of the preset."""
+    return recipe or (preset if preset in RECIPES else "default")
+
+
+def library_versions() -> dict[str, str]:
+    """Return versions of what the numbers of a model depend on."""
+    return {
+        "crosslabel": code_version(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }

@@ -1,0 +1,1 @@
+"""Records and arithmetic that all models share."""

@@ -1,0 +1,1 @@
+"""Projection of spectra with masked pixels on few components."""

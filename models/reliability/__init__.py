@@ -1,0 +1,1 @@
+"""Calibrated errors, flags and the domain in which a model applies."""

@@ -1,0 +1,1 @@
+"""Spectra as arrays: grids, masks, continuum normalization, lines."""
