@@ -1,7 +1,4 @@
-"""What ``crosslabel db upgrade`` runs: tables, constraints and indexes only.
+"""Migrations of the tables, constraints and indexes, run by ``crosslabel db upgrade``.
 
 Views, functions, triggers and comments are made from the code (`catalog.store.derived`).
 """
-
-#: The revisions, oldest first; the last is the one that this installation needs.
-REVISIONS = ("2026_12_01_tables",)

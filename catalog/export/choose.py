@@ -10,32 +10,14 @@ from catalog.errors import UsageError
 from catalog.export.label_sets import label_set_provenance, label_set_selection, sample_selection
 from catalog.export.selection import Selection
 from catalog.store.labels import find_label_set, list_label_sets
+from catalog.store.names import TABLES
 from catalog.store.samples import find_sample, list_samples
 from catalog.store.schema import metadata
 from catalog.store.views import VIEWS
 from catalog.version import code_version
 from catalog.words import names_near, nearest
 
-#: Tables that make sense outside the database; rows are sorted by the primary key.
-TABLES = (
-    "source", "star", "apogee_star", "sdss_spectrum", "crossmatch", "match", "sample",
-    "sample_member", "star_link", "label_set", "flag_bit", "model", "training_member",
-    "training_history", "input_file", "label_set_file", "quarantine", "evaluation",
-    "evaluation_score", "evaluation_repeat", "learning_curve", "scan", "scan_trial", "scan_fold",
-)  # fmt: skip
-#: View -> columns that make its rows unique.
-VIEW_KEYS = {
-    "pairs": ("sample", "left_survey", "left_key", "right_survey", "right_key"),
-    "current_label_set": ("name",),
-    "stellar_label_long": ("label_set", "source_id", "label"),
-    "match_ranked": ("crossmatch_id", "left_id", "right_id"),
-    "best_match": ("crossmatch_id", "left_id", "right_id"),
-    "label_comparison": (
-        "ref_set", "test_set", "label", "left_id", "right_id", "ref_value", "test_value",
-    ),
-    "job_progress": ("run_id",),
-    "evaluation_summary": ("evaluation_id", "test_set", "label"),
-}  # fmt: skip
+_VIEWS = {view.name: view for view in VIEWS}
 _WITH_EDITIONS = ("stellar_label_long", "label_comparison", "current_label_set")
 _UNFINISHED = ("label_set", "model")  # rows that are being built are not for readers
 
@@ -51,7 +33,7 @@ def select_for_export(conn: sa.Connection, what: str) -> Selection:
     base = what.partition("@")[0]
     in_sets = any(s.name == base for s in list_label_sets(conn))
     in_samples = any(s.name == what for s in list_samples(conn))
-    in_tables = what in TABLES or what in VIEW_KEYS
+    in_tables = what in TABLES or what in _VIEWS
     if in_sets + in_samples + in_tables > 1:
         raise UsageError(
             f"{what} is the name of several things",
@@ -70,7 +52,7 @@ def _what_there_is(conn: sa.Connection, what: str) -> str:
     """Return the names near one that cannot be exported; where there is none, what there is."""
     sets = [s.name for s in list_label_sets(conn)]
     samples = [s.name for s in list_samples(conn)]
-    tables = sorted((*TABLES, *VIEW_KEYS))
+    tables = sorted((*TABLES, *_VIEWS))
     if near := nearest(what, [*sets, *samples, *tables]):
         return (
             f"Did you mean {' or '.join(near)}? crosslabel label list and sample list show more, "
@@ -88,9 +70,9 @@ def table_selection(conn: sa.Connection, name: str) -> Selection:
         editions = [label_set_provenance(conn, s) for s in list_label_sets(conn)]
         provenance["label_sets"] = editions
         date = max((e["published_at"] for e in editions), default=None)
-    if name in VIEW_KEYS:
-        comment = next(v.comment for v in VIEWS if v.name == name)
-        return Selection(name, comment, f"SELECT * FROM {name}", VIEW_KEYS[name], provenance, date)
+    if name in _VIEWS:
+        view = _VIEWS[name]
+        return Selection(name, view.comment, f"SELECT * FROM {name}", view.key, provenance, date)
     table = metadata.tables[name]
     query = f"SELECT * FROM {name}"
     if name in _UNFINISHED:

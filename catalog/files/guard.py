@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from catalog.errors import BadInputError, CrosslabelError
-from catalog.files.block import BadItem, Block
+from catalog.records import BadItem, Block
 
 log = logging.getLogger("crosslabel")  # whose records the command line keeps in a file
 MAX_FAULTS = 5  # rows of one block that may each be at fault by themselves

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from catalog.errors import UsageError
 from catalog.files.missing import is_word
 
 _BYTES = re.compile(r"b(['\"])(.*)\1", re.S)
@@ -96,3 +97,17 @@ def spectrum_id(cell: object) -> str:
 READINGS: dict[str, Callable[[object], str]] = {
     "apogee": two_mass_id, "sdss": spectrum_id, "lamost": plain_id,
 }  # fmt: skip
+
+
+def spellings(name: str) -> set[str]:
+    """Return the forms in which the catalog may have an identifier that a person gave.
+
+    Raises
+    ------
+    UsageError
+        If it has gone through floating point and lost its digits.
+    """
+    try:
+        return {name.strip(), two_mass_id(name), spectrum_id(name)}
+    except BadId as exc:
+        raise UsageError(str(exc), "Give the identifier as text, with all digits") from exc

@@ -11,10 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from catalog.files.block import RowAudit
 from catalog.files.missing import NO_INTEGER, is_missing, is_missing_error, quantity_of
 from catalog.files.units import Scale, scale_to
 from catalog.fits.table import Column, Table, native
+from catalog.records import RowAudit
 from catalog.store.columns import LABELS
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from catalog.files.block import RowAudit
 from catalog.fits.table import Column, Table
+from catalog.records import RowAudit
 
 
 @dataclass(frozen=True)

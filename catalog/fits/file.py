@@ -6,7 +6,6 @@ and cards of 80.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -28,25 +27,6 @@ MAX_HEADER_BYTES = 1 << 23
 MAX_TAIL_BYTES = STREAM_BYTES
 # By which simulated files say that they are: ours, and other generators'.
 SIMULATION_CARDS = ("SIMULATE", "SIMSURV")
-
-
-@dataclass(frozen=True)
-class FileIdentity:
-    """The path, size and checksum of a file; size and checksum identify it wherever it lies.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where it was read.
-    size : int
-        Bytes.
-    sha256 : str
-        Hexadecimal digest of all bytes, as they are on disk.
-    """
-
-    path: Path
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -120,29 +100,6 @@ class FitsFile:
 def padded(n_bytes: int) -> int:
     """Return the size of a header or of data with its padding to whole blocks, both in bytes."""
     return -(-n_bytes // BLOCK) * BLOCK
-
-
-def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
-    """Return the size and digest of a file, read as a stream.
-
-    Parameters
-    ----------
-    path : path-like
-        A readable file.
-
-    Returns
-    -------
-    FileIdentity
-
-    Raises
-    ------
-    UsageError, SourceUnavailableError
-        Where there is no such file, or it cannot be read.
-    """
-    path = Path(path)
-    with open_input(path) as stream:
-        digest = hashlib.file_digest(stream, "sha256")
-        return FileIdentity(path, stream.tell(), digest.hexdigest())
 
 
 @contextmanager

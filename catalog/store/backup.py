@@ -27,11 +27,11 @@ from catalog.errors import (
     SourceUnavailableError,
     UsageError,
 )
-from catalog.export.selection import replace_files
 from catalog.store import embedded
 from catalog.store.db import open_database
 from catalog.store.embedded_layout import OWNER, READER, find_place
 from catalog.store.head import head_revision, schema_revision
+from catalog.writing import replace_files
 
 _ROOM = ("No space left", "could not extend file", "could not write", "Disk quota", "too large")
 #: Databases of a restore: what is made, and the empty one whose place it takes.

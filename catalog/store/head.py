@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from catalog.errors import ConfigurationError
 from catalog.store.db import Database
 from catalog.store.derived import stale_objects
-from migrations import REVISIONS
 
+#: Revisions of the tables, oldest first (a test compares them with `migrations/versions`).
+REVISIONS = ("2026_12_01_tables",)
 _UPGRADE = "Run: crosslabel db upgrade"
 _UNRELEASED = re.compile(r"000\d")  # how the revisions were called before the first release
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.files.block import BadItem, Block
-from catalog.fits.file import FileIdentity
+from catalog.records import BadItem, Block, FileIdentity
 from catalog.store.bulk import stage, upsert
 from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import quarantine

@@ -8,11 +8,19 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.schema import label_set, sample
+from catalog.store.views import VIEWS
 
 MAX_LENGTH = 100
 #: The first part of the names of surveys' label sets: ingests publish under these, nothing else.
 SURVEYS = ("aspcap", "sspp")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+/-]*", re.ASCII)
+#: Tables that make sense outside the database; rows are sorted by the primary key.
+TABLES = (
+    "source", "star", "apogee_star", "sdss_spectrum", "crossmatch", "match", "sample",
+    "sample_member", "star_link", "label_set", "flag_bit", "model", "training_member",
+    "training_history", "input_file", "label_set_file", "quarantine", "evaluation",
+    "evaluation_score", "evaluation_repeat", "learning_curve", "scan", "scan_trial", "scan_fold",
+)  # fmt: skip
 
 
 def check_name(name: str, what: str) -> None:
@@ -84,6 +92,4 @@ def check_sample_name(conn: sa.Connection, name: str) -> None:
 
 def _is_exported(name: str) -> bool:
     """Return True where ``crosslabel export`` knows a table, a view or the spectra by this name."""
-    from catalog.export.choose import TABLES, VIEW_KEYS
-
-    return name in (*TABLES, *VIEW_KEYS, "spectra")
+    return name in (*TABLES, *(v.name for v in VIEWS), "spectra")

@@ -5,13 +5,13 @@ A star is what its entries share (`source.star_id`) and what a crossmatch has ma
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.files.identifiers import BadId, spectrum_id, two_mass_id
 from catalog.words import count
 
 MAX_STARS = 20  # that one question shows
@@ -87,27 +87,31 @@ class Found:
     matches: list[dict[str, Any]]
 
 
-def find_by_name(conn: sa.Connection, name: str) -> Found:
-    """Return all about the star that has an identifier, in any form that files have it in.
+def find_by_name(conn: sa.Connection, name: str, spellings: Collection[str]) -> Found:
+    """Return all about the star that has an identifier.
 
     Parameters
     ----------
     name : str
         APOGEE_ID or 2MASS name, specObjID, plate-mjd-fiber with or without run2d, LAMOST's key.
+    spellings : collection of str
+        The forms in which the catalog may have it (`catalog.files.identifiers.spellings`).
 
     Raises
     ------
     UsageError
         If nothing has it.
     """
-    try:
-        names = {name.strip(), two_mass_id(name), spectrum_id(name)}
-    except BadId as exc:
-        raise UsageError(str(exc), "Give the identifier as text, with all digits") from exc
-    number = next((n for n in map(_number, names) if n is not None), -1)
+    number = next((n for n in map(_number, spellings) if n is not None), -1)
     plate, mjd, fiber = _fibre(name)
     query = sa.text(_STAR.format(found=_BY_NAME)).bindparams(sa.bindparam("names", expanding=True))
-    values = {"names": sorted(names), "number": number, "plate": plate, "mjd": mjd, "fiber": fiber}
+    values = {
+        "names": sorted(spellings),
+        "number": number,
+        "plate": plate,
+        "mjd": mjd,
+        "fiber": fiber,
+    }
     ids = list(conn.scalars(query, values))
     if not ids:
         raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
@@ -36,10 +35,8 @@ class Upgrade:
 
 def alembic_config(connection: sa.Connection | None = None) -> Config:
     """Return the migrations of this installation, run on the connection that is handed in."""
-    import migrations
-
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("script_location", "migrations:")
     config.attributes["connection"] = connection
     return config
 

@@ -20,11 +20,12 @@ LABEL_VALUES = ",\n        ".join(
 
 @dataclass(frozen=True)
 class View:
-    """A view: its name, query and comment."""
+    """A view: its name, query, comment, and the columns that make its rows unique."""
 
     name: str
     query: str
     comment: str
+    key: tuple[str, ...]
 
     @property
     def create(self) -> str:
@@ -42,6 +43,7 @@ WHERE status = 'complete'
 ORDER BY name, edition DESC
 """,
     "The newest complete edition of every label set",
+    key=("name",),
 )
 
 STELLAR_LABEL_LONG = View(
@@ -58,6 +60,7 @@ WHERE v.value IS NOT NULL
 """,
     "Labels of the newest complete editions, one row per label; label_set_id_of finds the id of a "
     "name with or without its edition",
+    key=("label_set", "source_id", "label"),
 )
 
 PAIRS = View(
@@ -77,6 +80,7 @@ LEFT JOIN input_file f USING (input_file_id)
 """,
     "The pairs of every sample: a star of the reference survey (left) and a spectrum (right); the "
     "function of the same name puts labels beside them",
+    key=("sample", "left_survey", "left_key", "right_survey", "right_key"),
 )
 
 MATCH_RANKED = View(
@@ -91,6 +95,7 @@ SELECT crossmatch_id, left_id, right_id, sep_arcsec,
 FROM match
 """,
     "Candidate pairs with their ranks by separation on either side; ties go to the smaller id",
+    key=("crossmatch_id", "left_id", "right_id"),
 )
 
 BEST_MATCH = View(
@@ -111,6 +116,7 @@ FROM (
 WHERE left_rank = 1 AND right_rank = 1
 """,
     "Mutual nearest pairs; survey rows marked as duplicates do not take part",
+    key=("crossmatch_id", "left_id", "right_id"),
 )
 
 LABEL_COMPARISON = View(
@@ -131,6 +137,7 @@ WHERE NOT EXISTS (
 """,
     "Any two label sets side by side on mutual nearest pairs, one row per star and label, without "
     "the stars that a predicting network was trained on",
+    key=("ref_set", "test_set", "label", "left_id", "right_id", "ref_value", "test_value"),
 )
 
 JOB_PROGRESS = View(
@@ -145,6 +152,7 @@ LEFT JOIN job_chunk c USING (run_id)
 GROUP BY r.run_id
 """,
     "Runs with how far they are",
+    key=("run_id",),
 )
 
 EVALUATION_SUMMARY = View(
@@ -162,6 +170,7 @@ JOIN evaluation_score s USING (evaluation_id)
 WHERE s.bin_by = 'all' AND s.population = 'all'
 """,
     "Overall scores, newest evaluations only; scores of one evaluation are on the same spectra",
+    key=("evaluation_id", "test_set", "label"),
 )
 
 #: A reduction as an array that is ordered like its versions: v5_13_2 is {5,13,2}; NULL if unknown.
@@ -182,6 +191,7 @@ WHERE EXISTS (
 """,
     "SDSS spectra of which the catalog has a newer reduction (a higher run2d), with pixels or "
     "without; they stay, but samples, normalize and predict take the newest only",
+    key=("source_id",),
 )
 
 VIEWS = (

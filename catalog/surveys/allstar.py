@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.files.block import Block, RowAudit
 from catalog.fits.catalog_table import CatalogTable
 from catalog.fits.cells import (
     check_labels,
@@ -33,10 +32,11 @@ from catalog.fits.checksum import verify_checksums
 from catalog.fits.duplicates import find_duplicates
 from catalog.fits.file import open_fits
 from catalog.fits.foreign import ALLSTAR
-from catalog.fits.product import expecting
 from catalog.fits.table import Column, Table, native, open_table
+from catalog.records import Block, RowAudit
 from catalog.store.columns import ELEMENTS, LABELS
 from catalog.surveys.release import Recognised, recognise_allstar
+from catalog.tables.product import expecting
 
 # Positions in allStar are 2MASS's, observed from June 1997 to February 2001 (Skrutskie et al.
 # 2006, AJ 131, 1163); the epoch of a single star is not in the catalog. Middle, +- 1.8 years.

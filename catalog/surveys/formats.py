@@ -12,9 +12,9 @@ from typing import Protocol, Self
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.files.block import Block
 from catalog.fits.duplicates import Duplicates
 from catalog.flags import ASPCAPFLAG, SSPP_FLAG, sspp_flag_bits
+from catalog.records import Block
 from catalog.store.schema import apogee_star, sdss_spectrum
 from catalog.surveys.allstar import open_allstar
 from catalog.surveys.release import Recognised

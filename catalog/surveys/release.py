@@ -18,8 +18,8 @@ import numpy as np
 from catalog.errors import BadInputError
 from catalog.fits.file import open_fits
 from catalog.fits.foreign import ALLSTAR, SPECOBJ, SSPP
-from catalog.fits.product import expecting
 from catalog.fits.table import Table, open_table
+from catalog.tables.product import expecting
 
 Releases = frozenset[str]
 _RELEASE = re.compile(r"dr\d{1,2}")

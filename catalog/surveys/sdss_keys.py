@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from catalog.files.block import RowAudit
 from catalog.fits.cells import check_positions, integer_cells, position_cells, text_cells
 from catalog.fits.table import Column, Kind, Table, native
+from catalog.records import RowAudit
 from catalog.surveys.specobjid import parse_ids, run2d_code, unpack_specobjid
 
 MJD_J2000 = 51_544.5

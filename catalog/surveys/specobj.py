@@ -16,17 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.files.block import Block, RowAudit
 from catalog.fits.catalog_table import CatalogTable
 from catalog.fits.cells import check_units, flag_cells, integer_cells, text_cells
 from catalog.fits.checksum import verify_checksums
 from catalog.fits.duplicates import find_duplicates
 from catalog.fits.file import open_fits
 from catalog.fits.foreign import SPECOBJ
-from catalog.fits.product import expecting
 from catalog.fits.table import Column, open_table
+from catalog.records import Block, RowAudit
 from catalog.surveys.release import Recognised, recognise_specobj
 from catalog.surveys.sdss_keys import Names, find_columns, identity_cells, spectrum_keys
+from catalog.tables.product import expecting
 
 REQUIRED: Names = {
     "specobjid": ("id", ("specobjid",)),

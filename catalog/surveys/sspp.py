@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catalog.files.block import Block, RowAudit
 from catalog.fits.catalog_table import CatalogTable
 from catalog.fits.cells import (
     check_labels,
@@ -28,10 +27,11 @@ from catalog.fits.checksum import verify_checksums
 from catalog.fits.duplicates import find_duplicates
 from catalog.fits.file import open_fits
 from catalog.fits.foreign import SSPP
-from catalog.fits.product import expecting
 from catalog.fits.table import Column, native, open_table
+from catalog.records import Block, RowAudit
 from catalog.surveys.release import Recognised, recognise_sspp
 from catalog.surveys.sdss_keys import Names, find_columns, identity_cells, spectrum_keys
+from catalog.tables.product import expecting
 
 REQUIRED: Names = {
     "specobjid": ("id", ("specobjid",)),

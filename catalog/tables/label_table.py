@@ -18,7 +18,6 @@ from xml.parsers.expat import ExpatError
 import numpy as np
 
 from catalog.errors import BadInputError, UsageError
-from catalog.files.block import Block, RowAudit
 from catalog.files.identifiers import BadId, plain_id
 from catalog.files.missing import is_missing, is_missing_error
 from catalog.files.numbers import numbers_of
@@ -28,10 +27,11 @@ from catalog.files.unpacking import open_unpacked
 from catalog.fits.cells import check_labels, forget_zeros
 from catalog.fits.duplicates import reject_repeats
 from catalog.fits.file import open_fits
-from catalog.fits.product import LABEL_TABLE, expecting
+from catalog.records import Block, RowAudit
 from catalog.store.columns import LABELS, error_of
 from catalog.tables.columns import RawColumn, RawTable, choose_table, fold
 from catalog.tables.fits import list_tables
+from catalog.tables.product import LABEL_TABLE, expecting
 from catalog.words import count
 
 #: Suffix -> what the file is; any may be followed by ``.gz`` or ``.bz2``.

@@ -38,6 +38,7 @@ def find(
     An identifier is APOGEE_ID or a 2MASS name, specObjID, plate-mjd-fiber, or
     LAMOST's key, as files write them.
     """
+    from catalog.files.identifiers import spellings
     from catalog.store.stars import find_by_name, find_by_place
 
     if len(what) > 2:
@@ -46,7 +47,7 @@ def find(
         )
     with database() as db, db.reader() as conn:
         if len(what) == 1:
-            found = find_by_name(conn, what[0])
+            found = find_by_name(conn, what[0], spellings(what[0]))
         else:
             found = find_by_place(
                 conn, _degrees(what[0], 0, 360), _degrees(what[1], -90, 90), radius

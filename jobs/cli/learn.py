@@ -139,7 +139,7 @@ def scan(
                 quiet=quiet or as_json,
             )
             return
-        from catalog.export.selection import replace_files
+        from catalog.writing import replace_files
         from jobs.scan.report import scan_csv, scan_report
 
         with db.reader() as conn:

@@ -78,7 +78,7 @@ def models_card(
     quiet: Quiet = False,
 ) -> None:
     """Write a page in plain words on a model: what it can do, and what it cannot."""
-    from catalog.export.selection import replace_files
+    from catalog.writing import replace_files
     from jobs.training.model_card import model_card
 
     with database() as db, db.reader() as conn:
@@ -147,7 +147,7 @@ def explain(
     to: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the share of each pixel to this file.")] = None,
 ) -> None:  # fmt: skip
     """Show which lines the labels of a model hang on, and whether they lean on what is not the star."""
-    from catalog.export.selection import replace_files
+    from catalog.writing import replace_files
     from jobs.training.explain import explain_model
     from jobs.training.explain_text import as_csv, as_dict, as_text
 

@@ -108,7 +108,7 @@ def evaluate(
     label sets, all on the same spectra. The tables evaluation, evaluation_score,
     evaluation_repeat and learning_curve keep what was found.
     """
-    from catalog.export.selection import replace_files
+    from catalog.writing import replace_files
     from jobs.evaluation import evaluate as evaluate_models
     from jobs.evaluation import evaluate_text
     from jobs.evaluation.curves import read_curve

@@ -20,11 +20,12 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.export.label_sets import reference_of, sample_provenance
 from catalog.export.query import filled_in
-from catalog.export.selection import Selection, replace_files
+from catalog.export.selection import Selection
 from catalog.store.samples import find_sample
 from catalog.store.spectra import USABLE
 from catalog.version import code_version
 from catalog.words import part, verb
+from catalog.writing import replace_files
 from jobs.engine.job import Progress, silent
 from jobs.export.matrix import stored_recipe
 from jobs.export.spectrum import Chosen, as_export, read_exported

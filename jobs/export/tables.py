@@ -16,8 +16,9 @@ from catalog.export.choose import select_for_export
 from catalog.export.csv import SCHEMA_SUFFIX, write_csv
 from catalog.export.npz import write_npz
 from catalog.export.query import query_errors
-from catalog.export.selection import Selection, replace_files, write_digest
+from catalog.export.selection import Selection
 from catalog.store.samples import find_sample
+from catalog.writing import replace_files, write_digest
 from jobs.export.matrix import sample_matrix
 
 #: Suffix -> module and function that writes a selection to a stream, and gives the number of rows.

@@ -19,7 +19,8 @@ from catalog.archive.published import Published, check_sha1, find_sha1, look_up
 from catalog.archive.session import Manners, PoliteSession
 from catalog.config import ARCHIVE_URL
 from catalog.errors import SourceUnavailableError
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.files.identity import file_identity
+from catalog.records import FileIdentity
 from catalog.store.db import Database
 from catalog.store.schema import fetched_file
 from catalog.surveys.formats import find_format

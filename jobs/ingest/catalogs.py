@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.files.identity import file_identity
+from catalog.records import FileIdentity
 from catalog.store.bulk import upsert
 from catalog.store.columns import LABELS, error_of
 from catalog.store.db import Database

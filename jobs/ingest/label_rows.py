@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.errors import BadInputError
-from catalog.files.block import BadItem, Block
 from catalog.reasons import advice
+from catalog.records import BadItem, Block
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import item_key, quarantine_items, release_rows, write_block
 from catalog.store.labels import find_label_set

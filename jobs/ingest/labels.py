@@ -13,11 +13,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from catalog.errors import BadInputError, UsageError
-from catalog.files.block import BadItem
 from catalog.files.guard import guarded
 from catalog.files.identifiers import READINGS
+from catalog.files.identity import file_identity
 from catalog.files.opening import Limits, require_file
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.records import BadItem, FileIdentity
 from catalog.store.db import Database
 from catalog.store.inputs import link_files, quarantine_items, register_file
 from catalog.store.labels import (

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from catalog.errors import BadInputError
-from catalog.files.block import Block
 from catalog.files.guard import guarded, read_each
 from catalog.fits.duplicates import compare_files
-from catalog.fits.file import FileIdentity
+from catalog.records import Block, FileIdentity
 from catalog.surveys.formats import CatalogFile, Format
 from jobs.ingest.watched_file import WatchedFile
 

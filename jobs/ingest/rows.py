@@ -10,9 +10,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from catalog.errors import BadInputError
-from catalog.files.block import BadItem, Block
-from catalog.fits.file import FileIdentity
 from catalog.reasons import advice
+from catalog.records import BadItem, Block, FileIdentity
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import quarantine_items, register_file, release_rows, write_block

@@ -15,7 +15,8 @@ from typing import cast
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.files.identity import file_identity
+from catalog.records import FileIdentity
 from catalog.store.db import Database
 from catalog.store.names import check_release
 from catalog.surveys.formats import specobj_format

@@ -16,10 +16,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from catalog.errors import BadInputError, SourceUnavailableError, UsageError
-from catalog.files.block import BadItem
 from catalog.files.guard import guarded
+from catalog.files.identity import file_identity
 from catalog.files.opening import require_file
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.records import BadItem, FileIdentity
 from catalog.store.db import Database
 from catalog.store.inputs import known_files
 from catalog.surveys.find import has_text_name, list_spectra, shown_name, what_else

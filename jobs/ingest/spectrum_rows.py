@@ -18,8 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import sqlalchemy as sa
 
-from catalog.files.block import BadItem
-from catalog.fits.file import FileIdentity
+from catalog.records import BadItem, FileIdentity
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import quarantine_items, register_file, release_files

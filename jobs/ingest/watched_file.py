@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from catalog.errors import BadInputError
+from catalog.files.identity import file_identity
 from catalog.files.opening import require_file
-from catalog.fits.file import file_identity
 from catalog.store.file_fingerprints import is_settled
 
 

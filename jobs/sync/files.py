@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from catalog.errors import SourceUnavailableError
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.files.identity import file_identity
+from catalog.records import FileIdentity
 from catalog.store.db import Database
 from catalog.store.file_fingerprints import (
     Stamp,
@@ -46,7 +47,7 @@ class SeenFiles:
             return read_stamps(conn)
 
     def identify(self, path: Path) -> FileIdentity:
-        """Return the identity of a file, as `file_identity` does; read it only if needed."""
+        """Return the identity of a file; its bytes are read only where they must be."""
         known = self._known.get(path)
         if self._trust and known is not None and known.fits(path):
             return FileIdentity(path, known.size, known.content_digest)

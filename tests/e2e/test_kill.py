@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from catalog.fits.file import file_identity
+from catalog.files.identity import file_identity
 from catalog.store.db import Database, open_database
 from jobs.engine.params import digest
 from tests.conftest import cloned

@@ -17,19 +17,21 @@ from astropy.io import fits
 from astropy.table import Table
 
 from catalog.errors import BadInputError, LockedError, UsageError
-from catalog.export.choose import TABLES, VIEW_KEYS
-from catalog.export.selection import Selection, replace_files
+from catalog.export.selection import Selection
 from catalog.fits.checksum import verify_checksums
 from catalog.fits.file import open_fits
 from catalog.store import labels, spectra
 from catalog.store.bulk import upsert_arrays
 from catalog.store.columns import LABELS, VOCABULARY
+from catalog.store.names import TABLES
 from catalog.store.schema import (
     normalized_spectrum,
     prediction_detail,
     spectrum_blob,
     stellar_label,
 )
+from catalog.store.views import VIEWS
+from catalog.writing import replace_files
 from models.spectra.normalize import RECIPES
 from tests.support import factories
 from tests.support.export_survey import BIG, N, make_survey, written
@@ -223,7 +225,9 @@ def test_everything_can_be_exported_and_repeats_to_the_byte(db, survey, tmp_path
     first, again = tmp_path / "1", tmp_path / "2"
     for folder in (first, again):
         folder.mkdir()
-        for i, what in enumerate([*TABLES, *VIEW_KEYS, "aspcap/dr14", "sspp/dr12@1", "clean"]):
+        for i, what in enumerate(
+            [*TABLES, *(v.name for v in VIEWS), "aspcap/dr14", "sspp/dr12@1", "clean"]
+        ):
             written(db, what, folder / f"{i}{suffix}")
     names = sorted(p.name for p in first.iterdir())
     assert names == sorted(p.name for p in again.iterdir())

@@ -20,12 +20,14 @@ from astropy.io import fits, votable
 from astropy.table import Table
 
 from catalog.errors import SourceUnavailableError, UsageError
-from catalog.export.choose import TABLES, VIEW_KEYS
 from catalog.export.comparison import comparison_selection
 from catalog.export.query import query_selection
-from catalog.export.selection import NO_UNIT, described, replace_files
+from catalog.export.selection import NO_UNIT, described
 from catalog.store.columns import LABELS, VOCABULARY
+from catalog.store.names import TABLES
 from catalog.store.people import people_sql
+from catalog.store.views import VIEWS
+from catalog.writing import replace_files
 from jobs.export.tables import export
 from tests.support.export_survey import BIG, N, as_python, make_survey, written
 
@@ -154,7 +156,9 @@ def test_everything_can_be_exported_and_repeats_to_the_byte(db, survey, tmp_path
     folders = [tmp_path / "1", tmp_path / "2"]
     for folder in folders:
         folder.mkdir()
-        for i, what in enumerate([*TABLES, *VIEW_KEYS, "aspcap/dr14", "sspp/dr12@1", "clean"]):
+        for i, what in enumerate(
+            [*TABLES, *(v.name for v in VIEWS), "aspcap/dr14", "sspp/dr12@1", "clean"]
+        ):
             for suffix in SUFFIXES:
                 written(db, what, folder / f"{i}{suffix}")
     first, again = ({p.name: p.read_bytes() for p in f.iterdir()} for f in folders)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from catalog.errors import BadInputError, UsageError
-from catalog.files.block import BadItem, Block
 from catalog.files.guard import MAX_FAULTS, guarded, read_each
+from catalog.records import BadItem, Block
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), OverflowError(), RecursionError(), KeyError(1)])

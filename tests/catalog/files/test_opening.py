@@ -25,6 +25,7 @@ from catalog.errors import (
     UsageError,
 )
 from catalog.files import opening, unpacking
+from catalog.files.identity import file_identity
 from catalog.files.opening import (
     Limits,
     check_members,
@@ -33,7 +34,7 @@ from catalog.files.opening import (
     require_file,
 )
 from catalog.files.unpacking import open_unpacked
-from catalog.fits.file import file_identity, open_fits
+from catalog.fits.file import open_fits
 from catalog.surveys.lamost_spectrum import read_lamost
 from catalog.surveys.sdss_spectrum import read_spectrum
 from catalog.tables.label_table import SUFFIXES, read_label_table

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import BadInputError, SourceUnavailableError, UsageError
+from catalog.files.identity import file_identity
 from catalog.fits.checksum import verify_checksums
-from catalog.fits.file import BLOCK, file_identity, open_fits
+from catalog.fits.file import BLOCK, open_fits
 from catalog.fits.table import native, open_table
 
 

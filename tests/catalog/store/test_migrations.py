@@ -31,13 +31,12 @@ from catalog.store import (
     immutability_triggers as triggers,
 )
 from catalog.store.db import Database, open_database
-from catalog.store.head import head_revision, require_schema_at_head, schema_revision
+from catalog.store.head import REVISIONS, head_revision, require_schema_at_head, schema_revision
 from catalog.store.immutability_triggers import Trigger
 from catalog.store.server_errors import translated_errors
 from catalog.store.sql_function import Function
 from catalog.store.upgrade import Upgrade, alembic_config, upgrade_schema
 from catalog.store.views import View
-from migrations import REVISIONS
 from tests.support import factories
 
 EVERY_FUNCTION = (*functions.FUNCTIONS, *triggers.FUNCTIONS)

@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from catalog.errors import BadInputError
-from catalog.files.block import Block
+from catalog.records import Block
 from catalog.surveys.allstar import EPOCH_2MASS, open_allstar
 
 pytestmark = pytest.mark.kit

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.errors import BadInputError
-from catalog.files.block import Block
+from catalog.records import Block
 from catalog.surveys.allstar import open_allstar
 from catalog.surveys.sdss_spectrum import read_spectrum
 from catalog.surveys.sspp import open_sspp

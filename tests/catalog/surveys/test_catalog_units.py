@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from catalog.errors import BadInputError
-from catalog.files.block import Block
+from catalog.records import Block
 from catalog.surveys.allstar import open_allstar
 from catalog.surveys.specobj import open_specobj
 from catalog.surveys.spectrum import check_position

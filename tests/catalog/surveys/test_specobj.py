@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from catalog.errors import BadInputError
-from catalog.files.block import Block
+from catalog.records import Block
 from catalog.surveys.sdss_spectrum import read_spectrum
 from catalog.surveys.specobj import (
     NO_CLASS,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from catalog.files.block import Block
+from catalog.records import Block
 from catalog.surveys.specobjid import pack_specobjid
 from catalog.surveys.sspp import open_sspp
 

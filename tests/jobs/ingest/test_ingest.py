@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from astropy.io import fits
 
 from catalog.errors import BadInputError, LockedError
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.files.identity import file_identity
+from catalog.records import FileIdentity
 from catalog.store.db import Database, advisory_lock, is_locked
 from catalog.surveys.simulate import write_survey
 from jobs.engine import ledger

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from astropy.io import fits
 
-from catalog.files.block import BadItem
-from catalog.fits.file import file_identity
+from catalog.files.identity import file_identity
+from catalog.records import BadItem
 from catalog.store.db import Database
 from catalog.store.inputs import quarantine_items, register_file, release_rows
 from catalog.store.savepoints import MAX_REFUSED

@@ -15,7 +15,8 @@ import pytest
 import sqlalchemy as sa
 from astropy.io import fits
 
-from catalog.fits.file import FileIdentity, file_identity
+from catalog.files.identity import file_identity
+from catalog.records import FileIdentity
 from catalog.store.db import Database
 from catalog.surveys.simulate import write_survey
 from tests.conftest import Cli

@@ -19,7 +19,7 @@ from astropy.table import Table
 
 from catalog.config import Settings
 from catalog.errors import ExitCode
-from catalog.fits.file import file_identity
+from catalog.files.identity import file_identity
 from catalog.store.db import Database, advisory_lock
 from catalog.store.file_fingerprints import stamp_of, write_stamps
 from catalog.surveys.simulate import write_survey

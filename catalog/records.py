@@ -1,11 +1,31 @@
-"""Blocks of rows that catalog readers give: the good ones, and why the others are bad."""
+"""Records that pass between readers and the database: a file, a block of rows, a refused item."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What makes a file the same file again, wherever it lies.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where it was read.
+    size : int
+        Bytes.
+    sha256 : str
+        Hexadecimal digest of all bytes, as they are on disk.
+    """
+
+    path: Path
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True)
