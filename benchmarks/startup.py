@@ -19,7 +19,7 @@ from catalog.config import make_settings
 from catalog.store import embedded
 from catalog.store.db import advisory_lock
 from catalog.store.homes import open_catalog_database
-from jobs.sync.example import example_text
+from jobs.sync.config import example_text
 
 HEAVY = ("jax", "flax", "optax", "sklearn", "scipy", "pandas", "pyarrow", "astropy", "alembic")
 RUNS = 5

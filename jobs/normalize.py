@@ -9,25 +9,25 @@ from typing import NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
+from catalog.errors import UsageError
 from catalog.store.bulk import upsert_arrays
 from catalog.store.db import Database
 from catalog.store.labels import register_flags
-from catalog.store.samples import sample_id_of
-from catalog.store.schema import normalized_spectrum
-from catalog.store.spectra import encode, read_spectra
-from catalog.words import count, verb
-from jobs.engine.job import Job, Outcome
-from jobs.engine.ledger import Run
-from jobs.engine.params import NOT_HASHED
-from jobs.normalized_rows import (
+from catalog.store.normalized import (
     FROM_SPECTRA,
     batch_keys,
     batch_range,
-    find_recipe,
     recipe_values,
     stale_ids,
 )
-from models.spectra.normalize import NORMALIZE_FLAGS, Normalized, Recipe, normalize
+from catalog.store.samples import sample_id_of
+from catalog.store.schema import normalized_spectrum
+from catalog.store.spectra import encode, read_spectra
+from catalog.words import count, names_near, verb
+from jobs.engine.job import Job, Outcome
+from jobs.engine.ledger import Run
+from jobs.engine.params import NOT_HASHED
+from models.spectra.normalize import NORMALIZE_FLAGS, RECIPES, Normalized, Recipe, normalize
 
 KIND = "normalize"
 PRODUCER = "normalize"  # of the flag bits
@@ -60,6 +60,19 @@ class Batch(NamedTuple):
     spectrum_sha256: tuple[str, ...]
     z: np.ndarray
     normalized: Normalized
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of that name.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the message lists them.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"there is no recipe {name}", names_near(name, RECIPES, "Recipes"))
+    return RECIPES[name]
 
 
 def normalize_job(params: NormalizeParams, db: Database) -> Job:

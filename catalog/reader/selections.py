@@ -20,8 +20,9 @@ from catalog.store.comparisons import (
     summary_notes,
 )
 from catalog.store.labels import find_label_set
+from catalog.store.models import MODEL_LINES
 from catalog.store.people import TIMEOUT_S, limit_time
-from catalog.store.samples import find_sample, sample_id_of
+from catalog.store.samples import SAMPLE_LINES, find_sample, sample_id_of
 from catalog.version import code_version
 from catalog.words import names_near
 
@@ -203,23 +204,14 @@ _LABEL_SETS = """SELECT l.name, l.edition, l.kind, l.n_rows, m.name || '@' || m.
     coalesce((l.params ->> 'simulated')::boolean, false) AS simulated, l.published_at, l.description
 FROM label_set l LEFT JOIN model m USING (model_id)
 WHERE l.status = 'complete'"""
-_SAMPLES = """SELECT s.name, s.preset, c.left_spec, c.right_spec, c.radius_arcsec,
-    (SELECT count(*) FROM star_link k WHERE k.sample_id = s.sample_id) AS n_spectra,
-    (SELECT count(DISTINCT star_id) FROM star_link k WHERE k.sample_id = s.sample_id) AS n_stars,
-    s.created_at
-FROM sample s JOIN crossmatch c USING (crossmatch_id)"""
-_MODELS = """SELECT m.name, m.edition, m.preset, m.labels, l.name || '@' || l.edition AS label_set,
-    s.name AS sample, m.recipe,
-    (SELECT count(*) FROM training_member t JOIN source r USING (source_id)
-     WHERE t.model_id = m.model_id AND r.survey <> 'apogee') AS n_spectra, m.created_at
-FROM model m LEFT JOIN label_set l USING (label_set_id) LEFT JOIN sample s USING (sample_id)
-WHERE m.status = 'complete'"""
-
+_SAMPLES = f"""SELECT name, preset, left_spec, right_spec, radius_arcsec, n_spectra, n_stars,
+    created_at
+FROM ({SAMPLE_LINES}) q"""
+_MODELS = f"""SELECT name, edition, preset, labels, label_set, sample, recipe, n_spectra, created_at
+FROM ({MODEL_LINES}) q"""
 _NEWEST = {
     "label_sets": " AND l.label_set_id IN (SELECT label_set_id FROM current_label_set)",
-    "models": """ AND NOT EXISTS (
-    SELECT FROM model n
-    WHERE n.name = m.name AND n.status = 'complete' AND n.edition > m.edition)""",
+    "models": " WHERE is_newest",
 }
 
 

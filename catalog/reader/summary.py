@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from catalog.store.labels import list_label_sets
+from catalog.store.models import list_models
+from catalog.store.samples import SAMPLE_LINES
 
 SHOWN = 8  # names of one kind
 
@@ -12,13 +14,8 @@ _COUNTS = {
     "sources": "SELECT survey, count(*) FROM source GROUP BY survey ORDER BY survey",
     "spectra": "SELECT instrument, count(*) FROM spectrum_blob WHERE spectrum_state = 'ok' "
     "GROUP BY instrument ORDER BY instrument",
-    "samples": "SELECT s.name, (SELECT count(*) FROM star_link k "
-    "WHERE k.sample_id = s.sample_id) FROM sample s ORDER BY s.name",
+    "samples": f"SELECT name, n_spectra FROM ({SAMPLE_LINES}) q ORDER BY name",
 }
-_MODELS = (
-    "SELECT name || '@' || max(edition) FROM model WHERE status = 'complete' "
-    "GROUP BY name ORDER BY name"
-)
 
 
 def summary_of(conn: sa.Connection) -> str:
@@ -28,7 +25,7 @@ def summary_of(conn: sa.Connection) -> str:
         lines[what] = [f"{name} ({n:,})" for name, n in conn.execute(sa.text(query))]
     sets = list_label_sets(conn)
     lines["label sets"] = [f"{s.full_name} ({s.n_rows or 0:,})" for s in sets]
-    lines["models"] = list(conn.scalars(sa.text(_MODELS)))
+    lines["models"] = [m.full_name for m in list_models(conn)]
     simulated = any(s.simulated for s in sets)
     order = ("sources", "spectra", "label sets", "samples", "models")
     text = "\n".join(f"  {what:11} {_names(lines[what])}" for what in order)

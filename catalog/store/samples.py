@@ -1,4 +1,4 @@
-"""Samples: find one by its name."""
+"""Samples: listed, and found by name."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ _FIELDS = [sample.c[f] for f in Sample.__dataclass_fields__]
 def list_samples(conn: sa.Connection) -> list[Sample]:
     """All samples, by name."""
     return [Sample(*row) for row in conn.execute(sa.select(*_FIELDS).order_by(sample.c.name))]
+
+
+#: All that lists say of samples.
+SAMPLE_LINES = """
+    SELECT s.name, s.preset, c.left_spec, c.right_spec, c.radius_arcsec, s.created_at, s.params,
+           (SELECT count(*) FROM star_link k WHERE k.sample_id = s.sample_id) AS n_spectra,
+           (SELECT count(DISTINCT star_id) FROM star_link k
+            WHERE k.sample_id = s.sample_id) AS n_stars,
+           ARRAY(SELECT DISTINCT m.name FROM model m
+                 WHERE m.sample_id = s.sample_id AND m.status = 'complete'
+                 ORDER BY m.name) AS models
+    FROM sample s JOIN crossmatch c USING (crossmatch_id)"""
+
+
+def list_samples_with_use(conn: sa.Connection) -> list[dict[str, Any]]:
+    """Return the samples by name: preset, params, created_at, accepted spectra, names of models."""
+    query = f"""SELECT name, preset, created_at, params, n_spectra AS accepted, models
+        FROM ({SAMPLE_LINES}) q ORDER BY name"""
+    return [dict(row._mapping) for row in conn.execute(sa.text(query))]
 
 
 def find_sample(conn: sa.Connection, name: str) -> Sample:

@@ -32,9 +32,12 @@ from catalog.store.evaluation_tables import (  # noqa: F401 - the same
     evaluation_score,
     learning_curve,
 )
-from catalog.store.fetch_tables import fetch_outcome, fetched_file  # noqa: F401 - the same
+from catalog.store.file_tables import (  # noqa: F401 - the same
+    fetch_outcome,
+    fetched_file,
+    file_stamp,
+)
 from catalog.store.scan_tables import scan, scan_fold, scan_trial  # noqa: F401 - the same
-from catalog.store.stamp_table import file_stamp  # noqa: F401 - the same
 from catalog.store.table_parts import Double, Timestamp, col, key, metadata, now, opt, ref
 
 # ---------------------------------------------------------------------------- what was read

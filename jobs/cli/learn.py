@@ -157,7 +157,7 @@ def predict(
     quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Label spectra with a trained model and publish them as a label set."""
-    from jobs.model_rows import find_model
+    from catalog.store.models import find_model
     from jobs.registry import locked_first
     from jobs.training.predict import PredictParams
 

@@ -13,7 +13,7 @@ from jobs.cli.common import Json, Quiet, database, say, say_json
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from jobs.model_rows import TrainedModel
+    from catalog.store.models import TrainedModel
     from models.predict import Model
 
 app = typer.Typer(help="Trained models.")
@@ -35,7 +35,7 @@ def models_list(
     from dataclasses import asdict
 
     from catalog.store.columns import LABELS
-    from jobs.list_models import list_models
+    from catalog.store.models import list_models
 
     with database() as db, db.reader() as conn:
         found = list_models(conn, all_editions=every)
@@ -161,7 +161,7 @@ def explain(
 
 def _load(conn: sa.Connection, name: str) -> tuple[TrainedModel, Model]:
     """A model of the catalog, read from its artifact."""
-    from jobs.model_rows import find_model
+    from catalog.store.models import find_model
     from jobs.training.model_files import open_model
 
     trained = find_model(conn, name)

@@ -86,7 +86,7 @@ def sample_create(
 @sample_app.command("list")
 def sample_list(as_json: Json = False) -> None:
     """List the samples: how many pairs, and which models were trained on them."""
-    from jobs.list_samples import list_samples_with_use
+    from catalog.store.samples import list_samples_with_use
 
     with database() as db, db.reader() as conn:
         found = list_samples_with_use(conn)

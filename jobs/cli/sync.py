@@ -54,7 +54,7 @@ def sync(
     interrupted sync left is gone on with. A step that fails stops only those
     that build on it.
     """
-    from jobs.sync.example import example_text
+    from jobs.sync.config import example_text
 
     if example:
         typer.echo(example_text(), nl=False)

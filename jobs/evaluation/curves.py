@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from catalog.store.bulk import upsert_arrays
 from catalog.store.columns import LABELS
+from catalog.store.models import find_model
 from catalog.store.schema import learning_curve
 from jobs.evaluation.records import CurvePoint, known
 from jobs.evaluation.scores import error_over_stars
-from jobs.model_rows import find_model
 from models.core import resampling
 from models.core.records import TrainingData
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.comparisons import comparison_notes, no_common_stars
 from catalog.store.labels import LabelSet, find_label_set, labels_of, list_label_sets
+from catalog.store.models import complete_models, find_model, model_names
 from catalog.store.samples import find_sample, sample_id_of
 from catalog.words import names_near
 from jobs.engine.params import digest
@@ -26,7 +27,6 @@ from jobs.evaluation.data import BINNED_BY, ComparedLabel, read_compared
 from jobs.evaluation.records import EDGES, Repeat, Score
 from jobs.evaluation.repeats import score_repeats
 from jobs.evaluation.scores import GIANT_LOGG, score_label
-from jobs.model_rows import complete_models, find_model, model_names
 
 METHOD = 1  # grows when the same inputs would be scored otherwise
 

@@ -17,7 +17,7 @@ from catalog.store.columns import LABELS
 from catalog.store.labels import labels_of
 from catalog.store.samples import Sample
 from catalog.store.spectra import grid_loglam
-from jobs.normalized_rows import find_recipe
+from jobs.normalize import find_recipe
 from jobs.training.data import read_training_data, read_training_rows
 
 

@@ -21,6 +21,7 @@ from catalog.errors import UsageError
 from catalog.export.label_sets import reference_of, sample_provenance
 from catalog.export.query import filled_in
 from catalog.export.selection import Selection
+from catalog.store.normalized import normalize_command, stale_ids
 from catalog.store.samples import find_sample
 from catalog.store.spectra import USABLE
 from catalog.version import code_version
@@ -30,7 +31,7 @@ from jobs.engine.job import Progress, silent
 from jobs.export.matrix import stored_recipe
 from jobs.export.spectrum import Chosen, as_export, read_exported
 from jobs.export.tables import SUFFIXES
-from jobs.normalized_rows import find_recipe, normalize_command, stale_ids
+from jobs.normalize import find_recipe
 
 INDEX = "index.fits"
 _INDEX = """SELECT f.file_name, f.sha256, s.survey, s.survey_key, d.specobjid, d.plate, d.mjd,

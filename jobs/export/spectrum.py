@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from catalog.errors import ChunkFailed
 from catalog.export.spectrum import SpectrumExport
+from catalog.store.normalized import recipe_values
 from catalog.store.samples import Sample
 from catalog.store.spectra import JOIN_NORMALIZED, checksum, decode, grid_loglam
 from catalog.version import code_version
-from jobs.normalized_rows import recipe_values
 from models.spectra.masks import SPPIXMASK
 from models.spectra.normalize import NORMALIZE_FLAGS, Recipe
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
-from collections.abc import Sequence
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +25,6 @@ from jobs.report.facts import count_tables
 from jobs.report.origin import citations, simulated_words
 from jobs.report.page import GENERATOR, Content, Part, make_item, render_figure, render_page
 from jobs.report.result import read_result
-from jobs.report.scratch import scratch_folder
 from jobs.report.sources import source_tables
 
 #: The parts of the page: anchor, heading, and the modules that draw its figures, in order.
@@ -188,3 +193,40 @@ def _write_figure(found: Drawing | Missing, folder: Path, simulated: str) -> byt
     (folder / f"{found.name}.pdf").write_bytes(render_figure(found, "pdf", stamp))
     found.figure.clear()  # its arrays are not needed any more
     return png
+
+
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """Make a folder beside ``out`` that is gone at the end, and clear those without a process.
+
+    Raises
+    ------
+    OSError
+        If the system does not allow that.
+    """
+    prefix = f".{out.name}.part-"
+    for left in out.parent.glob(f"{glob.escape(prefix)}*"):
+        handle = _lock(left)
+        if handle is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(handle)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=prefix) as folder:
+        handle = _lock(Path(folder))
+        try:
+            yield Path(folder)
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder as long as this process lives; None where another holds it, or none can."""
+    handle = None
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # some file systems have no locks
+        if handle is not None:
+            os.close(handle)
+        return None
+    return handle

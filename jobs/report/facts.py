@@ -9,11 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.store.labels import find_label_set, flag_meanings
+from catalog.store.normalized import FROM_SPECTRA, recipe_values
 from catalog.store.samples import find_sample
-from jobs.normalized_rows import FROM_SPECTRA, recipe_values
-from jobs.report.drawing import Subject
+from jobs.report.drawing import Cell, Subject, Table
 from jobs.report.origin import out_of_fold_sets
-from jobs.report.table import Cell, Table
 from jobs.samples.rules import REASONS
 from models.spectra.recipes import RECIPES
 

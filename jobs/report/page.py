@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from jobs.report import style
-from jobs.report.drawing import Drawing, Missing, Subject
+from jobs.report.drawing import Cell, Drawing, Missing, Subject, Table
 from jobs.report.result import Result
-from jobs.report.table import Cell, Table
 
 #: By which a page says that it is one of ours, so that only those are replaced.
 GENERATOR = "crosslabel report"

@@ -13,9 +13,8 @@ from catalog.words import count
 from jobs.evaluation.compare import Comparison, ComparisonRow, compare
 from jobs.evaluation.compare_text import legend
 from jobs.report import style
-from jobs.report.drawing import Subject
+from jobs.report.drawing import Cell, Subject, Table
 from jobs.report.origin import out_of_fold_sets
-from jobs.report.table import Cell, Table
 
 
 @dataclass(frozen=True)

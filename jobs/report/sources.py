@@ -14,11 +14,11 @@ import sqlalchemy as sa
 
 from catalog.store.head import schema_revision
 from catalog.store.inputs import IS_USED
+from catalog.store.models import MODEL_LINES
 from catalog.store.samples import find_sample
 from catalog.version import code_version
 from catalog.words import count
-from jobs.report.drawing import Subject
-from jobs.report.table import Cell, Table
+from jobs.report.drawing import Cell, Subject, Table
 from jobs.training.model_card import train_command
 from models.spectra.recipes import RECIPES
 
@@ -43,12 +43,10 @@ _CROSSMATCH = """
     SELECT c.left_spec, c.right_spec, c.radius_arcsec,
            (SELECT count(*) FROM match m WHERE m.crossmatch_id = c.crossmatch_id) AS pairs
     FROM sample s JOIN crossmatch c USING (crossmatch_id) WHERE s.name = :sample"""
-_MODELS = """
-    SELECT m.name || '@' || m.edition AS full_name, m.preset, m.seed, m.labels, m.recipe,
-           m.recipe_version, m.params, m.versions, m.sha256,
-           l.name || '@' || l.edition AS label_set
-    FROM model m LEFT JOIN label_set l USING (label_set_id)
-    WHERE m.name || '@' || m.edition = ANY(:models)"""
+_MODELS = f"""
+    SELECT name || '@' || edition AS full_name, preset, seed, labels, recipe, recipe_version,
+           params, versions, sha256, label_set
+    FROM ({MODEL_LINES}) q WHERE name || '@' || edition = ANY(:models)"""
 
 
 def source_tables(conn: sa.Connection, subject: Subject) -> list[Table]:

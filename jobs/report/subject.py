@@ -8,10 +8,9 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.labels import find_label_set
+from catalog.store.models import find_model, list_models
 from catalog.store.samples import Sample, find_sample, list_samples
 from catalog.words import names_near
-from jobs.list_models import list_models
-from jobs.model_rows import find_model
 from jobs.report.drawing import Subject
 
 

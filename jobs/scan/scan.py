@@ -23,7 +23,7 @@ from catalog.store.samples import sample_id_of
 from jobs.engine import ledger
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
-from jobs.normalized_rows import find_recipe
+from jobs.normalize import find_recipe
 from jobs.scan.fits import PREDICTED, SCORE, Splits, find_fit, nothing_predicted, plan_fits, run_fit
 from jobs.scan.params import ScanParams
 from jobs.scan.study import Studies

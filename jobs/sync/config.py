@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,8 @@ def _one_maker_each(rows: Rows) -> None:
             raise place.wrong("", f"{seen[made]} makes the label set {made} already", todo)
         if made:
             seen[made] = place.table
+
+
+def example_text() -> str:
+    """Return a configuration with every key, commented."""
+    return files("jobs.sync").joinpath("example.toml").read_text("utf-8")

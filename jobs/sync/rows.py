@@ -11,7 +11,7 @@ from catalog.errors import CrosslabelError
 from catalog.store.names import check_name, check_release
 from catalog.words import names_near
 from jobs.export.tables import SUFFIXES
-from jobs.normalized_rows import find_recipe
+from jobs.normalize import find_recipe
 from jobs.samples.options import make_rules
 from jobs.samples.select import SampleParams
 from jobs.sync.keys import RULE_KEYS

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from catalog.store.models import find_model
 from catalog.surveys.find import has_files
 from jobs.crossmatch.crossmatch import CrossmatchParams, crossmatch_job
 from jobs.engine.job import RunSummary
 from jobs.fetch.spectra import FetchSpectraParams, fetch_spectra_job
-from jobs.model_rows import find_model
 from jobs.normalize import NormalizeParams, normalize_job
 from jobs.samples.select import SampleParams, sample_job
 from jobs.sync.config import Config

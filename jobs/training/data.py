@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.columns import LABELS, error_of
 from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.normalized import JOIN_NORMALIZED, normalize_command, recipe_values
 from catalog.store.samples import find_sample
 from catalog.store.schema import sample
 from catalog.store.spectra import read_normalized
 from catalog.words import names_near, part, verb
 from jobs.engine.params import digest
-from jobs.normalized_rows import JOIN_NORMALIZED, normalize_command, recipe_values
 from models.core.records import TrainingData
 from models.spectra.normalize import Recipe
 

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from catalog.errors import UsageError
+from catalog.store.models import TrainedModel, find_model, training_sources
+from catalog.store.normalized import normalize_command, normalized_keys
 from catalog.store.samples import sample_id_of
 from catalog.store.spectra import SpectrumMatrix, read_spectra
-from jobs.model_rows import TrainedModel, find_model, training_sources
-from jobs.normalized_rows import find_recipe, normalize_command, normalized_keys
+from jobs.normalize import find_recipe
 from jobs.training.model_files import open_model
 from models.predict import Model
 from models.sensitivity import (

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from catalog.errors import ChunkFailed, UsageError
 from catalog.store.db import Database
 from catalog.store.labels import find_label_set
+from catalog.store.models import find_model, read_checkpoint, write_checkpoint
 from catalog.store.samples import sample_id_of
 from catalog.store.schema import training_checkpoint
 from catalog.words import count
@@ -26,8 +27,7 @@ from jobs.engine.ledger import Run
 from jobs.engine.params import from_dict
 from jobs.evaluation.curves import read_curve, score_curve, write_curve
 from jobs.evaluation.records import CurvePoint
-from jobs.model_rows import find_model, read_checkpoint, write_checkpoint
-from jobs.normalized_rows import find_recipe
+from jobs.normalize import find_recipe
 from jobs.training.data import TrainingRows, read_training_data, read_training_rows
 from jobs.training.params import TrainParams, make_spec
 from models.core import crossval

@@ -17,11 +17,11 @@ from catalog.files.opening import check_members, read_bytes
 from catalog.store.bulk import upsert_arrays
 from catalog.store.columns import LABELS
 from catalog.store.db import Database, advisory_lock
+from catalog.store.models import TrainedModel, complete_models, find_model, read_artifact
 from catalog.store.names import check_name
 from catalog.store.schema import label_set, model, star, training_member
 from catalog.writing import replace_files
 from jobs.engine.runner import lock_name
-from jobs.model_rows import TrainedModel, complete_models, find_model, read_artifact
 from jobs.training.facts import MEMBERS
 from models.predict import Model, load
 from models.spectra.normalize import RECIPES

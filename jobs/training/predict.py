@@ -22,29 +22,30 @@ from catalog.store.labels import (
     published_inputs,
     register_flags,
 )
-from catalog.store.names import check_label_set_name, check_name
-from catalog.store.samples import sample_id_of
-from catalog.store.spectra import read_normalized
-from jobs.engine.job import Job
-from jobs.engine.ledger import Run
-from jobs.engine.params import NOT_HASHED, digest
-from jobs.model_rows import (
+from catalog.store.models import (
     TrainedModel,
     find_model,
     is_simulated_model,
     training_sources,
 )
-from jobs.normalized_rows import (
+from catalog.store.names import check_label_set_name, check_name
+from catalog.store.normalized import (
     SpectrumKey,
     batch_keys,
     batch_range,
-    find_recipe,
     normalize_command,
     normalized_keys,
 )
+from catalog.store.predictions import signal_to_noise, write_predictions
+from catalog.store.samples import sample_id_of
+from catalog.store.spectra import read_normalized
+from jobs.engine.job import Job
+from jobs.engine.ledger import Run
+from jobs.engine.params import NOT_HASHED, digest
+from jobs.normalize import find_recipe
 from jobs.outcomes import prediction_outcome
-from jobs.prediction_rows import write_predictions
 from models.core.records import Predictions
+from models.reliability.flags import mark_low_snr
 from models.spectra.normalize import Recipe
 
 KIND = "predict"
@@ -166,7 +167,9 @@ def predict_job(params: PredictParams, db: Database) -> Job:
 
     def write(conn: sa.Connection, run: Run, batch: Batch) -> int:
         edition = building_edition(conn, run.run_id)
-        return write_predictions(conn, edition, batch.source_id, labels, batch.predictions)
+        predicted = batch.predictions
+        flags = mark_low_snr(predicted.flags, signal_to_noise(conn, batch.source_id))
+        return write_predictions(conn, edition, batch.source_id, labels, predicted, flags)
 
     def finish(conn: sa.Connection, run: Run) -> int:
         publish(conn, building_edition(conn, run.run_id))

@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.db import Database, advisory_lock
 from catalog.store.labels import LabelSet, find_label_set
+from catalog.store.models import complete_models, find_model
 from catalog.store.removal import Removed, count_evaluations, remove_edition, rests_on
 from catalog.store.samples import find_sample
 from catalog.store.schema import label_set, model, sample
 from catalog.surveys.formats import FORMATS
 from jobs.engine.runner import lock_name
-from jobs.model_rows import complete_models, find_model
 
 
 def remove_model(db: Database, name: str, *, with_labels: bool = False) -> tuple[list[str], int]:

@@ -25,13 +25,7 @@ from catalog.store.labels import (
     publish,
     register_flags,
 )
-from catalog.store.names import check_label_set_name, check_name
-from catalog.store.samples import sample_id_of
-from catalog.words import count, verb
-from jobs.engine.job import Job
-from jobs.engine.ledger import Run
-from jobs.engine.params import params_hash
-from jobs.model_rows import (
+from catalog.store.models import (
     begin_model,
     building_model,
     complete_model,
@@ -44,9 +38,15 @@ from jobs.model_rows import (
     write_members,
     write_metrics,
 )
-from jobs.normalized_rows import find_recipe
+from catalog.store.names import check_label_set_name, check_name
+from catalog.store.predictions import signal_to_noise, write_predictions
+from catalog.store.samples import sample_id_of
+from catalog.words import count, verb
+from jobs.engine.job import Job
+from jobs.engine.ledger import Run
+from jobs.engine.params import params_hash
+from jobs.normalize import find_recipe
 from jobs.outcomes import model_outcome
-from jobs.prediction_rows import write_predictions
 from jobs.training.data import (
     TrainingRows,
     find_target,
@@ -55,6 +55,7 @@ from jobs.training.data import (
 )
 from jobs.training.params import TrainParams, library_versions, make_spec, recipe_name
 from models.core.records import Step, TrainingData, TrainSpec
+from models.reliability.flags import mark_low_snr
 from models.spectra.normalize import Recipe
 
 KIND = "train"
@@ -127,7 +128,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
     def begin(conn: sa.Connection, run: Run) -> int:
         target = find_label_set(conn, params.target)
         model_id = begin_model(
-            conn, run, params.name,
+            conn, params.name,
             {
                 "preset": spec.preset, "seed": spec.seed, "labels": list(spec.labels),
                 "label_set_id": target.label_set_id, "sample_id": sample_id_of(conn, params.sample),
@@ -135,6 +136,7 @@ def train_job(params: TrainParams, db: Database) -> Job:
                 "first_index": recipe.first_index, "n_pixels": recipe.n_pixels,
                 "versions": versions,
             },
+            run_id=run.run_id, params=run.params, params_hash=run.params_hash,
         )  # fmt: skip
         begin_edition(
             conn, params.out_of_fold_set, "out_of_fold", run_id=run.run_id, model_id=model_id,
@@ -226,7 +228,10 @@ def _write(conn: sa.Connection, run: Run, params: TrainParams, batch: Batch) -> 
         written += write_members(conn, model_id, rows.source_id, rows.star_id, step.fold_of_row)
     if step.out_of_fold is not None:
         edition = building_edition(conn, run.run_id)
-        written += write_predictions(conn, edition, rows.source_id, params.labels, step.out_of_fold)
+        flags = mark_low_snr(step.out_of_fold.flags, signal_to_noise(conn, rows.source_id))
+        written += write_predictions(
+            conn, edition, rows.source_id, params.labels, step.out_of_fold, flags
+        )
         write_metrics(conn, model_id, step.metrics)
     if step.artifact is not None:
         write_artifact(conn, model_id, step.artifact)

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.store.db import Database
 from catalog.surveys.simulate import write_survey
-from jobs.sync.example import example_text
+from jobs.sync.config import example_text
 from tests.conftest import Cli
 
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from catalog.errors import UsageError
+from catalog.store.models import TrainedModel, find_model
 from catalog.words import count
-from jobs.model_rows import TrainedModel, find_model
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.per_model import stem
 from jobs.report.style import (

@@ -13,8 +13,8 @@ from matplotlib.ticker import NullLocator
 
 from catalog.store.bulk import fetch_arrays
 from catalog.store.labels import flag_meanings
+from catalog.store.models import find_model
 from jobs.evaluation.records import EDGES, Cell, cells_of
-from jobs.model_rows import find_model
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.figures.signal_to_noise import bin_name
 from jobs.report.per_model import NO_MODEL, caution

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from catalog.errors import UsageError
 from catalog.store.labels import find_label_set
+from catalog.store.models import TrainedModel, find_model
 from catalog.store.samples import sample_id_of
 from catalog.words import count
 from jobs.engine.params import from_dict
-from jobs.model_rows import TrainedModel, find_model
-from jobs.normalized_rows import find_recipe
+from jobs.normalize import find_recipe
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.per_model import PER_ROW, caution, label_panels, stem
 from jobs.report.style import BLACK, BLUE, VERMILION, axis_label, style, symbol

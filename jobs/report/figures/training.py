@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from catalog.store.models import TrainedModel, find_model
 from catalog.store.schema import training_history as history
 from jobs.engine.params import from_dict
-from jobs.model_rows import TrainedModel, find_model
 from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.per_model import stem
 from jobs.report.style import BLACK, BLUE, GREY, PALE, VERMILION, new_figure, style

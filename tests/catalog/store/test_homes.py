@@ -15,7 +15,7 @@ from catalog import open_catalog
 from catalog.errors import ConfigurationError, SourceUnavailableError
 from catalog.store import embedded, embedded_layout
 from catalog.surveys.simulate import NAMES, write_survey
-from jobs.sync.example import example_text
+from jobs.sync.config import example_text
 from tests.conftest import full_disk, run_main
 
 Run = Callable[..., tuple[int, str, str]]

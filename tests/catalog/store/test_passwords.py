@@ -21,7 +21,7 @@ from catalog.store import embedded, embedded_layout
 from catalog.store.db import open_database
 from catalog.store.server_errors import translated_errors
 from catalog.surveys.simulate import write_survey
-from jobs.sync.example import example_text
+from jobs.sync.config import example_text
 from tests.conftest import run_main
 
 SECRET = "hunter2Xq"

@@ -12,7 +12,7 @@ import pytest
 
 from catalog.errors import ExitCode
 from catalog.store.db import Database, advisory_lock
-from jobs.sync.example import example_text
+from jobs.sync.config import example_text
 from tests.conftest import libpq_url
 
 #: Libraries that take a second or more to load, or a good part of one.

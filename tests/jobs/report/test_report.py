@@ -19,11 +19,10 @@ from catalog.store.db import Database
 from jobs.cli import app
 from jobs.evaluation.compare import compare
 from jobs.report.build import PARTS, write_report
-from jobs.report.drawing import Subject
+from jobs.report.drawing import Subject, Table
 from jobs.report.page import Content, render_page
 from jobs.report.result import Result
 from jobs.report.subject import find_subject
-from jobs.report.table import Table
 from tests.conftest import full_disk
 from tests.support.learning import rows
 

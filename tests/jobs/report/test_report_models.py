@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
+from catalog.store.models import find_model
 from jobs.engine.runner import run_job
 from jobs.evaluation.compare import compare
 from jobs.evaluation.curves import write_curve
@@ -19,7 +20,6 @@ from jobs.evaluation.data import ComparedLabel
 from jobs.evaluation.evaluate import evaluate, read_inputs
 from jobs.evaluation.records import EDGES, CurvePoint, Repeat, cells_of
 from jobs.evaluation.scores import score_label
-from jobs.model_rows import find_model
 from jobs.report.drawing import Missing, Subject
 from jobs.report.figures import (
     agreement,

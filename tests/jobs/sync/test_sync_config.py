@@ -14,8 +14,7 @@ from catalog.config import ARCHIVE_URL, SKYSERVER_URL
 from catalog.errors import ConfigurationError, ExitCode, UsageError
 from jobs.cli import main
 from jobs.sync import keys as sync_keys
-from jobs.sync.config import budget_s, read_config
-from jobs.sync.example import example_text
+from jobs.sync.config import budget_s, example_text, read_config
 from jobs.sync.values import Key
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -14,7 +14,7 @@ import pytest
 
 from catalog.store.db import Database
 from catalog.surveys.simulate import write_survey
-from jobs.sync.example import example_text
+from jobs.sync.config import example_text
 from tests.conftest import ROOT, libpq_url
 
 EXAMPLES = ROOT / "docs" / "examples"

@@ -17,11 +17,10 @@ from typer.testing import CliRunner
 
 from catalog.errors import BadInputError, ExitCode, UsageError
 from catalog.store.db import Database
+from catalog.store.models import find_model, list_models, read_artifact
 from catalog.store.spectra import read_normalized
 from jobs.cli import app
 from jobs.engine.runner import run_job
-from jobs.list_models import list_models
-from jobs.model_rows import find_model, read_artifact
 from jobs.training.explain import explain_model
 from jobs.training.explain_text import as_csv, as_dict, as_text
 from jobs.training.model_card import model_card

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import sqlalchemy as sa
 
 from catalog.store.bulk import stage, upsert
 from catalog.store.columns import error_of
 from catalog.store.schema import prediction_detail, stellar_label
-from models.core.records import Predictions
-from models.reliability.flags import mark_low_snr
 
 _DETAILS = ("raw_sigma", "half_width95", "ensemble_std")  # one number per label
+
+
+class PredictedLabels(Protocol):
+    """What a model predicts for n spectra and k labels, as `models` gives it: (n, k) and (n,)."""
+
+    @property
+    def values(self) -> np.ndarray: ...
+    @property
+    def sigma(self) -> np.ndarray: ...
+    @property
+    def raw_sigma(self) -> np.ndarray: ...
+    @property
+    def half_width95(self) -> np.ndarray: ...
+    @property
+    def ensemble_std(self) -> np.ndarray: ...
+    @property
+    def chi2(self) -> np.ndarray: ...
+    @property
+    def distance(self) -> np.ndarray: ...
 
 
 def write_predictions(
@@ -19,7 +38,8 @@ def write_predictions(
     label_set_id: int,
     source_id: np.ndarray,
     labels: tuple[str, ...],
-    predictions: Predictions,
+    predictions: PredictedLabels,
+    flags: np.ndarray,
 ) -> int:
     """Write the predictions for some sources into a building edition.
 
@@ -29,8 +49,9 @@ def write_predictions(
         What was predicted for.
     labels : tuple of str
         Names of the k labels, in the order of the columns of ``predictions``.
-    predictions : Predictions
+    predictions : PredictedLabels
         NaN becomes NULL: a preset without an error head has NULL errors.
+    flags : ndarray of int64, shape (n,)
 
     Returns
     -------
@@ -39,7 +60,6 @@ def write_predictions(
     """
     if len(source_id) == 0:
         return 0
-    flags = mark_low_snr(predictions.flags, _signal_to_noise(conn, source_id))
     columns = {"source_id": source_id, "flags": flags}
     for name in ("chi2", "distance"):
         columns[name] = getattr(predictions, name).astype(np.float32)
@@ -63,7 +83,7 @@ def write_predictions(
     )
 
 
-def _signal_to_noise(conn: sa.Connection, source_id: np.ndarray) -> np.ndarray:
+def signal_to_noise(conn: sa.Connection, source_id: np.ndarray) -> np.ndarray:
     """Return the S/N of spectra as ingested (``sn_median``), shape (n,); NaN where unknown."""
     query = sa.text(
         "SELECT source_id, sn_median FROM spectrum_blob "

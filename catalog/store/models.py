@@ -1,4 +1,4 @@
-"""Models in the database: begun with a run, written chunk by chunk, complete with its last one."""
+"""Models in the database: listed, found, and written chunk by chunk until a run completes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 import numpy as np
 import sqlalchemy as sa
@@ -16,8 +17,6 @@ from catalog.store.bulk import upsert, upsert_arrays
 from catalog.store.schema import model, training_checkpoint, training_history
 from catalog.store.schema import training_member as member
 from catalog.words import names_near
-from jobs.engine.ledger import Run
-from models.core.records import HistoryRow
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,102 @@ class TrainedModel:
     def full_name(self) -> str:
         """``name@edition``."""
         return f"{self.name}@{self.edition}"
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """A model in one line.
+
+    Parameters
+    ----------
+    name, edition, preset
+        Which model.
+    labels : list of str
+        What it predicts.
+    label_set, sample : str or None
+        What it learned from; None where that is not in this catalog.
+    n_spectra : int
+        Spectra of this catalog that it was trained on.
+    sigma_mad : dict of str to float
+        Out-of-fold scatter of each label [unit of the label].
+    simulated : bool
+        Whether nobody measured what it rests on.
+    imported : bool
+        Whether it came from a file.
+    created_at : datetime
+        When it was made here, or came.
+    """
+
+    name: str
+    edition: int
+    preset: str
+    labels: list[str]
+    label_set: str | None
+    sample: str | None
+    n_spectra: int
+    sigma_mad: dict[str, float | None]
+    simulated: bool
+    imported: bool
+    created_at: datetime
+
+    @property
+    def full_name(self) -> str:
+        """``name@edition``."""
+        return f"{self.name}@{self.edition}"
+
+
+#: All that lists say of complete models; ``n_spectra`` counts spectra of this catalog.
+MODEL_LINES = """
+    SELECT m.name, m.edition, m.preset, m.labels, l.name || '@' || l.edition AS label_set,
+           s.name AS sample, m.recipe, m.recipe_version, m.seed, m.params, m.versions, m.sha256,
+           m.metrics, m.created_at,
+           (SELECT count(*) FROM training_member t JOIN source r USING (source_id)
+            WHERE t.model_id = m.model_id AND r.survey <> 'apogee') AS n_spectra,
+           coalesce((l.params ->> 'simulated')::boolean, (m.params ->> 'simulated')::boolean,
+                    false) AS simulated,
+           m.run_id IS NULL AS imported,
+           NOT EXISTS (SELECT FROM model n WHERE n.name = m.name AND n.status = 'complete'
+                       AND n.edition > m.edition) AS is_newest
+    FROM model m LEFT JOIN label_set l USING (label_set_id) LEFT JOIN sample s USING (sample_id)
+    WHERE m.status = 'complete'"""
+
+
+def list_models(conn: sa.Connection, *, all_editions: bool = False) -> list[ModelLine]:
+    """Return the complete models by name: the newest edition of each, or all of them."""
+    newest = "" if all_editions else "WHERE is_newest"
+    query = f"SELECT * FROM ({MODEL_LINES}) q {newest} ORDER BY name, edition DESC"
+    lines = []
+    for row in conn.execute(sa.text(query)):
+        metrics: dict[str, Any] = row.metrics or {}
+        scatter = {label: metrics.get(f"{label}.sigma_mad") for label in row.labels}
+        lines.append(
+            ModelLine(
+                row.name, row.edition, row.preset, row.labels, row.label_set, row.sample,
+                row.n_spectra, scatter, row.simulated, row.imported, row.created_at,
+            )
+        )  # fmt: skip
+    return lines
+
+
+def model_names(conn: sa.Connection) -> list[str]:
+    """Return the names of the complete models, in order."""
+    query = "SELECT DISTINCT name FROM model WHERE status = 'complete' ORDER BY name"
+    return list(conn.scalars(sa.text(query)))
+
+
+class LossRow(Protocol):
+    """The loss of one network after one epoch, as `models` gives it."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def fold(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def val_loss(self) -> float: ...
 
 
 def is_simulated_model(trained: TrainedModel) -> bool:
@@ -85,26 +180,28 @@ def find_model(conn: sa.Connection, name: str) -> TrainedModel:
     )
 
 
-def model_names(conn: sa.Connection) -> list[str]:
-    """Return the names of the complete models, sorted."""
-    query = "SELECT DISTINCT name FROM model WHERE status = 'complete' ORDER BY name"
-    return list(conn.scalars(sa.text(query)))
-
-
 def read_artifact(conn: sa.Connection, model_id: int) -> bytes:
     """The bytes of a complete model."""
     query = sa.select(model.c.artifact).where(model.c.model_id == model_id)
     return bytes(conn.execute(query).scalar_one())
 
 
-def begin_model(conn: sa.Connection, run: Run, name: str, values: Mapping[str, Any]) -> int:
-    """Enter the next edition of a model as building, owned by a run; its id."""
+def begin_model(
+    conn: sa.Connection,
+    name: str,
+    values: Mapping[str, Any],
+    *,
+    run_id: int,
+    params: Mapping[str, Any],
+    params_hash: str,
+) -> int:
+    """Enter the next edition of a model as building, owned by a run, and return its id."""
     last = conn.scalar(sa.select(sa.func.max(model.c.edition)).where(model.c.name == name))
     return conn.execute(
         model.insert()
         .values(
-            name=name, edition=(last or 0) + 1, status="building", run_id=run.run_id,
-            params=run.params, params_hash=run.params_hash, **values,
+            name=name, edition=(last or 0) + 1, status="building", run_id=run_id,
+            params=params, params_hash=params_hash, **values,
         )
         .returning(model.c.model_id)
     ).scalar_one()  # fmt: skip
@@ -153,7 +250,7 @@ def write_checkpoint(conn: sa.Connection, model_id: int, chunk_key: str, state: 
     upsert(conn, training_checkpoint, columns, "(SELECT) AS one_row", params=values)
 
 
-def write_history(conn: sa.Connection, model_id: int, history: Sequence[HistoryRow]) -> int:
+def write_history(conn: sa.Connection, model_id: int, history: Sequence[LossRow]) -> int:
     """Write loss curves; epochs, from 0 in the models, count from 1 in the database."""
     n = len(history)
     return upsert_arrays(

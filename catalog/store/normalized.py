@@ -1,4 +1,4 @@
-"""List the stored spectra, and those of them that have an up-to-date normalized one.
+"""Stored spectra and the normalized ones made of them, up to date or not.
 
 A normalized spectrum is a function of the spectrum, its redshift and the recipe. It is up to date
 while all three are still those that it was made from; nothing else keeps track of that.
@@ -6,19 +6,27 @@ while all three are still those that it was made from; nothing else keeps track 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from catalog.errors import UsageError
 from catalog.store.spectra import JOIN_NORMALIZED, USABLE
-from catalog.words import names_near
-from models.spectra.normalize import RECIPES, Recipe
 
 #: Usable spectra ``b``, of a sample or all, with ``n`` where they are normalized.
 FROM_SPECTRA = f"""FROM spectrum_blob b
     {JOIN_NORMALIZED}
     WHERE {USABLE}"""
+
+
+class RecipeIdentity(Protocol):
+    """The name and version of a recipe, and whether it shifts spectra to the star's rest frame."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def rest_frame(self) -> bool: ...
 
 
 class SpectrumKey(NamedTuple):
@@ -32,20 +40,7 @@ class SpectrumKey(NamedTuple):
     instrument: str
 
 
-def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
-
-    Raises
-    ------
-    UsageError
-        If there is none; the message lists them.
-    """
-    if name not in RECIPES:
-        raise UsageError(f"there is no recipe {name}", names_near(name, RECIPES, "Recipes"))
-    return RECIPES[name]
-
-
-def recipe_values(recipe: Recipe, sample_id: int | None = None) -> dict[str, Any]:
+def recipe_values(recipe: RecipeIdentity, sample_id: int | None = None) -> dict[str, Any]:
     """The parameters that queries with `JOIN_NORMALIZED` need."""
     return {
         "recipe": recipe.name,
@@ -57,7 +52,7 @@ def recipe_values(recipe: Recipe, sample_id: int | None = None) -> dict[str, Any
 
 def stale_ids(
     conn: sa.Connection,
-    recipe: Recipe,
+    recipe: RecipeIdentity,
     sample_id: int | None,
     within: tuple[int, int] | None = None,
 ) -> list[int]:
@@ -77,7 +72,7 @@ def stale_ids(
 
 def normalized_keys(
     conn: sa.Connection,
-    recipe: Recipe,
+    recipe: RecipeIdentity,
     sample_id: int | None,
     within: tuple[int, int] | None = None,
 ) -> list[SpectrumKey]:

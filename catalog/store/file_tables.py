@@ -1,4 +1,4 @@
-"""The tables of what was fetched from the archive: files, and the outcome of every item asked for.
+"""The tables of what was fetched from the archive, and of files as they were last seen.
 
 The ledger says which run did what; these say what is known of each star, whoever asked.
 """
@@ -40,4 +40,16 @@ fetch_outcome = Table(
     CheckConstraint("outcome IN ('matched','none','failed')", name="outcome"),
     CheckConstraint("(outcome = 'failed') = (reason_code IS NOT NULL)", name="reason_code"),
     comment="What became of every source that the archive was asked about",
+)
+
+file_stamp = Table(
+    "file_stamp",
+    metadata,
+    col("path", Text, primary_key=True),
+    col("size", BigInteger),
+    col("mtime_ns", BigInteger),
+    col("ctime_ns", BigInteger),
+    col("content_digest", Text),
+    now("stamped_at"),
+    comment="Files that sync has read or written, with what tells whether they are still the same",
 )
