@@ -25,7 +25,7 @@ class View:
     name: str
     query: str
     comment: str
-    key: tuple[str, ...]
+    key: tuple[str, ...] = ()
 
     @property
     def create(self) -> str:
