@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FileIdentity:
-    """What makes a file the same file again, wherever it lies.
+    """The path, size and checksum of a file; size and checksum identify it wherever it lies.
 
     Parameters
     ----------

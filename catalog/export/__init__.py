@@ -1,1 +1,1 @@
-"""What goes out: selections of rows, and one writer per format."""
+"""Selections of rows to export, and one writer per format."""

@@ -11,7 +11,7 @@ from catalog.records import FileIdentity
 
 
 def file_identity(path: str | os.PathLike[str]) -> FileIdentity:
-    """Size and digest of a file, read as a stream.
+    """Return the size and digest of a file, read as a stream.
 
     Parameters
     ----------

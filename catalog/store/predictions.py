@@ -15,7 +15,7 @@ _DETAILS = ("raw_sigma", "half_width95", "ensemble_std")  # one number per label
 
 
 class PredictedLabels(Protocol):
-    """What a model predicts for n spectra and k labels, as `models` gives it: (n, k) and (n,)."""
+    """Predictions of k labels for n spectra, as `models` gives them: arrays of (n, k) and (n,)."""
 
     @property
     def values(self) -> np.ndarray: ...
