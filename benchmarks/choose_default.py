@@ -70,8 +70,9 @@ def leave_out(
     found = {}
     for weight in WEIGHTS:
         options = {**dict(spec.options), "process": weight}
-        weighed = dataclasses.replace(spec, options=options)
-        found[weight] = [values for _, values in nested.left_out(weighed, data, splits, state)]
+        with_weight = dataclasses.replace(spec, options=options)
+        left_out = nested.predict_left_out(with_weight, data, splits, state)
+        found[weight] = [values for _, values in left_out]
     return found
 
 

@@ -1,8 +1,8 @@
-"""Choose settings without the stars that judge: splits within splits, fitted by any preset.
+"""Nested cross-validation: choose settings without the stars by which the choice is scored.
 
-Each outer fold holds stars out that only judge. Of its training stars a part is set aside; settings
-are compared on that part, by models trained on the rest. What the fold chooses is then trained on
-all its training stars, and its outer stars say how good choosing in this way is.
+Each outer fold holds test stars out. Of its training stars a part is set aside; settings are
+compared on that part, by models trained on the rest. The settings that the fold chooses are then
+trained on all its training stars, and its test stars score this way of choosing.
 """
 
 from __future__ import annotations
@@ -14,28 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.core import crossval
-from models.core.arrays import Arrays
+from models.core.arrays import Arrays, FloatArray
 from models.core.crossval import Split
 from models.core.records import FINAL_FOLD, TrainingData, TrainSpec
 from models.core.scaling import LabelScaler
-from models.core.schedule import Chunk, cut_phase
-from models.presets.registry import PRESETS
+from models.core.schedule import Chunk, phase_chunks
+from models.presets.registry import resolve
 
 Objective = Literal["mae", "mse"]
-FloatArray = NDArray[np.float64]
 INNER = "inner"  # phase of the fits that are compared
-OUTER = "folds"  # phase of the fits that are judged: they begin as those of a training do
+OUTER = "folds"  # phase of the fits that are scored: they begin as those of a training do
 
 
 def outer_splits(group: NDArray[np.int64], folds: int, seed: int) -> tuple[Split, ...]:
-    """The outer folds: those that a training with as many folds and this seed has."""
+    """Return the outer folds: those of a training with as many folds and this seed."""
     return crossval.fold_splits(crossval.assign_folds(group, folds, seed))
 
 
 def inner_splits(
     group: NDArray[np.int64], folds: int, fraction: float, seed: int, *, with_all: bool
 ) -> tuple[Split, ...]:
-    """Set a part of the training stars of each outer fold aside.
+    """Return splits of the training stars of each outer fold.
 
     Parameters
     ----------
@@ -44,7 +43,7 @@ def inner_splits(
     folds : int
         Number of outer folds.
     fraction : float
-        Part of the stars of each training part that is set aside.
+        Part of the training stars that is set aside: the test rows of the splits.
     seed : int
         Root of the random numbers.
     with_all : bool
@@ -66,15 +65,16 @@ def inner_splits(
 
 
 def fit_plan(spec: TrainSpec, phase: str, splits: tuple[Split, ...]) -> tuple[Chunk, ...]:
-    """Cut the fit of some splits into chunks."""
+    """Return the chunks of the fit of some splits."""
     n_train = max(split.train.size for split in splits)
-    return cut_phase(phase, PRESETS[spec.preset].stages(spec, len(splits), n_train))
+    preset, spec = resolve(spec)
+    return phase_chunks(phase, preset.stages(spec, len(splits), n_train))
 
 
 def advance(
     spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], chunk: Chunk, state: Arrays
 ) -> Arrays:
-    """Run one chunk of a fit.
+    """Return the state of a fit after one chunk.
 
     Raises
     ------
@@ -83,16 +83,17 @@ def advance(
     ValueError
         If the preset cannot be fitted to these rows.
     """
-    state, losses, _ = PRESETS[spec.preset].advance(spec, data, splits, chunk, state)
+    preset, spec = resolve(spec)
+    state, losses, _ = preset.advance(spec, data, splits, chunk, state)
     if losses.size and not np.isfinite(losses[:, -1]).any():
         raise FloatingPointError(f"the training loss was not finite in epoch {chunk.stop}")
     return dict(state)
 
 
-def left_out(
+def predict_left_out(
     spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
 ) -> Iterator[tuple[Split, FloatArray]]:
-    """Labels of the rows that each split leaves out, from the state that ends a fit.
+    """Yield the labels of the rows that each split leaves out, from the state that ends a fit.
 
     Yields
     ------
@@ -101,18 +102,18 @@ def left_out(
     values : ndarray, shape (rows left out, k) [units of the labels]
         Predicted labels.
     """
-    preset = PRESETS[spec.preset]
+    preset, spec = resolve(spec)
     fits = preset.fitted(spec, data, splits, state)
     for split, fit in zip(splits, fits, strict=True):
         test = split.test
         part = (data.flux[test], data.ivar[test], data.continuum[test])
-        yield split, preset.answer(spec, fit, data.first_index, *part).values
+        yield split, preset.predict_raw(spec, fit, data.first_index, *part).values
 
 
 def loss(data: TrainingData, split: Split, values: FloatArray, objective: Objective) -> float:
-    """Mean error of the rows that a split leaves out, in labels scaled by its training rows.
+    """Return the mean error of the rows that a split leaves out.
 
-    It means the same for all presets and settings.
+    It is computed in labels scaled by the training rows of the split, for all presets and settings.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def loss(data: TrainingData, split: Split, values: FloatArray, objective: Object
     split : Split
         The split.
     values : ndarray, shape (rows left out, k) [units of the labels]
-        From `left_out`.
+        From `predict_left_out`.
     objective : {"mae", "mse"}
         Mean absolute or mean squared error, over all known labels.
     """

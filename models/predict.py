@@ -1,4 +1,4 @@
-"""Use a trained model: labels, errors and flags for new spectra."""
+"""Predict with a trained model: labels, errors and flags for new spectra."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.core import artifact
-from models.core.arrays import Arrays
+from models.core.arrays import Arrays, Float32Array
 from models.core.records import Predictions, TrainSpec
 from models.core.threads import one_blas_thread
-from models.presets.registry import PRESETS
+from models.presets.registry import PRESETS, resolve
 from models.reliability import applicability_domain
-from models.reliability.calibration import Evidence, calibrate
+from models.reliability.calibration import CalibrationFeatures, calibrate
 from models.reliability.flags import (
     FLAG_BITS,
     limit_flags,
@@ -39,7 +39,7 @@ class Model:
     Parameters
     ----------
     spec : TrainSpec
-        What it was trained as.
+        Specification of its training.
     first_index, n_pixels : int
         The pixel grid that it expects.
     arrays : dict of str to ndarray
@@ -60,7 +60,7 @@ class Model:
         return "pixels" in self.arrays
 
     def predict(self, flux: ArrayLike, ivar: ArrayLike, continuum: ArrayLike) -> Predictions:
-        """Predict the labels of normalized spectra.
+        """Return the labels of normalized spectra.
 
         Parameters
         ----------
@@ -104,44 +104,43 @@ class Model:
 
     def _predict(
         self,
-        flux: NDArray[np.float32],
-        ivar: NDArray[np.float32],
-        continuum: NDArray[np.float32],
+        flux: Float32Array,
+        ivar: Float32Array,
+        continuum: Float32Array,
     ) -> Predictions:
-        """`predict` for some of the spectra: no row knows of another."""
-        compute = PRESETS[self.spec.preset].answer
-        answer = compute(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
-        distance = applicability_domain.distance(self.arrays, answer.points)
-        linear = applicability_domain.linear_labels(self.arrays, answer.points)
+        """Return the predictions of a part of the spectra; rows do not depend on each other."""
+        predict_raw = PRESETS[self.spec.preset].predict_raw
+        raw = predict_raw(self.spec, self.arrays, self.first_index, flux, ivar, continuum)
+        distance = applicability_domain.distance(self.arrays, raw.points)
+        linear = applicability_domain.linear_labels(self.arrays, raw.points)
         snr = median_snr(ivar)
-        blind = snr == 0.0  # no good pixel
-        for numbers in (answer.values, answer.sigma, answer.ensemble_std, linear):
-            numbers[blind] = np.nan
-        answer.chi2[blind] = distance[blind] = np.nan
-        evidence = Evidence(answer.values, answer.sigma, snr, distance, answer.chi2)
-        sigma, half_width95 = calibrate(self.spec.labels, self.arrays, evidence)
+        no_good_pixel = snr == 0.0
+        for numbers in (raw.values, raw.sigma, raw.ensemble_std, linear, raw.chi2, distance):
+            numbers[no_good_pixel] = np.nan
+        features = CalibrationFeatures(raw.values, raw.sigma, snr, distance, raw.chi2)
+        sigma, half_width95 = calibrate(self.spec.labels, self.arrays, features)
         low, high = self.arrays["range_low"], self.arrays["range_high"]
         found = Predictions(
-            values=answer.values,
+            values=raw.values,
             sigma=sigma,
             half_width95=half_width95,
-            raw_sigma=answer.sigma,
-            ensemble_std=answer.ensemble_std,
-            chi2=answer.chi2,
+            raw_sigma=raw.sigma,
+            ensemble_std=raw.ensemble_std,
+            chi2=raw.chi2,
             distance=distance,
             linear=linear,
-            flags=range_flags(low, high, answer.values) | spectrum_flags(ivar, snr),
+            flags=range_flags(low, high, raw.values) | spectrum_flags(ivar, snr),
         )
         return replace(found, flags=found.flags | limit_flags(self.arrays, found, snr))
 
 
 def load(data: bytes) -> Model:
-    """Read a model from its artifact.
+    """Return the model that an artifact holds.
 
     Parameters
     ----------
     data : bytes
-        What training returned as `Step.artifact`.
+        `Step.artifact` of the last chunk of a training.
 
     Raises
     ------
@@ -154,4 +153,5 @@ def load(data: bytes) -> Model:
         first_index, n_pixels = int(grid["first_index"]), int(grid["n_pixels"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"The bytes hold no model: their manifest lacks {error}.") from error
-    return Model(TrainSpec.from_dict(spec), first_index, n_pixels, arrays, manifest)
+    _, checked = resolve(TrainSpec.from_dict(spec))
+    return Model(checked, first_index, n_pixels, arrays, manifest)

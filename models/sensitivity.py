@@ -6,19 +6,20 @@ noise sigma of the pixels, (J sigma)^2 is what each pixel's noise adds to the va
 For an estimator of least variance that is the information on the label that it takes from the
 pixel. So the *share* of a window is the sum over its pixels, divided by that over all pixels;
 shares add up to 1. The *lift* is the share over the window's fraction of the good pixels: 1 if the
-label hung on all pixels alike.
+label depended on all pixels alike.
 
-The continuum of the first round is held fixed: what a change of flux does to it is not counted.
+The continuum of the first round is fixed: the effect of a change of flux on it is not included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.core.arrays import Float32Array, FloatArray
 from models.predict import Model
 from models.spectra.grid import grid_wavelength
 from models.spectra.lines import LINES, REGIONS, Window, find_pixels
@@ -28,13 +29,10 @@ STEP = 0.01  # of the continuum
 BATCH = 1024  # spectra per call of the model: bounds the memory
 STRETCH = 20.0  # length of a stretch without a name [Angstrom]
 
-Float = NDArray[np.float32]
-FloatArray = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Share:
-    """Share of one window in the labels.
+    """Share of one window in the sensitivity of the labels.
 
     Parameters
     ----------
@@ -54,9 +52,14 @@ class Share:
 
 
 def jacobian(
-    model: Model, flux: Float, ivar: Float, continuum: Float, *, width: int = WIDTH
+    model: Model,
+    flux: Float32Array,
+    ivar: Float32Array,
+    continuum: Float32Array,
+    *,
+    width: int = WIDTH,
 ) -> FloatArray:
-    """Measure d label / d flux of each pixel.
+    """Return d label / d flux of each pixel.
 
     Parameters
     ----------
@@ -82,6 +85,7 @@ def jacobian(
         wanted = [s for s in starts.tolist() if good[s : s + width].any()]
         for i in range(0, len(wanted), per_call):
             part = wanted[i : i + per_call]
+            # Rows 2 j and 2 j + 1: the block raised and lowered by one step.
             moved = np.repeat(flux[row][None], 2 * len(part), axis=0)
             for j, s in enumerate(part):
                 inside = slice(s, s + width)
@@ -100,8 +104,8 @@ def jacobian(
     return found
 
 
-def pixel_shares(slopes: FloatArray, ivar: Float) -> FloatArray:
-    """Share of each pixel in the sensitivity of each label, the mean over the spectra.
+def pixel_shares(slopes: FloatArray, ivar: Float32Array) -> FloatArray:
+    """Return the share of each pixel in the sensitivity of each label, the mean over the spectra.
 
     Parameters
     ----------
@@ -113,7 +117,7 @@ def pixel_shares(slopes: FloatArray, ivar: Float) -> FloatArray:
     Returns
     -------
     ndarray, shape (k, p)
-        Adds up to 1 over the pixels of a label; NaN for a label that hangs on none.
+        Adds up to 1 over the pixels of a label; NaN for a label that depends on none.
     """
     variance = np.divide(1.0, ivar, out=np.zeros(ivar.shape), where=ivar > 0.0)
     weight = slopes**2 * variance[:, None, :]
@@ -126,9 +130,9 @@ def pixel_shares(slopes: FloatArray, ivar: Float) -> FloatArray:
 
 
 def line_shares(
-    shares: FloatArray, ivar: Float, first_index: int, *, margin: float = 0.0
+    shares: FloatArray, ivar: Float32Array, first_index: int, *, margin: float = 0.0
 ) -> tuple[list[Share], list[Share]]:
-    """Sum the shares over the named features.
+    """Return the shares of the named features.
 
     Parameters
     ----------
@@ -151,25 +155,21 @@ def line_shares(
     """
     wavelength = grid_wavelength(first_index, shares.shape[1])
     good = (ivar > 0.0).mean(axis=0)
-    lines = []
-    for name in dict.fromkeys(line.name for line in LINES):
-        windows = [line for line in LINES if line.name == name]
-        lines.append(_sum(name, windows, find_pixels(windows, wavelength), shares, good))
+
+    def share(name: str, windows: Sequence[Window], margin: float = 0.0) -> Share:
+        return _sum(name, windows, find_pixels(windows, wavelength, margin), shares, good)
+
+    names = dict.fromkeys(line.name for line in LINES)
+    lines = [share(name, [line for line in LINES if line.name == name]) for name in names]
     regions = []
-    for region, parts in REGIONS.items():
-        pixels = find_pixels(parts, wavelength, margin)
-        regions.append(_sum(region, parts, pixels, shares, good))
-        for window in parts:
-            pixels = find_pixels([window], wavelength, margin)
-            regions.append(_sum(f"{region}: {window.name}", [window], pixels, shares, good))
-    return (
-        [found for found in lines if np.isfinite(found.lift).any()],
-        [found for found in regions if np.isfinite(found.lift).any()],
-    )
+    for region, windows in REGIONS.items():
+        parts = [share(f"{region}: {window.name}", [window], margin) for window in windows]
+        regions += [share(region, windows, margin), *parts]
+    return _covered(lines), _covered(regions)
 
 
-def unnamed_shares(shares: FloatArray, ivar: Float, first_index: int) -> list[Share]:
-    """Sum the shares over stretches of `STRETCH` between the named features of the star."""
+def unnamed_shares(shares: FloatArray, ivar: Float32Array, first_index: int) -> list[Share]:
+    """Return the shares of stretches of `STRETCH` between the named features of the star."""
     wavelength = grid_wavelength(first_index, shares.shape[1])
     free = ~find_pixels(LINES, wavelength)
     good = (ivar > 0.0).mean(axis=0)
@@ -179,7 +179,12 @@ def unnamed_shares(shares: FloatArray, ivar: Float, first_index: int) -> list[Sh
         low, high = i * STRETCH, (i + 1) * STRETCH
         window = Window(f"{low:.0f}-{high:.0f}", low, high)
         found.append(_sum(window.name, [window], free & (number == i), shares, good))
-    return [stretch for stretch in found if np.isfinite(stretch.lift).any()]
+    return _covered(found)
+
+
+def _covered(found: list[Share]) -> list[Share]:
+    """Return the shares of windows that have good pixels."""
+    return [share for share in found if np.isfinite(share.lift).any()]
 
 
 def _sum(
@@ -189,7 +194,7 @@ def _sum(
     shares: FloatArray,
     good: FloatArray,
 ) -> Share:
-    """Share and lift of some pixels; the lift is NaN where none of them is good."""
+    """Return share and lift of some pixels; the lift is NaN where none of them is good."""
     ends = [end for window in windows for end in (window.low, window.high)]
     share = shares[:, pixels].sum(axis=1)
     expected = good[pixels].sum() / max(good.sum(), 1e-30)

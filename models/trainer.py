@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.core import artifact, crossval, metrics
-from models.core.arrays import Arrays, pack, unpack
+from models.core.arrays import Arrays, Float32Array, pack, unpack
 from models.core.crossval import Split
 from models.core.records import (
     FINAL_FOLD,
@@ -25,12 +25,12 @@ from models.core.records import (
     TrainingData,
     TrainSpec,
 )
-from models.core.schedule import Chunk, cut, keep_epoch
+from models.core.schedule import Chunk, keep_epoch, plan_chunks
 from models.core.threads import one_blas_thread
 from models.predict import Model, median_snr
-from models.presets.registry import PRESETS
-from models.reliability import calibration as uncertainty
-from models.reliability.calibration import Evidence
+from models.presets.preset import Preset
+from models.presets.registry import resolve
+from models.reliability.calibration import CalibrationFeatures, calibrate, fit_calibration
 from models.reliability.flags import fit_limits, limit_flags
 from models.spectra.normalize import RECIPES
 
@@ -59,8 +59,9 @@ def plan(spec: TrainSpec, n_rows: int) -> list[str]:
 
 
 def _chunks(spec: TrainSpec, n_rows: int) -> tuple[Chunk, ...]:
-    """Cut the training by the stages of its preset."""
-    return cut(spec, n_rows, PRESETS[spec.preset].stages)
+    """Return the chunks of a training by the stages of its preset."""
+    preset, spec = resolve(spec)
+    return plan_chunks(spec, n_rows, preset.stages)
 
 
 def run_chunk(
@@ -96,6 +97,7 @@ def run_chunk(
         If the chunk is not in the plan, the state is not that of the chunk before, the labels are
         not those of the specification, a label is constant, or there are fewer stars than folds.
     """
+    preset, spec = resolve(spec)
     if data.names != spec.labels:
         raise ValueError(f"The data hold the labels {data.names}, not {spec.labels} as specified.")
     chunks = _chunks(spec, data.flux.shape[0])
@@ -109,11 +111,11 @@ def run_chunk(
     splits = _splits(spec, data, chunk.phase, fold_of_row)
     carried = {name: a for name, a in arrays.items() if name.startswith(CARRIED)}
     own = {name: a for name, a in arrays.items() if name not in carried}
-    own, losses, test_losses = PRESETS[spec.preset].advance(spec, data, splits, chunk, own)
+    own, losses, test_losses = preset.advance(spec, data, splits, chunk, own)
     step = Step(b"", _history(chunk, splits, losses, test_losses))
     if chunk.ends_phase:
         if chunk.phase != "validation":
-            models = _models(spec, data, splits, own, versions or {})
+            models = _models(preset, spec, data, splits, own, versions or {})
             if chunk.phase == "folds":
                 with one_blas_thread():
                     out_of_fold, carried = _out_of_fold(data, splits, models)
@@ -137,7 +139,7 @@ def run_chunk(
 
 
 def _open_state(state: bytes | None, previous: str | None) -> Arrays:
-    """Read a state and check that it is the one this chunk builds on."""
+    """Return the arrays of a state, after a check that the chunk before left it."""
     if state is None:
         if previous is None:
             return {}
@@ -156,27 +158,28 @@ def _open_state(state: bytes | None, previous: str | None) -> Arrays:
 def _splits(
     spec: TrainSpec, data: TrainingData, phase: str, fold_of_row: NDArray[np.int64]
 ) -> tuple[Split, ...]:
-    """Training and test rows of a phase."""
-    everything = np.arange(data.group.size)
+    """Return the training and test rows of a phase."""
+    all_rows = np.arange(data.group.size)
     if phase == "folds":
         splits = crossval.fold_splits(fold_of_row)
     elif phase == "validation":
-        aside = crossval.validation_split(data.group, spec.validation, spec.seed, VALIDATION_FOLD)
-        splits = (aside,)
+        seed, fraction = spec.seed, spec.validation
+        splits = (crossval.validation_split(data.group, fraction, seed, VALIDATION_FOLD),)
     else:
-        splits = (Split(FINAL_FOLD, everything, everything[:0]),)
+        splits = (Split(FINAL_FOLD, all_rows, all_rows[:0]),)
     return tuple(
-        crossval.thin_out(split, data.group, spec.train_stars, spec.seed) for split in splits
+        crossval.subsample_training(split, data.group, spec.train_stars, spec.seed)
+        for split in splits
     )
 
 
 def _history(
     chunk: Chunk,
     splits: tuple[Split, ...],
-    losses: NDArray[np.float32],
-    test_losses: NDArray[np.float32],
+    losses: Float32Array,
+    test_losses: Float32Array,
 ) -> tuple[HistoryRow, ...]:
-    """Loss curves of the chunk, thinned."""
+    """Return the loss curves of the chunk, thinned."""
     return tuple(
         HistoryRow(
             chunk.stage.name,
@@ -192,17 +195,18 @@ def _history(
 
 
 def _models(
+    preset: Preset,
     spec: TrainSpec,
     data: TrainingData,
     splits: tuple[Split, ...],
     arrays: Arrays,
     versions: Mapping[str, str],
 ) -> list[Model]:
-    """Finished models of the splits of a phase."""
+    """Return the finished models of the splits of a phase."""
     n_pixels = data.flux.shape[1]
     recipe = RECIPES.get(spec.recipe)
     models = []
-    fits = PRESETS[spec.preset].fitted(spec, data, splits, arrays)
+    fits = preset.fitted(spec, data, splits, arrays)
     for split, fit in zip(splits, fits, strict=True):
         labels = data.labels[split.train]
         low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
@@ -228,10 +232,10 @@ def _models(
 def _out_of_fold(
     data: TrainingData, splits: tuple[Split, ...], models: list[Model]
 ) -> tuple[Predictions, Arrays]:
-    """Predict each row by the model that never saw its star; calibrate errors and limits likewise.
+    """Return out-of-fold predictions, and the calibration for the final model.
 
-    What concerns a fold is calibrated on the predictions of the other folds. The calibration on
-    all folds is returned for the final model.
+    Each row is predicted by the model that was trained without its star. Errors and limits of a
+    fold are calibrated on the predictions of the other folds, those of the final model on all.
     """
     result = Predictions.empty(*data.labels.shape)
     fold = np.zeros(data.group.size, np.int64)
@@ -240,37 +244,37 @@ def _out_of_fold(
         fold[test] = split.fold
         result.put(test, model.predict(data.flux[test], data.ivar[test], data.continuum[test]))
     snr = median_snr(data.ivar)
-    evidence = Evidence(result.values, result.raw_sigma, snr, result.distance, result.chi2)
+    features = CalibrationFeatures.of(result, snr)
     for split in splits:
-        test, calibration = split.test, _calibration(data, result, evidence, fold, split.train)
+        test, calibration = split.test, _calibration(data, result, features, fold, split.train)
         if np.isfinite(result.raw_sigma).any():
-            result.sigma[test], result.half_width95[test] = uncertainty.calibrate(
-                data.names, calibration, evidence.take(test)
+            result.sigma[test], result.half_width95[test] = calibrate(
+                data.names, calibration, features.take(test)
             )
         result.flags[test] |= limit_flags(calibration, result.take(test), snr[test])
-    return result, _calibration(data, result, evidence, fold, np.arange(data.group.size))
+    return result, _calibration(data, result, features, fold, np.arange(data.group.size))
 
 
 def _calibration(
     data: TrainingData,
     result: Predictions,
-    evidence: Evidence,
+    features: CalibrationFeatures,
     fold: NDArray[np.int64],
     rows: NDArray[np.int64],
 ) -> Arrays:
-    """Factors on the errors (where the preset has errors) and limits, from some rows."""
-    limits = fit_limits(result.take(rows), evidence.snr[rows], data.labels[rows])
+    """Return factors on the errors (where the preset has errors) and limits, from some rows."""
+    limits = fit_limits(result.take(rows), features.snr[rows], data.labels[rows])
     if not np.isfinite(result.raw_sigma).any():
         return limits
     delta = result.values[rows] - data.labels[rows]
-    factors = uncertainty.fit_calibration(
-        data.names, evidence.take(rows), delta, data.label_errors[rows], fold[rows]
+    factors = fit_calibration(
+        data.names, features.take(rows), delta, data.label_errors[rows], fold[rows]
     )
     return {**limits, **factors}
 
 
 def _metrics(data: TrainingData, out_of_fold: Predictions) -> dict[str, float]:
-    """Scores of the out-of-fold predictions, named ``label.metric``."""
+    """Return the scores of the out-of-fold predictions, named ``label.metric``."""
     scores: dict[str, float] = {}
     for j, name in enumerate(data.names):
         delta = out_of_fold.values[:, j] - data.labels[:, j]

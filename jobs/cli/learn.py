@@ -19,10 +19,13 @@ from jobs.cli.common import (
     say,
     words_of,
 )
+from models.presets import LISTED
 
 if TYPE_CHECKING:
     from catalog.store.db import Database
 
+PRESETS = "|".join(LISTED)
+SUMMARIES = ", ".join(f"{name} ({listed.summary})" for name, listed in LISTED.items())
 Sample = Annotated[str | None, typer.Option(help="Only the accepted pairs of this sample.")]
 
 
@@ -67,7 +70,7 @@ def normalize(
 
 
 def train(
-    preset: Annotated[str, typer.Option(metavar="default|ridge|cannon|seed-2018", help="Kind of model: ridge and cannon are baselines, seed-2018 the notebook's networks.")],
+    preset: Annotated[str, typer.Option(metavar=PRESETS, help=f"Kind of model: {SUMMARIES}.")],
     sample: Annotated[str, typer.Option(help="Sample to train on.")],
     name: Annotated[str, typer.Option(help="Name of the model; its scores go to NAME/oof.")],
     reference: Annotated[str, typer.Option(metavar="LABEL-SET", help="Label set to learn; the one by which the sample was selected, if not given.")] = "",
@@ -76,7 +79,7 @@ def train(
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 10,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the preset's by default.")] = None,
     reverse_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the reverse network.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, max=2, help="Rounds of normalization of seed-2018; 2 if not given.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, max=2, help="Rounds of normalization, of presets with a reverse network; 2 if not given.")] = None,
     validation: Annotated[float, typer.Option(min=0, max=0.9, help="Fraction held out in a run that records loss curves.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the preset, such as batch=32; may be given several times. An unknown name lists them all.")] = None,
@@ -101,7 +104,7 @@ def train(
 
 
 def scan(
-    preset: Annotated[str, typer.Option(metavar="default|ridge|cannon|seed-2018", help="Kind of model whose settings are searched.")],
+    preset: Annotated[str, typer.Option(metavar=PRESETS, help="Kind of model whose settings are searched.")],
     sample: Annotated[str, typer.Option(help="Sample to train on.")],
     name: Annotated[str, typer.Option(help="Name of the scan.")],
     space: Annotated[str, typer.Option(metavar="FILE.toml|notebook|networks", help="Settings to search: a TOML file, or one of two that come with crosslabel.")],

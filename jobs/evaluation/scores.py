@@ -64,7 +64,7 @@ def score_label(
                     n_stars=n_stars,
                     **dataclasses.asdict(cell),
                     **numbers,
-                    **_honesty(data, i, rows),
+                    **_reliability(data, i, rows),
                 )
             )
     return found
@@ -91,8 +91,8 @@ def _bins(
                     yield population, cell, chosen & cell.holds(data.by[name])
 
 
-def _honesty(data: ComparedLabel, i: int, rows: np.ndarray) -> dict[str, Any]:
-    """Return the coverage of the differences by the combined errors."""
+def _reliability(data: ComparedLabel, i: int, rows: np.ndarray) -> dict[str, Any]:
+    """Return the coverage of differences by combined errors, which tests the stated errors."""
     delta, own = data.test[i, rows] - data.reference[rows], data.reference_err[rows]
     sigma, raw, half = data.sigma[i, rows], data.raw_sigma[i, rows], data.half_width95[i, rows]
     # A set that states no interval of 95% means that of a Gaussian.

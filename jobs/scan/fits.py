@@ -166,7 +166,7 @@ def run_fit(
         state = nested.advance(fit.spec, data, fit.splits, fit.chunks[fit.position], state)
         if fit.position < len(fit.chunks) - 1:
             return [], state | kept
-        for split, values in nested.left_out(fit.spec, data, fit.splits, state):
+        for split, values in nested.predict_left_out(fit.spec, data, fit.splits, state):
             done.append(fit.group[len(done)].after(nested.loss(data, split, values, objective)))
             if kept:
                 kept[PREDICTED] = kept[PREDICTED].copy()

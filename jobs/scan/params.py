@@ -8,8 +8,8 @@ from typing import Any
 
 from jobs.engine.params import params_hash
 from jobs.scan.space import Settings, Space
-from models.core.options import FIELDS
 from models.core.records import TrainSpec
+from models.presets.registry import PRESETS, resolve
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,14 @@ def spec_of(params: ScanParams, recipe: str, settings: Settings) -> TrainSpec:
         If the settings cannot go together.
     """
     both = {**params.search.fixed, **settings}
-    fields: dict[str, Any] = {n: v for n, v in both.items() if n in FIELDS[params.preset]}
-    options = tuple((n, v) for n, v in both.items() if n not in fields)
-    return TrainSpec(
-        params.preset,  # type: ignore[arg-type]
-        params.labels, recipe, folds=params.folds, seed=params.seed, options=options, **fields,
-    )  # fmt: skip
+    fields, options = PRESETS[params.preset].split_settings(both)
+    spec = TrainSpec(
+        params.preset,
+        params.labels,
+        recipe,
+        folds=params.folds,
+        seed=params.seed,
+        options=tuple(options.items()),
+        **fields,
+    )
+    return resolve(spec)[1]

@@ -21,7 +21,8 @@ import numpy as np
 from catalog.errors import CrosslabelError, UsageError
 from catalog.files.opening import MAX_CONFIG_BYTES, read_bytes
 from catalog.words import names_near
-from models.core.options import FIELDS, Value, find_setting
+from models.core.options import Option, Value
+from models.presets.registry import PRESETS
 
 OBJECTIVES = ("mae", "mse")
 _EXAMPLE = "docs/operations.md shows a space; crosslabel comes with: "
@@ -134,8 +135,8 @@ def make_space(values: Mapping[str, Any], preset: str) -> Space:
         todo = names_near(min(unknown), sorted(known), "Known")
         raise ValueError(f"{_list(unknown)} means nothing there. {todo}")
     space = Space(**{"preset": preset, **values})
-    if preset not in FIELDS:
-        raise ValueError(f"there is no preset {preset}. {names_near(preset, FIELDS, 'Presets')}")
+    if preset not in PRESETS:
+        raise ValueError(f"there is no preset {preset}. {names_near(preset, PRESETS, 'Presets')}")
     if space.preset != preset:
         raise ValueError(f"it holds settings of the preset {space.preset!r}, not of {preset!r}")
     for table in ("grid", "range", "fixed"):
@@ -151,17 +152,17 @@ def make_space(values: Mapping[str, Any], preset: str) -> Space:
             raise ValueError(f"{name} = {value!r} is not a number above 0, up to {top}")
     if twice := (set(space.grid) | set(space.range)) & set(space.fixed):
         raise ValueError(f"{_list(twice)} is fixed and varied")
+    find = PRESETS[preset].find_setting
     return dataclasses.replace(
         space,
-        fixed={n: find_setting(preset, n).check(n, v) for n, v in space.fixed.items()},
-        grid={n: _values(preset, n, v) for n, v in space.grid.items()},
-        range={n: _range(preset, n, v) for n, v in space.range.items()},
+        fixed={n: find(n).check(n, v) for n, v in space.fixed.items()},
+        grid={n: _values(find(n), n, v) for n, v in space.grid.items()},
+        range={n: _range(find(n), n, v) for n, v in space.range.items()},
     )
 
 
-def _values(preset: str, name: str, values: Any) -> list[Value]:
+def _values(option: Option, name: str, values: Any) -> list[Value]:
     """Return a list of different allowed values."""
-    option = find_setting(preset, name)
     if not isinstance(values, list) or not values:
         raise ValueError(f"{name} needs a list of values, not {values!r}")
     checked = [option.check(name, value) for value in values]
@@ -170,11 +171,10 @@ def _values(preset: str, name: str, values: Any) -> list[Value]:
     return checked
 
 
-def _range(preset: str, name: str, values: Any) -> Any:
+def _range(option: Option, name: str, values: Any) -> Any:
     """Return a list of allowed values, or ``low``, ``high`` and ``log`` of a number."""
-    option = find_setting(preset, name)
     if isinstance(values, list):
-        return _values(preset, name, values)
+        return _values(option, name, values)
     if not isinstance(values, Mapping) or not {"low", "high"} <= set(values) <= {
         "low", "high", "log",
     }:  # fmt: skip

@@ -11,15 +11,10 @@ from typing import Any
 from catalog.words import count
 from jobs.training.params import TrainParams
 from models.predict import Model
+from models.presets.registry import PRESETS
 from models.reliability.flags import FLAG_BITS
 from models.spectra.grid import grid_wavelength
 
-PRESETS = {
-    "seed-2018": "the network of the notebook of 2018: one linear and one ReLU layer on the pixels",
-    "default": "networks and a Gaussian process on ivar-weighted scores of the spectra (`default`)",
-    "ridge": "a linear function of the pixels (ridge regression), a baseline",
-    "cannon": "The Cannon: each pixel a quadratic function of the labels, a baseline",
-}
 FAILURES = (
     "Stars unlike the training stars get labels too: of the training kind. Flags catch most of "
     "them, not all. Look at the flags before the numbers.",
@@ -91,7 +86,7 @@ def _summary(model: Model) -> str:
     target = facts.get("label_set", {})
     text = (
         f"It reads {names} from an optical spectrum ({wave}, vacuum, R of about 2000) normalized "
-        f"by the recipe `{model.spec.recipe}`. It is {PRESETS[model.spec.preset]}."
+        f"by the recipe `{model.spec.recipe}`. It is {PRESETS[model.spec.preset].summary}."
     )
     if target:
         text += f" It learned the labels of `{target['name']}`: {target['description']}."
@@ -188,9 +183,7 @@ _COVERAGES = ("coverage68", "coverage95")
 
 def _errors(model: Model) -> str:
     """Return the section on the origin of the errors."""
-    if not any(name.startswith("calibration/") for name in model.arrays) or (
-        model.spec.preset == "seed-2018"
-    ):
+    if not any(name.startswith("calibration/") for name in model.arrays):
         return "The model gives no errors. Take the scatter above for what it is: an average."
     return (
         "Raw errors are those that the model predicts. They are multiplied by factors such that "

@@ -7,15 +7,15 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
 
 from catalog.errors import UsageError
 from catalog.version import code_version
 from catalog.words import names_near
 from jobs.engine.params import HASHED_IF_SET
 from jobs.training.data import check_labels
-from models.core.options import FIELDS, Pairs, Value, find_setting, settings_of
+from models.core.options import Pairs, Value
 from models.core.records import TrainSpec
+from models.presets.registry import PRESETS, resolve
 from models.spectra.normalize import RECIPES
 
 LIBRARIES = ("numpy", "jax", "flax", "optax")
@@ -30,7 +30,7 @@ class TrainParams:
     name : str
         Name of the model; its out-of-fold label set is ``NAME/oof``.
     preset : str
-        ``default``, ``seed-2018``, ``ridge`` or ``cannon``.
+        One of `models.presets.registry.PRESETS`.
     sample : str
         The accepted pairs of this sample are trained on.
     target : str
@@ -82,15 +82,18 @@ def make_spec(params: TrainParams) -> TrainSpec:
         f.name for f in dataclasses.fields(params)
     }
     values = {name: getattr(params, name) for name in shared}
-    if params.preset != "seed-2018" and (params.rounds or params.reverse_epochs):
+    preset = PRESETS.get(params.preset)
+    if preset and "rounds" not in preset.fields and (params.rounds or params.reverse_epochs):
+        having = " and ".join(name for name, p in PRESETS.items() if "rounds" in p.fields)
         raise UsageError(
-            f"only seed-2018 has a reverse network and a second round; {params.preset} has not",
+            f"only {having} has a reverse network and a second round; {params.preset} has not",
             "Leave --rounds and --reverse-epochs away",
         )
     if params.rounds is None:
         del values["rounds"]
     try:
-        return TrainSpec(**values | {"recipe": recipe_name(params.preset, params.recipe)})
+        spec = TrainSpec(**values | {"recipe": recipe_name(params.preset, params.recipe)})
+        return resolve(spec)[1]
     except ValueError as exc:
         raise UsageError(str(exc).rstrip(".")) from exc
 
@@ -103,17 +106,18 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
     params : TrainParams
         Without these settings.
     texts : sequence of str
-        Such as ``neurons=24``; names of `models.core.options`.
+        Such as ``neurons=24``.
 
     Raises
     ------
     UsageError
         If a text is no such pair, the preset has no such setting, or a setting is given twice.
     """
-    if params.preset not in FIELDS:
-        todo = names_near(params.preset, FIELDS, "Presets")
+    if params.preset not in PRESETS:
+        todo = names_near(params.preset, PRESETS, "Presets")
         raise UsageError(f"there is no preset {params.preset}", todo)
-    known = sorted(settings_of(params.preset))
+    preset = PRESETS[params.preset]
+    known = sorted(preset.settings)
     given: dict[str, Value] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
@@ -124,7 +128,7 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
                 raise UsageError(
                     f"{params.preset} has no setting {name}", names_near(name, known, "Settings")
                 )
-            setting = find_setting(params.preset, name).read(name, value)
+            setting = preset.settings[name].read(name, value)
         except ValueError as exc:
             raise UsageError(
                 str(exc),
@@ -133,9 +137,8 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
         if name in given or getattr(params, name, None) != getattr(TrainParams, name, None):
             raise UsageError(f"{name} is given twice", "Give it once")
         given[name] = setting
-    fields: dict[str, Any] = {n: v for n, v in given.items() if n in FIELDS[params.preset]}
-    options = tuple(sorted((name, v) for name, v in given.items() if name not in fields))
-    return dataclasses.replace(params, options=options, **fields)
+    fields, options = preset.split_settings(given)
+    return dataclasses.replace(params, options=tuple(sorted(options.items())), **fields)
 
 
 def recipe_name(preset: str, recipe: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Named arrays and trees of arrays <-> bytes, without pickle."""
+"""Named arrays <-> bytes, without pickle."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
 Arrays = dict[str, NDArray[Any]]
 
 # What np.load and zipfile raise for bytes that are damaged, or made to look like an archive.
@@ -23,14 +24,14 @@ DAMAGED = (
 
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Write named arrays as npz bytes; equal arrays give equal bytes."""
+    """Return named arrays as npz bytes; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
     return buffer.getvalue()
 
 
 def unpack(data: bytes) -> Arrays:
-    """Undo `pack`.
+    """Return the named arrays of npz bytes, the inverse of `pack`.
 
     Raises
     ------
@@ -48,40 +49,12 @@ def unpack(data: bytes) -> Arrays:
         raise ValueError("These bytes are not an archive of plain arrays.") from error
 
 
-def flatten(prefix: str, tree: Any) -> Arrays:
-    """Name the leaves of a tree ``prefix/000``, ``prefix/001``, ... in JAX's order."""
-    leaves = jax.tree.leaves(tree)
-    return {f"{prefix}/{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-
-
-def unflatten(prefix: str, arrays: Mapping[str, NDArray[Any]], like: Any) -> Any:
-    """Undo `flatten`, given a tree of the same structure and shapes.
-
-    Raises
-    ------
-    ValueError
-        If a leaf is missing or has another shape or type.
-    """
-    leaves, structure = jax.tree.flatten(like)
-    found = []
-    for i, leaf in enumerate(leaves):
-        array = arrays.get(f"{prefix}/{i:03d}")
-        if array is None or array.shape != leaf.shape or array.dtype != leaf.dtype:
-            raise ValueError(
-                f"Saved array {prefix}/{i:03d} does not fit: expected {leaf.shape} {leaf.dtype}, "
-                f"found {'none' if array is None else f'{array.shape} {array.dtype}'}. "
-                "It was written for other data or by another version."
-            )
-        found.append(array)
-    return jax.tree.unflatten(structure, found)
-
-
 def select(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    """Take the arrays named ``prefix/...``, without the prefix."""
+    """Return the arrays named ``prefix/...``, without the prefix."""
     start = prefix + "/"
     return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
 
 
 def add_prefix(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    """Undo `select`."""
+    """Return arrays named ``prefix/...``, the inverse of `select`."""
     return {f"{prefix}/{name}": a for name, a in arrays.items()}

@@ -20,12 +20,12 @@ FORMAT_VERSION = 3
 
 
 def to_bytes(manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Write a model.
+    """Return a model as bytes.
 
     Parameters
     ----------
     manifest : mapping
-        What JSON can hold; `format_version` is added.
+        Values that JSON can hold; `format_version` is added.
     arrays : mapping of str to ndarray
         Named arrays; no object arrays.
     """
@@ -35,7 +35,7 @@ def to_bytes(manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
 
 
 def from_bytes(data: bytes) -> tuple[dict[str, Any], Arrays]:
-    """Read a model that `to_bytes` wrote.
+    """Return manifest and arrays of a model, the inverse of `to_bytes`.
 
     Returns
     -------
@@ -71,14 +71,14 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], Arrays]:
 def annotate(
     data: bytes, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
 ) -> bytes:
-    """Add to a model where it comes from: what only the one who trained it knows.
+    """Return a model with its provenance added, which only the caller of the training knows.
 
     Parameters
     ----------
     data : bytes
         From `to_bytes`.
     facts : mapping
-        Added to the manifest, where they replace what has the same name.
+        Added to the manifest, where they replace values of the same name.
     arrays : mapping of str to ndarray, optional
         Added to the arrays, likewise.
 

@@ -26,7 +26,7 @@ class Split:
 
 
 def assign_folds(group: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
-    """Give each row the number of the fold that leaves it out.
+    """Return, for each row, the number of the fold that leaves it out.
 
     Stars with the most rows go first, each to the fold with the fewest rows so far; among equals
     the order is random. The result depends on the stars and the seed, not on the order of rows.
@@ -68,7 +68,7 @@ def assign_folds(group: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.
 
 
 def fold_splits(fold_of_row: NDArray[np.int64]) -> tuple[Split, ...]:
-    """Turn the result of `assign_folds` into one `Split` per fold."""
+    """Return one `Split` per fold from the result of `assign_folds`."""
     return tuple(
         Split(fold, np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold))
         for fold in range(int(fold_of_row.max()) + 1)
@@ -76,7 +76,7 @@ def fold_splits(fold_of_row: NDArray[np.int64]) -> tuple[Split, ...]:
 
 
 def validation_split(group: NDArray[np.int64], fraction: float, seed: int, fold: int) -> Split:
-    """Set a random fraction of the stars aside.
+    """Return a split that sets a random fraction of the stars aside.
 
     Raises
     ------
@@ -90,15 +90,19 @@ def validation_split(group: NDArray[np.int64], fraction: float, seed: int, fold:
             f"Setting aside {fraction:g} of {stars.size} stars leaves none to train on or none "
             "to validate with. Choose another fraction."
         )
-    aside = np.zeros(stars.size, dtype=bool)
-    # Another stream than the folds', so that the two do not share their luck.
-    aside[np.random.default_rng([seed, 1]).permutation(stars.size)[:n_test]] = True
-    test = aside[of_row.reshape(-1)]
+    held_out = np.zeros(stars.size, dtype=bool)
+    # Another stream than the folds', so that the two are independent.
+    held_out[np.random.default_rng([seed, 1]).permutation(stars.size)[:n_test]] = True
+    test = held_out[of_row.reshape(-1)]
     return Split(fold, np.flatnonzero(~test), np.flatnonzero(test))
 
 
-def thin_out(split: Split, group: NDArray[np.int64], n_stars: int | None, seed: int) -> Split:
-    """Keep the training rows of so many random stars; fewer stars are among more.
+def subsample_training(
+    split: Split, group: NDArray[np.int64], n_stars: int | None, seed: int
+) -> Split:
+    """Return a split with the training rows of a random subset of its stars.
+
+    With one seed, a smaller subset is part of every larger one.
 
     Parameters
     ----------

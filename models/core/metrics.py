@@ -1,16 +1,16 @@
-"""Statistics of the agreement of two sets of labels: robust ones, and the original notebook's."""
+"""Agreement of two sets of labels: robust statistics, and those of the original notebook."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from models.core.arrays import FloatArray
 
 MAD_TO_SIGMA = 1.4826  # of a Gaussian
 WIDTH_95 = 1.959964  # standard deviations to either side that hold 95% of a Gaussian
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Score:
 
 
 def score(delta: ArrayLike) -> Score:
-    """Compute all statistics of a set of differences; NaN values where none is finite."""
+    """Return all statistics of a set of differences; NaN values where none is finite."""
     finite = _finite(delta)
     if finite.size == 0:
         return Score(0, *[float("nan")] * 6)
@@ -64,7 +64,7 @@ def bias(delta: ArrayLike) -> float:
 
 
 def sigma_mad(delta: ArrayLike) -> float:
-    """1.4826 times the median absolute deviation about the median."""
+    """Return 1.4826 times the median absolute deviation about the median."""
     finite = _finite(delta)
     if finite.size == 0:
         return float("nan")
@@ -72,7 +72,7 @@ def sigma_mad(delta: ArrayLike) -> float:
 
 
 def pull(delta: ArrayLike, error: ArrayLike, reference_error: ArrayLike) -> FloatArray:
-    """Difference over the combined error; NaN where that is unknown or zero.
+    """Return the difference over the combined error; NaN where that is unknown or zero.
 
     Parameters
     ----------
@@ -81,17 +81,18 @@ def pull(delta: ArrayLike, error: ArrayLike, reference_error: ArrayLike) -> Floa
         long as the other is known.
     """
     both = np.hypot(np.nan_to_num(np.asarray(error)), np.nan_to_num(np.asarray(reference_error)))
-    blank = np.full(np.shape(delta), np.nan)
-    return np.divide(np.asarray(delta, dtype=np.float64), both, out=blank, where=both > 0.0)
+    pulls = np.full(np.shape(delta), np.nan)
+    np.divide(np.asarray(delta, dtype=np.float64), both, out=pulls, where=both > 0.0)
+    return pulls
 
 
 def coverage(pulls: ArrayLike, width: float = 1.0) -> float:
-    """Fraction of finite pulls within +-width; 0.683 for width 1 if the errors are right."""
+    """Return the fraction of finite pulls within +-width; 0.683 for width 1 if errors are right."""
     finite = _finite(pulls)
     return float(np.mean(np.abs(finite) <= width)) if finite.size else float("nan")
 
 
 def _finite(values: ArrayLike) -> FloatArray:
-    """Keep the finite values, flat."""
+    """Return the finite values, flat."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     return flat[np.isfinite(flat)]

@@ -1,35 +1,35 @@
-"""Input and output of training and prediction: frozen records of NumPy arrays."""
+"""Inputs and results of training and prediction: frozen records of NumPy arrays."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core.options import OPTIONS, Pairs, check_options
+from models.core.arrays import Float32Array, FloatArray
+from models.core.options import Pairs
 
-Preset = Literal["seed-2018", "default", "ridge", "cannon"]
-SOLVED_PRESETS = ("ridge", "cannon")  # solved at once: no epochs, no loss curves
 VALIDATION_FOLD = -1  # HistoryRow.fold of the validation run
 FINAL_FOLD = -2  # HistoryRow.fold of the final fit on all rows
 
 ERROR_FLOORS: Mapping[str, float] = {"teff": 30.0, "logg": 0.05}
-"""Least believable label errors: teff [K], logg [dex]. ASPCAP's internal errors are far smaller."""
+"""Least plausible label errors: teff [K], logg [dex]. ASPCAP's internal errors are far smaller."""
 ERROR_FLOOR = 0.02  # [dex], for the abundances
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Everything that decides the result of a training, apart from the data.
+    """Specification of a training: all that decides its result, apart from the data.
 
     Parameters
     ----------
-    preset : {"seed-2018", "default", "ridge", "cannon"}
-        Which networks and which training, or which model that is solved without epochs.
+    preset : str
+        Name of a preset in `models.presets`; `models.presets.registry.resolve` checks what is its
+        own.
     labels : tuple of str
         Names of the labels to learn, in the order of the columns of `TrainingData.labels`.
     recipe : str
@@ -38,28 +38,28 @@ class TrainSpec:
         Number of cross-validation folds; every star is left out once.
     epochs, reverse_epochs : int, optional
         Passes over the training rows for the forward and the reverse network. None is the nominal
-        number: 16,000 and 1,800 for `seed-2018`; about 3,000 steps for `default`, which has no
-        reverse network.
+        number of the preset.
     rounds : {1, 2}
-        Normalization rounds of `seed-2018`. 2: continuum pixels are found with the reverse network
-        inside each fold and the spectra normalized again. 1 is what the notebook in fact did.
+        Rounds of normalization, of a preset with a reverse network. In the second, continuum pixels
+        are found with that network inside each fold and the spectra normalized again. The notebook
+        in fact had 1.
     validation : float
         Fraction of the stars set aside in a run of its own whose loss curves show over-fitting; 0
         leaves the run out.
     seed : int
         Root of all random numbers.
     members : int
-        Networks in the ensemble of `default`.
+        Networks in an ensemble.
     components : int
-        Spectral components that `default` projects on; `ridge` measures distances in as many.
+        Spectral components that spectra are projected on.
     error_floors : tuple of float, optional [units of the labels]
         Least label errors, one per label; None takes `ERROR_FLOORS`.
     train_stars : int, optional
         Stars that each fold (and the final fit) is trained on, drawn at random from those it has;
         all of them if None. For learning curves: a smaller draw is part of every larger one.
     options : tuple of (str, int or float or str) pairs
-        Settings that only this preset has, by name; see `models.core.options.OPTIONS`. A mapping is
-        taken too. What is not named has its default.
+        Settings that only this preset has, by name. A mapping is taken too. What is not named has
+        its default.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class TrainSpec:
         If a value makes no sense.
     """
 
-    preset: Preset
+    preset: str
     labels: tuple[str, ...]
     recipe: str
     folds: int = 10
@@ -84,7 +84,6 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         checks = (
-            (self.preset in get_args(Preset), f"no preset is called {self.preset!r}"),
             (bool(self.labels), "there is no label to learn"),
             (self.folds >= 2, f"cross-validation needs at least 2 folds, not {self.folds}"),
             (self.rounds in (1, 2), f"there are 1 or 2 normalization rounds, not {self.rounds}"),
@@ -95,36 +94,22 @@ class TrainSpec:
                 all(e is None or e >= 1 for e in (self.epochs, self.reverse_epochs)),
                 "there must be at least 1 epoch",
             ),
-            (
-                self.preset not in SOLVED_PRESETS
-                or (self.epochs, self.reverse_epochs, self.validation) == (None, None, 0.0),
-                f"the preset {self.preset} is solved without epochs, so it takes no number of "
-                "epochs and no validation fraction",
-            ),
             (self.train_stars is None or self.train_stars >= 2, "one star teaches nothing"),
             (
                 self.error_floors is None or len(self.error_floors) == len(self.labels),
                 "error_floors needs one number per label",
             ),
         )
-        for fine, complaint in checks:
-            if not fine:
-                raise ValueError(f"This training cannot be done: {complaint}.")
-        try:
-            object.__setattr__(self, "options", check_options(self.preset, self.options))
-        except ValueError as error:
-            raise ValueError(f"This training cannot be done: {error}.") from error
-
-    def option(self, name: str) -> Any:
-        """Value of an option of the preset: the one given, else its default."""
-        return dict(self.options).get(name, OPTIONS[self.preset][name].default)
+        for holds, message in checks:
+            if not holds:
+                raise ValueError(f"This training cannot be done: {message}.")
+        object.__setattr__(self, "options", tuple(sorted(dict(self.options).items())))
 
     @property
-    def floors(self) -> NDArray[np.float64]:
+    def floors(self) -> FloatArray:
         """Least label errors, shape (k,) [units of the labels]."""
         named = tuple(ERROR_FLOORS.get(name, ERROR_FLOOR) for name in self.labels)
-        factor = self.option("error_floor") if "error_floor" in OPTIONS[self.preset] else 1.0
-        return factor * np.array(self.error_floors or named, dtype=np.float64)
+        return np.array(self.error_floors or named, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
@@ -178,11 +163,11 @@ class TrainingData:
         If the shapes do not belong together.
     """
 
-    flux: NDArray[np.float32]
-    ivar: NDArray[np.float32]
-    continuum: NDArray[np.float32]
-    labels: NDArray[np.float64]
-    label_errors: NDArray[np.float64]
+    flux: Float32Array
+    ivar: Float32Array
+    continuum: Float32Array
+    labels: FloatArray
+    label_errors: FloatArray
     group: NDArray[np.int64]
     names: tuple[str, ...]
     first_index: int
@@ -224,19 +209,19 @@ class Predictions:
         Bits of `models.predict.FLAG_BITS`.
     """
 
-    values: NDArray[np.float64]
-    sigma: NDArray[np.float64]
-    half_width95: NDArray[np.float64]
-    raw_sigma: NDArray[np.float64]
-    ensemble_std: NDArray[np.float64]
-    chi2: NDArray[np.float64]
-    distance: NDArray[np.float64]
-    linear: NDArray[np.float64]
+    values: FloatArray
+    sigma: FloatArray
+    half_width95: FloatArray
+    raw_sigma: FloatArray
+    ensemble_std: FloatArray
+    chi2: FloatArray
+    distance: FloatArray
+    linear: FloatArray
     flags: NDArray[np.int64]
 
     @classmethod
     def empty(cls, n: int, k: int) -> Predictions:
-        """Return predictions that know nothing, to be filled fold by fold."""
+        """Return predictions without any value, to be filled fold by fold."""
         wide, line = (n, k), (n,)
         return cls(
             values=np.full(wide, np.nan),
@@ -252,8 +237,8 @@ class Predictions:
 
     def put(self, rows: NDArray[np.int64], part: Predictions) -> None:
         """Write the predictions of some rows into their places."""
-        for spot in dataclasses.fields(self):
-            getattr(self, spot.name)[rows] = getattr(part, spot.name)
+        for f in dataclasses.fields(self):
+            getattr(self, f.name)[rows] = getattr(part, f.name)
 
     def take(self, rows: NDArray[np.int64]) -> Predictions:
         """Return the predictions of some rows."""
@@ -274,18 +259,18 @@ class HistoryRow:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The result of one chunk of a training.
+    """Result of one chunk of a training.
 
     Parameters
     ----------
     state : bytes
-        Everything that the next chunk needs.
+        Input of the next chunk.
     history : tuple of HistoryRow
         Loss curves of the chunk's epochs, thinned to at most about 2,000 points a curve.
     fold_of_row : ndarray of int64, shape (n,), optional
         The fold in which each row was left out; comes with the chunk that ends the folds.
     out_of_fold : Predictions, optional
-        Each row as predicted by the network that never saw its star; comes with the same chunk.
+        Each row as predicted by the model trained without its star; comes with the same chunk.
     artifact : bytes, optional
         The finished model; comes with the last chunk.
     metrics : dict of str to float

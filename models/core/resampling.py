@@ -1,4 +1,4 @@
-"""Errors of scores from resampled stars: one set of draws for all that is compared.
+"""Bootstrap errors of scores over stars: one set of draws for all label sets compared.
 
 A star is drawn with all its spectra. All label sets are scored on the same draws, so that the
 difference of two scores has an error of its own, which is smaller than those of the two where
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.core.arrays import FloatArray
 from models.core.metrics import MAD_TO_SIGMA
 
 STATISTICS = (
@@ -20,12 +21,10 @@ STATISTICS = (
 OUTLIER = 3.0  # in units of sigma_mad
 SLOPE_ROUNDS = 2
 
-FloatArray = NDArray[np.float64]
-
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The rows of each draw.
+    """Rows of bootstrap draws.
 
     Parameters
     ----------
@@ -40,12 +39,12 @@ class Draws:
 
 
 def every_row(n: int) -> Draws:
-    """Return one draw that takes each of n rows once: what gives the scores themselves."""
+    """Return one draw that takes each of n rows once, for the scores themselves."""
     return Draws(np.arange(n)[None, :], np.ones((1, n), dtype=bool))
 
 
 def draw_stars(star: ArrayLike, draws: int, seed: int) -> Draws:
-    """Draw as many stars as there are, with replacement.
+    """Return draws of as many stars as there are, with replacement.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ def draw_stars(star: ArrayLike, draws: int, seed: int) -> Draws:
 
 
 def scores(reference: ArrayLike, test: ArrayLike, draws: Draws) -> dict[str, FloatArray]:
-    """Compute all `STATISTICS` of test minus reference in each draw.
+    """Return all `STATISTICS` of test minus reference in each draw.
 
     Parameters
     ----------
@@ -120,11 +119,11 @@ def repeat_sigma(difference: ArrayLike, draws: Draws) -> FloatArray:
         Of the n pairs.
     """
     spread = _median(np.abs(np.asarray(difference, np.float64))[draws.rows], draws.inside)
-    return MAD_TO_SIGMA * spread / np.sqrt(2.0)
+    return np.asarray(MAD_TO_SIGMA * spread / np.sqrt(2.0))
 
 
 def error_of(samples: FloatArray) -> float:
-    """Half the 16th-to-84th percentile range of a statistic over the draws; NaN without draws."""
+    """Return half the 16th-to-84th percentile range of a statistic over draws; NaN without any."""
     known = samples[np.isfinite(samples)]
     if known.size < 2:
         return float("nan")
@@ -133,7 +132,7 @@ def error_of(samples: FloatArray) -> float:
 
 
 def _median(values: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
-    """Return the median of each draw: what only fills up sorts last."""
+    """Return the median of each draw; rows that only fill up sort last."""
     count = inside.sum(axis=1)
     if values.shape[1] == 0:
         return np.full(values.shape[0], np.nan)
@@ -147,11 +146,13 @@ def _mean(values: NDArray[np.generic], inside: NDArray[np.bool_]) -> FloatArray:
     """Return the mean of each draw."""
     count = inside.sum(axis=1)
     total = np.where(inside, values, 0.0).sum(axis=1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    means = np.full(count.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
 
 
 def _slope(x: FloatArray, y: FloatArray, inside: NDArray[np.bool_]) -> FloatArray:
-    """Slope of y on x by least squares, clipped; see `scores`."""
+    """Return the slope of y on x by least squares, clipped; see `scores`."""
     kept = inside
     slope = np.full(x.shape[0], np.nan)
     for rounds_left in range(SLOPE_ROUNDS, -1, -1):

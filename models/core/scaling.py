@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from models.core.arrays import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +20,12 @@ class LabelScaler:
         Mean and standard deviation.
     """
 
-    center: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    center: FloatArray
+    scale: FloatArray
 
     @classmethod
     def from_data(cls, values: ArrayLike, names: tuple[str, ...]) -> LabelScaler:
-        """Fit on training rows, ignoring missing values.
+        """Return the scaler fitted to training rows, without missing values.
 
         Parameters
         ----------
@@ -52,18 +54,18 @@ class LabelScaler:
             )
         return cls(center, scale)
 
-    def transform(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Labels -> scaled labels, shape (..., k)."""
+    def transform(self, values: ArrayLike) -> FloatArray:
+        """Return scaled labels, shape (..., k)."""
         return (np.asarray(values, dtype=np.float64) - self.center) / self.scale
 
-    def inverse(self, scaled: ArrayLike) -> NDArray[np.float64]:
-        """Scaled labels -> labels, shape (..., k)."""
+    def inverse(self, scaled: ArrayLike) -> FloatArray:
+        """Return labels from scaled ones, shape (..., k)."""
         return np.asarray(scaled, dtype=np.float64) * self.scale + self.center
 
-    def transform_errors(self, errors: ArrayLike) -> NDArray[np.float64]:
-        """Errors of labels -> errors of scaled labels, shape (..., k)."""
+    def transform_errors(self, errors: ArrayLike) -> FloatArray:
+        """Return the errors of scaled labels, shape (..., k)."""
         return np.asarray(errors, dtype=np.float64) / self.scale
 
-    def inverse_errors(self, scaled: ArrayLike) -> NDArray[np.float64]:
-        """Errors of scaled labels -> errors of labels, shape (..., k)."""
+    def inverse_errors(self, scaled: ArrayLike) -> FloatArray:
+        """Return the errors of labels from those of scaled ones, shape (..., k)."""
         return np.asarray(scaled, dtype=np.float64) * self.scale

@@ -1,8 +1,8 @@
-"""Cut a training into chunks: phases, stages and the keys of the chunks.
+"""Plan of a training: phases, stages, and the chunks that they are divided into.
 
 A training has the phases `folds` (all folds together), `validation` (where asked for) and `final`
 (one fit on all rows). Each phase runs the stages of its preset, such as `reverse` and `forward`.
-The cut depends on the specification and the number of rows only, so a resumed run has the same.
+The plan depends on the specification and the number of rows only, so a resumed run has the same.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Chunk:
     start, stop : int
         Its units.
     ends_phase : bool
-        Whether it is the last chunk of the phase.
+        True for the last chunk of the phase.
     """
 
     phase: str
@@ -48,7 +48,7 @@ class Chunk:
 
     @property
     def key(self) -> str:
-        """The chunk's name, such as ``folds/forward/00000-00040``."""
+        """Name of the chunk, such as ``folds/forward/00000-00040``."""
         return f"{self.phase}/{self.stage.name}/{self.start:05d}-{self.stop:05d}"
 
 
@@ -58,7 +58,7 @@ def n_splits(spec: TrainSpec, phase: str) -> int:
 
 
 def n_train(spec: TrainSpec, phase: str, n_rows: int) -> int:
-    """Expected number of training rows per split; the true one differs where stars repeat."""
+    """Return the expected number of training rows per split, exact where no star repeats."""
     left_out = {"folds": 1.0 / spec.folds, "validation": spec.validation, "final": 0.0}[phase]
     n_left = max(1, round(n_rows * (1.0 - left_out)))
     return n_left if spec.train_stars is None else min(n_left, spec.train_stars)
@@ -69,13 +69,13 @@ Stages = Callable[[TrainSpec, int, int], tuple[Stage, ...]]
 so many training rows."""
 
 
-def cut(spec: TrainSpec, n_rows: int, stages: Stages) -> tuple[Chunk, ...]:
-    """Cut a training into chunks, in the order in which they run.
+def plan_chunks(spec: TrainSpec, n_rows: int, stages: Stages) -> tuple[Chunk, ...]:
+    """Return the chunks of a training, in the order in which they run.
 
     Parameters
     ----------
     spec : TrainSpec
-        What to train.
+        The training.
     n_rows : int
         Number of training rows.
     stages : callable
@@ -84,13 +84,13 @@ def cut(spec: TrainSpec, n_rows: int, stages: Stages) -> tuple[Chunk, ...]:
     phases = ["folds", *(["validation"] if spec.validation > 0.0 else []), "final"]
     chunks: list[Chunk] = []
     for phase in phases:
-        todo = stages(spec, n_splits(spec, phase), n_train(spec, phase, n_rows))
-        chunks.extend(cut_phase(phase, todo))
+        of_phase = stages(spec, n_splits(spec, phase), n_train(spec, phase, n_rows))
+        chunks.extend(phase_chunks(phase, of_phase))
     return tuple(chunks)
 
 
-def cut_phase(phase: str, stages: tuple[Stage, ...]) -> tuple[Chunk, ...]:
-    """Cut one phase into chunks."""
+def phase_chunks(phase: str, stages: tuple[Stage, ...]) -> tuple[Chunk, ...]:
+    """Return the chunks of one phase."""
     chunks = []
     for stage in stages:
         for start in range(0, stage.total, stage.step):
@@ -101,6 +101,6 @@ def cut_phase(phase: str, stages: tuple[Stage, ...]) -> tuple[Chunk, ...]:
 
 
 def keep_epoch(epoch: int, total: int) -> bool:
-    """Return True for the epochs that a loss curve keeps: first, last and every stride-th."""
+    """Return True for the epochs that a curve of `total` keeps: first, last, every stride-th."""
     stride = -(-total // MAX_CURVE_POINTS)
     return epoch == 0 or epoch == total - 1 or (epoch + 1) % stride == 0

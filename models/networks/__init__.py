@@ -1,1 +1,1 @@
-"""Networks, losses, optimisers and the training loop."""
+"""Networks, losses, optimisers, the training loop and inference."""

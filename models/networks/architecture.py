@@ -21,7 +21,7 @@ ACTIVATIONS = {"relu": nnx.relu, "elu": nnx.elu, "gelu": nnx.gelu, "tanh": nnx.t
 
 @dataclass(frozen=True)
 class Architecture:
-    """The kind of a network, and its sizes.
+    """A network by its kind and sizes.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class SeedNetwork(nnx.Module):
         self.out = linear(arch.width, arch.n_out)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map inputs (n, n_in) to outputs (n, n_out)."""
+        """Return outputs (n, n_out) of inputs (n, n_in)."""
         x = self.first(x)
         for layer in self.hidden:
             x = self.activation(layer(x))
@@ -83,24 +83,24 @@ class Mlp(nnx.Module):
         self.out = nnx.Linear(arch.width, 2 * arch.n_out, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map scores (n, n_in) to (n, 2 n_out)."""
+        """Return outputs (n, 2 n_out) of scores (n, n_in)."""
         for name in self.names:
             x = self.activation(getattr(self, name)(x))
         return self.out(x)
 
 
 def _uniform(key: jax.Array, shape: Any, dtype: Any = jnp.float32, *, limit: float) -> jax.Array:
-    """Keras's ``random_uniform`` initialiser."""
+    """Return weights by Keras's ``random_uniform`` initialiser."""
     return jax.random.uniform(key, shape, dtype, -limit, limit)
 
 
 def _build(arch: Architecture, rngs: nnx.Rngs) -> nnx.Module:
-    """Make the module that an architecture names."""
+    """Return the module that an architecture names."""
     return Mlp(arch, rngs=rngs) if arch.kind == "mlp" else SeedNetwork(arch, rngs=rngs)
 
 
 def initialise(arch: Architecture, key: jax.Array) -> Params:
-    """Draw the starting parameters.
+    """Return random starting parameters.
 
     Parameters
     ----------
@@ -115,11 +115,12 @@ def initialise(arch: Architecture, key: jax.Array) -> Params:
 @cache
 def template(arch: Architecture) -> Params:
     """Return shapes and types of the parameters, without any numbers."""
-    return jax.eval_shape(lambda: initialise(arch, jax.random.key(0)))
+    shapes: Params = jax.eval_shape(lambda: initialise(arch, jax.random.key(0)))
+    return shapes
 
 
 def apply(arch: Architecture, params: Params, x: jax.Array) -> jax.Array:
-    """Run the network.
+    """Return the outputs of the network.
 
     Parameters
     ----------
@@ -136,7 +137,8 @@ def apply(arch: Architecture, params: Params, x: jax.Array) -> jax.Array:
     """
     graph, state = nnx.split(nnx.eval_shape(lambda: _build(arch, nnx.Rngs(0))))
     nnx.replace_by_pure_dict(state, params)
-    return nnx.merge(graph, state)(x)
+    outputs: jax.Array = nnx.merge(graph, state)(x)
+    return outputs
 
 
 @partial(jax.jit, static_argnames="arch")

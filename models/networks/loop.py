@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from numpy.typing import NDArray
 
+from models.core.arrays import Float32Array
 from models.core.crossval import Split
 from models.networks.architecture import Architecture, initialise, template
 from models.networks.losses import LossName, Tables, batch_loss
@@ -33,7 +33,7 @@ from models.networks.optimisers import Optimiser
 
 @dataclass(frozen=True)
 class Task:
-    """The task of a compiled training; one program is compiled per task and array shape.
+    """Constants of a compiled training; one program is compiled per task and array shape.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Task:
     loss : {"mae", "mse", "robust_nll"}
         Mean absolute or squared error, or the robust likelihood of a predicted mean and sigma.
     optimiser : Optimiser
-        How parameters move.
+        Update rule of the parameters.
     batch : int
         Rows per step; the last batch of an epoch is smaller where they do not divide.
     capacity : int
@@ -57,7 +57,7 @@ class Task:
 
 
 class Rows(NamedTuple):
-    """For each of s networks: its table, its training rows (padded) and its test rows.
+    """Table, training rows (padded) and test rows of each of s networks.
 
     Shapes: `table` (s,), `train` and `valid` (s, m), `test` (s, v), with v = 0 for no test loss.
     """
@@ -76,7 +76,7 @@ class Carry(NamedTuple):
 
 
 def make_rows(splits: tuple[Split, ...], *, members: int = 1, with_test: bool = False) -> Rows:
-    """Lay the rows of the splits out for `run_epochs`.
+    """Return the rows of splits in the form that `run_epochs` needs.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def make_rows(splits: tuple[Split, ...], *, members: int = 1, with_test: bool = 
     members : int
         Networks per split; the members of a split follow each other.
     with_test : bool
-        Whether a test loss is wanted; the test parts must then have one length.
+        Compute a test loss; the test parts must then have one length.
     """
     longest = max(split.train.size for split in splits)
     train = np.zeros((len(splits), longest), dtype=np.int32)
@@ -100,12 +100,13 @@ def make_rows(splits: tuple[Split, ...], *, members: int = 1, with_test: bool = 
 
 
 def network_keys(seed: int, stage: str, splits: tuple[Split, ...], members: int = 1) -> jax.Array:
-    """Random keys of the networks, shape (s,), from seed, name of the stage, fold and member."""
+    """Return random keys of the networks, shape (s,), by seed, stage, fold and member."""
     root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()))
     # Folds count from 0; the validation run (-1) and the final fit (-2) become 1 and 0.
     folds = jnp.array([split.fold + 2 for split in splits for _ in range(members)], jnp.uint32)
     member = jnp.array([i for _ in splits for i in range(members)], jnp.uint32)
-    return _network_keys(root, folds, member)
+    keys: jax.Array = _network_keys(root, folds, member)
+    return keys
 
 
 @jax.jit
@@ -115,14 +116,9 @@ def _network_keys(root: jax.Array, folds: jax.Array, members: jax.Array) -> jax.
     return jax.vmap(jax.random.fold_in)(fold_in(root, folds), members)
 
 
-def start(task: Task, keys: jax.Array) -> Carry:
-    """Draw starting parameters, with a fresh optimiser for each network."""
-    return _start(task, keys)
-
-
 @partial(jax.jit, static_argnames="task")
-def _start(task: Task, keys: jax.Array) -> Carry:
-    """Compiled `start`."""
+def start(task: Task, keys: jax.Array) -> Carry:
+    """Return random starting parameters, with a fresh optimiser for each network."""
     params = jax.vmap(lambda key: initialise(task.arch, key))(keys)
     return Carry(params, jax.vmap(task.optimiser.build().init)(params))
 
@@ -130,7 +126,9 @@ def _start(task: Task, keys: jax.Array) -> Carry:
 def carry_like(task: Task, n_networks: int) -> Carry:
     """Return shapes and types of a `Carry`, to read a saved one."""
     params = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((n_networks, *leaf.shape), leaf.dtype),
+        lambda leaf: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
+            (n_networks, *leaf.shape), leaf.dtype
+        ),
         template(task.arch),
     )
     return Carry(params, jax.eval_shape(jax.vmap(task.optimiser.build().init), params))
@@ -138,8 +136,23 @@ def carry_like(task: Task, n_networks: int) -> Carry:
 
 def train(
     task: Task, carry: Carry, tables: Tables, rows: Rows, keys: jax.Array, first: int, last: int
-) -> tuple[Carry, NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Carry, Float32Array, Float32Array]:
     """Train epochs ``first .. last - 1`` of all networks.
+
+    Parameters
+    ----------
+    task : Task
+        Constants of the training.
+    carry : Carry
+        Networks after epoch ``first - 1``.
+    tables : Tables
+        Inputs and targets.
+    rows : Rows
+        Rows of each network.
+    keys : jax.Array, shape (s,)
+        Random key of each network.
+    first, last : int
+        First epoch, and that after the last one.
 
     Returns
     -------
@@ -156,7 +169,10 @@ def train(
     def run(part: slice) -> tuple[Carry, jax.Array, jax.Array]:
         """Train some of the networks."""
         own, own_rows = jax.tree.map(lambda leaf: leaf[part], (carry, rows))
-        return run_epochs(task, mode, ragged, own, tables, own_rows, keys[part], first, n)
+        trained: tuple[Carry, jax.Array, jax.Array] = run_epochs(
+            task, mode, ragged, own, tables, own_rows, keys[part], first, n
+        )
+        return trained
 
     parts = _parts(len(steps), (os.cpu_count() or 1) if mode == "map" else 1)
     with ThreadPoolExecutor(len(parts)) as pool:
@@ -166,7 +182,7 @@ def train(
 
 
 def _parts(n_networks: int, n_cores: int) -> list[slice]:
-    """Networks for each core: as even as they come, so that one or two programs serve all.
+    """Return the networks of each core, in parts as even as possible: one or two array shapes.
 
     A single small network keeps one core busy, and networks do not touch each other, so what a
     network becomes does not depend on the number of cores.
@@ -188,16 +204,16 @@ def run_epochs(
     first: int,
     n_epochs: int,
 ) -> tuple[Carry, jax.Array, jax.Array]:
-    """Run the compiled loop; `train` is the friendly way to call it.
+    """Run the compiled loop for some networks on one device; see `train`.
 
     Parameters
     ----------
     task : Task
-        What to do.
+        Constants of the training.
     mode : {"map", "vmap"}
-        Whether networks take turns or run side by side.
+        Networks run one after another or side by side.
     ragged : bool
-        Whether some networks have fewer batches than others, whose surplus steps are then skipped.
+        Some networks have fewer batches than others; their surplus steps are skipped.
     carry, tables, rows, keys
         Networks, their data and their keys.
     first, n_epochs : int
@@ -212,6 +228,7 @@ def run_epochs(
     """
 
     def one(arguments: tuple[Carry, Rows, jax.Array]) -> tuple[Carry, jax.Array, jax.Array]:
+        # All epochs of one network; the losses of later epochs stay NaN.
         own, own_rows, key = arguments
         blank = jnp.full(task.capacity, jnp.nan, jnp.float32)
 
@@ -227,17 +244,22 @@ def run_epochs(
                 test_losses = test_losses.at[i].set(loss)
             return own, losses, test_losses
 
-        return lax.fori_loop(0, n_epochs, epoch, (own, blank, blank))
+        trained: tuple[Carry, jax.Array, jax.Array]
+        trained = lax.fori_loop(0, n_epochs, epoch, (own, blank, blank))
+        return trained
 
+    trained: tuple[Carry, jax.Array, jax.Array]
     if mode == "map":
-        return lax.map(one, (carry, rows, keys))
-    return jax.vmap(lambda *arguments: one(arguments))(carry, rows, keys)
+        trained = lax.map(one, (carry, rows, keys))
+    else:
+        trained = jax.vmap(lambda *arguments: one(arguments))(carry, rows, keys)
+    return trained
 
 
 def _run_epoch(
     task: Task, ragged: bool, carry: Carry, tables: Tables, rows: Rows, key: jax.Array
 ) -> tuple[Carry, jax.Array]:
-    """One pass over the training rows in a new order."""
+    """Train one pass over the training rows in a new order; return the mean loss."""
     n_rows = rows.train.shape[0]
     n_steps = -(-n_rows // task.batch)
     # Padding sorts behind all real rows.
@@ -263,11 +285,15 @@ def _run_epoch(
         updates, state = optimiser.update(gradients, own.optimiser, own.params)
         return Carry(optax.apply_updates(own.params, updates), state), (loss, total)
 
+    # A network with fewer rows has batches of padding only at the end, which change nothing.
     def step(own: Carry, batch: Any) -> tuple[Carry, tuple[jax.Array, jax.Array]]:
         if not ragged:
             return update(own, batch)
         nothing = (jnp.zeros(()), jnp.zeros(()))
-        return lax.cond(batch[1][0], update, lambda own, _: (own, nothing), own, batch)
+        stepped: tuple[Carry, tuple[jax.Array, jax.Array]] = lax.cond(
+            batch[1][0], update, lambda own, _: (own, nothing), own, batch
+        )
+        return stepped
 
     carry, (losses, totals) = lax.scan(step, carry, batches)
     return carry, jnp.sum(losses * totals) / jnp.maximum(jnp.sum(totals), 1e-30)

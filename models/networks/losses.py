@@ -1,4 +1,4 @@
-"""The losses: weighted mean absolute or squared error, and a robust likelihood of errors too."""
+"""Losses: weighted mean absolute or squared error, and a robust likelihood of errors too."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def batch_loss(
     present: jax.Array | None = None,
     key: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Weighted mean loss of some rows.
+    """Return the weighted mean loss of some rows, and the sum of their weights.
 
     Parameters
     ----------
@@ -95,9 +95,13 @@ def _take(field: jax.Array, table: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def _robust_nll(predicted: jax.Array, target: jax.Array, error: jax.Array) -> jax.Array:
-    """Negative log-likelihood per label, variance = predicted variance + squared label error."""
+    """Return the negative log-likelihood per label, beta-weighted, with Huber tails.
+
+    The variance is the predicted one plus the squared label error.
+    """
     mean, log_sigma = jnp.split(predicted, 2, axis=-1)
     variance = jnp.exp(2.0 * jnp.clip(log_sigma, *LOG_SIGMA_RANGE)) + error**2
     pull = (target - mean) / jnp.sqrt(variance)
     terms = 0.5 * jnp.log(variance) + optax.losses.huber_loss(pull, delta=HUBER)
-    return lax.stop_gradient(variance) ** BETA * terms
+    weighted: jax.Array = lax.stop_gradient(variance) ** BETA * terms
+    return weighted

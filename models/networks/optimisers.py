@@ -32,7 +32,7 @@ class Optimiser:
     steps: int = 1
 
     def build(self) -> optax.GradientTransformation:
-        """Make the transformation."""
+        """Return the transformation."""
         if self.kind == "keras_amsgrad":
             return keras_amsgrad(self.learning_rate)
         schedule = optax.cosine_decay_schedule(self.learning_rate, self.steps)
@@ -51,7 +51,7 @@ class KerasAmsgradState(NamedTuple):
 def keras_amsgrad(
     learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-7
 ) -> optax.GradientTransformation:
-    """Adam with ``amsgrad=True`` as Keras computes it.
+    """Return Adam with ``amsgrad=True`` as Keras computes it.
 
     With m and v the moments, v^ = max(v^, v) and t the number of the update,
 
@@ -73,7 +73,6 @@ def keras_amsgrad(
     def update(
         gradients: Any, state: KerasAmsgradState, params: Any = None
     ) -> tuple[Any, KerasAmsgradState]:
-        del params
         step = state.step + jnp.ones((), jnp.int32)
         t = step.astype(jnp.float32)
         alpha = learning_rate * jnp.sqrt(1.0 - b2**t) / (1.0 - b1**t)

@@ -12,19 +12,17 @@ its pixels say, and the search may begin at many places: there are local minima.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core.arrays import Arrays
+from models.core.arrays import Arrays, Float32Array, FloatArray
 from models.core.crossval import Split
 from models.core.records import TrainingData, TrainSpec
 from models.core.scaling import LabelScaler
 from models.presets import closed_form
-from models.presets.answers import Answer
 from models.presets.imputation import fill_labels
-from models.presets.label_terms import n_terms, search, terms
+from models.presets.label_terms import minimise, n_terms, terms
+from models.presets.preset import RawPrediction
 from models.projection.projection import (
     BLOCK,
     FIRST_SCATTER,
@@ -34,19 +32,17 @@ from models.projection.projection import (
     pair_products,
     pixel_weight,
 )
-from models.reliability.applicability_domain import describe
+from models.reliability import applicability_domain
 
 ROUNDS = 6  # of coefficients and scatter in turn
 SCATTER_STEPS = 4  # per round
-PULL = 1e-3  # to the mean, in spectra of typical weight: keeps rarely seen pixels tame
+RIDGE = 1e-3  # in spectra of typical weight: bounds the coefficients of rarely good pixels
 MIN_KNOWN = 0.5  # of the labels of a star that takes part
 START_FRACTION = 0.15  # of the training stars at each end of a label give a starting point
 
-FloatArray = NDArray[np.float64]
-
 
 def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
-    """Fit coefficients and scatter of all pixels on the training rows of a split.
+    """Return the coefficients and scatter of all pixels, fitted to the training rows of a split.
 
     Parameters
     ----------
@@ -62,7 +58,6 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
     ValueError
         If fewer spectra have enough labels than a pixel has coefficients.
     """
-    del spec
     enough = np.isfinite(data.labels[split.train]).mean(axis=1) >= MIN_KNOWN
     rows = split.train[enough & (data.ivar[split.train] > 0.0).any(axis=1)]
     needed = n_terms(len(data.names))
@@ -89,16 +84,17 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
     }
     gram, right, *_ = _normal_equations(model, flux, ivar)
     metric = theta[used].T @ theta[used]
-    return {**model, **describe(_coordinates(gram, right), data.labels[rows], metric)}
+    points = _coordinates(gram, right)
+    return {**model, **applicability_domain.fit(points, data.labels[rows], metric)}
 
 
 def fit_pixels(
     design: FloatArray,
-    flux: NDArray[np.float32],
-    ivar: NDArray[np.float32],
-    mean: NDArray[np.float32],
+    flux: Float32Array,
+    ivar: Float32Array,
+    mean: Float32Array,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return coefficients and intrinsic variance of each pixel at the greatest likelihood.
+    """Return the coefficients and intrinsic variance of each pixel of greatest likelihood.
 
     In turn: coefficients by weighted least squares, then s^2 by its fixed point
     s^2 <- s^2 sum(w^2 r^2) / sum(w) with w = 1 / (1 / ivar + s^2) and residuals r, where the
@@ -129,8 +125,8 @@ def fit_pixels(
         s2 = scatter[part]
         for _ in range(ROUNDS):
             weight = pixel_weight(noise, s2).astype(np.float64)
-            pull = np.eye(d) * PULL * np.maximum(weight.mean(axis=0), 1e-30)[:, None, None]
-            gram = (weight.T @ pairs)[:, index] + pull
+            ridge = np.eye(d) * RIDGE * np.maximum(weight.mean(axis=0), 1e-30)[:, None, None]
+            gram = (weight.T @ pairs)[:, index] + ridge
             solution = np.linalg.solve(gram, ((weight * deviation).T @ design)[..., None])[..., 0]
             squares = (deviation - design @ solution.T) ** 2
             for _ in range(SCATTER_STEPS):
@@ -142,7 +138,7 @@ def fit_pixels(
 
 
 def _starting_points(labels: FloatArray) -> FloatArray:
-    """Return the mean, and for each label the mean of the stars at its low and at its high end."""
+    """Return the mean labels, and for each label the mean of the stars at either end of it."""
     count = max(1, round(START_FRACTION * labels.shape[0]))
     ends = [
         labels[rows].mean(axis=0)
@@ -153,9 +149,9 @@ def _starting_points(labels: FloatArray) -> FloatArray:
 
 
 def _normal_equations(
-    model: Arrays, flux: NDArray[np.float32], ivar: NDArray[np.float32]
+    model: Arrays, flux: Float32Array, ivar: Float32Array
 ) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.int64]]:
-    """Per spectrum A, b, c of chi2 = v A v - 2 b v + c, and the number of pixels in it."""
+    """Return A, b, c of chi2 = v A v - 2 b v + c, and the number of pixels, of each spectrum."""
     n, d = flux.shape[0], model["theta"].shape[1]
     gram, right = np.zeros((n, d, d)), np.zeros((n, d))
     constant, count = np.zeros(n), np.zeros(n, np.int64)
@@ -173,20 +169,20 @@ def _normal_equations(
 
 
 def _coordinates(gram: FloatArray, right: FloatArray) -> FloatArray:
-    """Terms that fit each spectrum best when each is free, with a prior of unit variance."""
+    """Return the terms that fit each spectrum best if all are free, with a unit prior."""
     free = np.linalg.solve(gram + np.eye(gram.shape[1]), right[..., None])[..., 0]
     return np.asarray(free, np.float64)
 
 
-def answer(
+def predict_raw(
     spec: TrainSpec,
     model: Arrays,
     first_index: int,
-    flux: NDArray[np.float32],
-    ivar: NDArray[np.float32],
-    continuum: NDArray[np.float32],
-) -> Answer:
-    """Find the labels of the least chi-square with the arrays of one fitted model.
+    flux: Float32Array,
+    ivar: Float32Array,
+    continuum: Float32Array,
+) -> RawPrediction:
+    """Return the labels of least chi-square by the arrays of one fitted model.
 
     The raw errors are the formal ones, roots of the diagonal of the inverse curvature.
 
@@ -201,12 +197,11 @@ def answer(
     flux, ivar, continuum : ndarray, shape (n, p)
         Normalized spectra; bad pixels have no weight.
     """
-    del spec, first_index, continuum
     scaler = LabelScaler(model["center"], model["scale"])
     gram, right, constant, count = _normal_equations(model, flux, ivar)
-    found = search(gram, right, model["starts"])
+    found = minimise(gram, right, model["starts"])
     freedom = np.maximum(count - len(scaler.center), 1)
-    return Answer(
+    return RawPrediction(
         values=scaler.inverse(found.labels),
         sigma=scaler.inverse_errors(found.sigma),
         ensemble_std=np.full(found.labels.shape, np.nan),
@@ -215,6 +210,11 @@ def answer(
     )
 
 
-stages = partial(closed_form.stages, "cannon", 1)
-advance = partial(closed_form.advance, fit)
-fitted = closed_form.fitted
+PRESET = closed_form.make_preset(
+    "cannon",
+    "The Cannon: each pixel a quadratic function of the labels, a baseline",
+    fields={},
+    splits_per_chunk=1,
+    fit=fit,
+    predict_raw=predict_raw,
+)

@@ -11,24 +11,27 @@ differently.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 
 from models.core import arrays as ar
-from models.core.arrays import Arrays
-from models.core.crossval import Split
+from models.core.arrays import Arrays, Float32Array, FloatArray
+from models.core.options import COMPONENTS, EPOCHS, RATE, Option
 from models.core.records import TrainingData, TrainSpec
 from models.core.scaling import LabelScaler
 from models.core.schedule import Chunk, Stage
 from models.core.threads import one_blas_thread
-from models.networks import ensemble, loop
+from models.networks import loop
 from models.networks.architecture import Architecture
+from models.networks.chunks import train_chunk
+from models.networks.inference import predict_ensemble
 from models.networks.losses import Tables
 from models.networks.optimisers import Optimiser
 from models.presets import gaussian_process
-from models.presets.answers import Answer
+from models.presets.preset import Advanced, Preset, RawPrediction, Splits
 from models.projection.projection import Projection, fit_projection
-from models.reliability.applicability_domain import describe
+from models.reliability import applicability_domain
 
 STEPS = 3_000  # nominal updates per network
 WEIGHT_DECAY = 1e-2
@@ -36,13 +39,47 @@ FEW_ROWS = 600  # below this many training rows the networks are held tighter
 FEW_ROWS_WEIGHT_DECAY = 0.1
 UPDATES_PER_CHUNK = 10_000  # network updates: a few seconds of one core
 
+OPTIONS = {
+    "width": Option("int", 64, "width of the hidden layers", 1, 1024),
+    "layers": Option("int", 2, "hidden layers", 1, 4),
+    "batch": Option("int", 128, "training rows per step", 1, 4096),
+    "rate": Option("float", 3e-3, "learning rate at the start", *RATE),
+    "weight_decay": Option(
+        "float",
+        None,
+        "decay of the weights; 0.01, and 0.1 below 600 rows, if not given",
+        0.0,
+        10.0,
+    ),
+    "error_floor": Option(
+        "float",
+        1.0,
+        "factor on the least label errors: 30 K, 0.05 (gravity), 0.02 dex",
+        0.0,
+        100.0,
+    ),
+    "process": Option(
+        "float",
+        0.5,
+        "weight of the Gaussian process in the average with the networks",
+        0.0,
+        1.0,
+    ),
+}
+FIELDS = {
+    "epochs": EPOCHS,
+    "members": Option("int", 5, "networks in the ensemble", 1, 100),
+    "components": COMPONENTS,
+}
+
 
 def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
-    """Stages of a fit: projection and process split by split, then all networks together."""
-    steps = -(-n_train // spec.option("batch"))
+    """Return the stages of a fit: projection and process by split, then all networks together."""
+    options = _options(spec)
+    steps = -(-n_train // options["batch"])
     updates = steps * n_splits * spec.members
     epochs = spec.epochs or -(-STEPS // steps)
-    process = (Stage("process", n_splits, 1),) if spec.option("process") > 0.0 else ()
+    process = (Stage("process", n_splits, 1),) if options["process"] > 0.0 else ()
     return (
         Stage("projection", n_splits, 1),
         *process,
@@ -50,82 +87,58 @@ def stages(spec: TrainSpec, n_splits: int, n_train: int) -> tuple[Stage, ...]:
     )
 
 
+def _options(spec: TrainSpec) -> dict[str, Any]:
+    """Return the value of each option."""
+    return PRESET.option_values(spec)
+
+
+def _error_floors(spec: TrainSpec) -> FloatArray:
+    """Return the least label errors, shape (k,) [units of the labels]."""
+    factor: float = _options(spec)["error_floor"]
+    return factor * spec.floors
+
+
 def _network(spec: TrainSpec, components: int) -> Architecture:
     """Return the network of each member of the ensemble."""
-    width, layers = spec.option("width"), spec.option("layers")
-    return Architecture("mlp", components, len(spec.labels), width, layers, "gelu")
+    options = _options(spec)
+    n_labels = len(spec.labels)
+    return Architecture("mlp", components, n_labels, options["width"], options["layers"], "gelu")
 
 
-def _task(stage: Stage, spec: TrainSpec, splits: tuple[Split, ...], components: int) -> loop.Task:
+def _task(stage: Stage, spec: TrainSpec, splits: Splits, components: int) -> loop.Task:
     """Return the compiled training of the networks."""
+    options = _options(spec)
     n_rows = min(split.train.size for split in splits)
-    batch, decay = spec.option("batch"), spec.option("weight_decay")
+    batch, decay = options["batch"], options["weight_decay"]
     if decay is None:
         decay = FEW_ROWS_WEIGHT_DECAY if n_rows < FEW_ROWS else WEIGHT_DECAY
     steps = stage.total * -(-n_rows // batch)
-    optimiser = Optimiser("adamw_cosine", spec.option("rate"), decay, steps)
+    optimiser = Optimiser("adamw_cosine", options["rate"], decay, steps)
     capacity = min(stage.step, stage.total)
     return loop.Task(_network(spec, components), "robust_nll", optimiser, batch, capacity)
 
 
 def advance(
-    spec: TrainSpec,
-    data: TrainingData,
-    splits: tuple[Split, ...],
-    chunk: Chunk,
-    state: Arrays,
-) -> tuple[Arrays, NDArray[np.float32], NDArray[np.float32]]:
+    spec: TrainSpec, data: TrainingData, splits: Splits, chunk: Chunk, state: Arrays
+) -> Advanced:
     """Fit the projection or the process of one split, or train the epochs of one chunk.
 
-    Parameters
-    ----------
-    spec : TrainSpec
-        What to train.
-    data : TrainingData
-        All rows.
-    splits : tuple of Split
-        The splits of the phase.
-    chunk : Chunk
-        Which splits or epochs of which stage.
-    state : dict of str to ndarray
-        What the previous chunk of the phase returned; empty at its start.
-
-    Returns
-    -------
-    state : dict of str to ndarray
-        Projections, scores, processes and networks.
-    losses, test_losses : ndarray, shape (n_splits, epochs of the chunk)
-        Mean over the ensemble, in scaled labels; empty without epochs.
+    See `models.presets.preset.Preset`. The state holds projections, scores, processes and networks;
+    losses are in scaled labels, and empty for the stages without epochs.
     """
     if chunk.stage.name != "forward":
         fit = _project if chunk.stage.name == "projection" else _fit_process
-        nothing = np.zeros((len(splits), 0), np.float32)
-        return fit(spec, data, splits, chunk, state), nothing, nothing
-    components = state["projection/prior"].shape[1]
-    task = _task(chunk.stage, spec, splits, components)
-    keys = loop.network_keys(spec.seed, f"{chunk.phase}/forward", splits, spec.members)
-    if chunk.start == 0:
-        carry = loop.start(task, keys)
-    else:
-        carry = ar.unflatten("carry", state, loop.carry_like(task, keys.shape[0]))
-    rows = loop.make_rows(splits, members=spec.members, with_test=chunk.phase == "validation")
+        no_epochs = np.zeros((len(splits), 0), np.float32)
+        return fit(spec, data, splits, chunk, state), no_epochs, no_epochs
+    task = _task(chunk.stage, spec, splits, state["projection/prior"].shape[1])
     tables = _tables(spec, data, splits, state)
-    carry, losses, test_losses = loop.train(
-        task, carry, tables, rows, keys, chunk.start, chunk.stop
-    )
-    kept = {name: a for name, a in state.items() if not name.startswith("carry/")}
-    if chunk.stop == chunk.stage.total:
-        kept |= ar.flatten("forward", carry.params)
-    else:
-        kept |= ar.flatten("carry", carry)
-    shape = (len(splits), spec.members, chunk.stop - chunk.start)
-    return kept, losses.reshape(shape).mean(axis=1), test_losses.reshape(shape).mean(axis=1)
+    return train_chunk(task, chunk, splits, tables, state, spec.seed, spec.members)
 
 
 def _project(
     spec: TrainSpec,
     data: TrainingData,
-    splits: tuple[Split, ...],
+    splits: Splits,
     chunk: Chunk,
     state: Arrays,
 ) -> Arrays:
@@ -154,7 +167,7 @@ def _project(
 def _fit_process(
     spec: TrainSpec,
     data: TrainingData,
-    splits: tuple[Split, ...],
+    splits: Splits,
     chunk: Chunk,
     state: Arrays,
 ) -> Arrays:
@@ -175,15 +188,13 @@ def _fit_process(
     return {**state, **ar.add_prefix(f"process/{i}", process)}
 
 
-def _tables(
-    spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
-) -> Tables:
+def _tables(spec: TrainSpec, data: TrainingData, splits: Splits, state: Arrays) -> Tables:
     """Return scores and scaled labels, one table per split."""
     labels, errors = [], []
-    # A blank spectrum teaches nothing.
+    # A spectrum without a good pixel has no weight.
     known = np.isfinite(data.labels) & (data.ivar > 0.0).any(axis=1, keepdims=True)
     # A missing error counts as the floor.
-    label_errors = np.fmax(data.label_errors, spec.floors)
+    label_errors = np.fmax(data.label_errors, _error_floors(spec))
     for split in splits:
         scaler = LabelScaler.from_data(data.labels[split.train], data.names)
         labels.append(np.where(known, scaler.transform(data.labels), 0.0))
@@ -197,10 +208,8 @@ def _tables(
     )
 
 
-def fitted(
-    spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
-) -> list[Arrays]:
-    """Arrays of the finished model of each split, from the state that ends a phase."""
+def fitted(spec: TrainSpec, data: TrainingData, splits: Splits, state: Arrays) -> list[Arrays]:
+    """Return the arrays of the finished model of each split, from the state that ends a phase."""
     models = []
     for i, split in enumerate(splits):
         model = {name: a[i] for name, a in state.items() if name.startswith("projection/")}
@@ -212,19 +221,19 @@ def fitted(
         scaler = LabelScaler.from_data(data.labels[split.train], data.names)
         scores = state["scores"][i, split.train].astype(np.float64)
         model |= {"center": scaler.center, "scale": scaler.scale}
-        models.append({**model, **describe(scores, data.labels[split.train])})
+        models.append({**model, **applicability_domain.fit(scores, data.labels[split.train])})
     return models
 
 
-def answer(
+def predict_raw(
     spec: TrainSpec,
     model: Arrays,
     first_index: int,
-    flux: NDArray[np.float32],
-    ivar: NDArray[np.float32],
-    continuum: NDArray[np.float32],
-) -> Answer:
-    """Predict labels with the arrays of one fitted model.
+    flux: Float32Array,
+    ivar: Float32Array,
+    continuum: Float32Array,
+) -> RawPrediction:
+    """Return labels and raw errors by the arrays of one fitted model.
 
     The raw error is the root of a sum of three variances: the mean of those that the networks
     predict, that between the networks and the process, each with its weight in the average, and
@@ -241,7 +250,6 @@ def answer(
     flux, ivar, continuum : ndarray, shape (n, p)
         Normalized spectra; bad pixels have no weight.
     """
-    del first_index, continuum
     fit = Projection(
         **{name: a for name, a in ar.select("projection", model).items() if name != "scale"}
     )
@@ -249,8 +257,8 @@ def answer(
     inputs = scores.values / model["projection/scale"]
     noise = scores.noise / model["projection/scale"]
     arch = _network(spec, inputs.shape[1])
-    means, variance, propagated = ensemble.ask(arch, model, spec.members, inputs, noise)
-    share = spec.option("process")
+    means, variance, propagated = predict_ensemble(arch, model, spec.members, inputs, noise)
+    share = _options(spec)["process"]
     weights = np.full(spec.members, (1.0 - share) / spec.members)
     if share > 0.0:
         process = gaussian_process.mean(ar.select("process", model), inputs)
@@ -258,10 +266,22 @@ def answer(
     mean = np.average(means, axis=0, weights=weights)
     spread = np.sqrt(np.average((means - mean) ** 2, axis=0, weights=weights))
     scaler = LabelScaler(model["center"], model["scale"])
-    return Answer(
+    return RawPrediction(
         values=scaler.inverse(mean),
         sigma=scaler.inverse_errors(np.sqrt(variance + spread**2 + propagated)),
         ensemble_std=scaler.inverse_errors(spread),
         chi2=scores.chi2,
         points=inputs,
     )
+
+
+PRESET = Preset(
+    "default",
+    "networks and a Gaussian process on ivar-weighted scores of the spectra (`default`)",
+    OPTIONS,
+    FIELDS,
+    stages,
+    advance,
+    fitted,
+    predict_raw,
+)

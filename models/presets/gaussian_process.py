@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from models.core.arrays import Arrays
+from models.core.arrays import Arrays, FloatArray
 
 SUBSET = 300  # rows whose marginal likelihood is maximised
 ITERATIONS = 12  # of L-BFGS: from these starting values more gain nothing
@@ -36,7 +36,6 @@ MAX_CENTRES = 1500
 JITTER = 1e-8
 BLOCK = 256  # spectra whose covariances with the centres are held at once, in the cache
 
-FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
@@ -48,7 +47,7 @@ def fit(
     known: Mask,
     seed: int,
 ) -> Arrays:
-    """Fit the process of each label.
+    """Return the process of each label.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ def fit(
     labels, label_errors : ndarray, shape (n, k) [standard deviation of the label]
         Centred labels and their errors; any number where not known.
     known : ndarray of bool, shape (n, k)
-        Which labels are learned from.
+        Labels that are used.
     seed : int
         Of the choice of subset and centres.
 
@@ -72,6 +71,7 @@ def fit(
     rng = np.random.default_rng(seed)
     level = np.mean(np.square(score_noise), axis=1)
     informative = known.any(axis=1)
+    # Noise of the scores in units of the typical one, q of the module's description.
     level = level / max(float(np.median(level[informative])), 1e-30)
     least = np.min(np.where(known, label_errors, np.inf), axis=0)
     excess = np.where(known, label_errors**2 - least**2, 0.0)
@@ -111,7 +111,7 @@ def fit(
 
 
 def mean(process: Arrays, scores: FloatArray) -> FloatArray:
-    """Mean of the process at some scores, shape (n, k) [standard deviation of the label].
+    """Return the mean of the process, shape (n, k) [standard deviation of the label].
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def mean(process: Arrays, scores: FloatArray) -> FloatArray:
     """
     unit = np.sqrt(2.0) * np.exp(process["parameters"][0])
     x, centres = scores / unit, process["centres"] / unit
-    # 1 + |x - c|^2 as one matrix product, since this is all the time that predicting takes.
+    # 1 + |x - c|^2 as one matrix product, which takes nearly all the time of a prediction.
     ones = (np.ones((len(x), 1)), np.ones((len(centres), 1)))
     left = np.hstack([x, np.sum(x**2, axis=1, keepdims=True), ones[0]])
     right = np.hstack([-2.0 * centres, ones[1], 1.0 + np.sum(centres**2, axis=1, keepdims=True)]).T
@@ -142,11 +142,13 @@ def covariance(x: FloatArray, y: FloatArray, length: float, a: float, b: float) 
 def squared_distance(x: FloatArray, y: FloatArray) -> FloatArray:
     """Return the squared Euclidean distances between rows of x and y, shape (n, m)."""
     square = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1) - 2.0 * (x @ y.T)
-    return np.maximum(square, 0.0)
+    return np.asarray(np.maximum(square, 0.0))
 
 
 def left_out_pull(signal: FloatArray, noise: FloatArray, y: FloatArray) -> FloatArray:
-    """Return the residual of each row by the process on all others, in its own predicted sigma.
+    """Return the residual of each row by the process on all others, over its predicted sigma.
+
+    Rasmussen & Williams (2006), equation 5.12.
 
     Parameters
     ----------
@@ -160,26 +162,39 @@ def left_out_pull(signal: FloatArray, noise: FloatArray, y: FloatArray) -> Float
     inverse_root = solve_triangular(
         cholesky(signal + np.diag(noise), lower=True), np.eye(y.size), lower=True
     )
-    return (inverse_root.T @ (inverse_root @ y)) / np.sqrt(np.sum(inverse_root**2, axis=0))
+    precision = np.sum(inverse_root**2, axis=0)
+    return np.asarray((inverse_root.T @ (inverse_root @ y)) / np.sqrt(precision))
 
 
 def _project(
     between: FloatArray, across: FloatArray, noise: FloatArray, y: FloatArray
 ) -> FloatArray:
-    """Weights of the centres in the projected process, given their covariances with the rows."""
+    """Return the weights of the centres in the projected process.
+
+    Rasmussen & Williams (2006), section 8.3.4.
+
+    Parameters
+    ----------
+    between : ndarray, shape (m, m)
+        Covariances of the centres.
+    across : ndarray, shape (m, n)
+        Covariances of the centres with the rows.
+    noise, y : ndarray, shape (n,)
+        Variance of the noise, and labels, of the rows.
+    """
     m = between.shape[0]
     root = cholesky(between + JITTER * np.trace(between) / m * np.eye(m), lower=True)
     scaled = solve_triangular(root, across / np.sqrt(noise), lower=True)
     inner = cho_solve(
         cho_factor(np.eye(m) + scaled @ scaled.T, lower=True), scaled @ (y / np.sqrt(noise))
     )
-    return solve_triangular(root.T, inner)
+    return np.asarray(solve_triangular(root.T, inner))
 
 
 def _maximise(
     scores: FloatArray, level: FloatArray, labels: FloatArray, excess: FloatArray, known: Mask
 ) -> FloatArray:
-    """Parameters of the highest posterior density on some rows."""
+    """Return the parameters of the highest posterior density on some rows."""
     start = np.concatenate([[START_LENGTH], np.tile(START, labels.shape[1])])
     products, distance = scores @ scores.T, squared_distance(scores, scores)
 
@@ -210,7 +225,7 @@ def negative_log_likelihood(
     excess: FloatArray,
     known: Mask,
 ) -> tuple[float, FloatArray]:
-    """Return the negative logarithm of the marginal likelihood of all labels, but for a constant.
+    """Return the negative log marginal likelihood of all labels, but for a constant.
 
     Rasmussen & Williams (2006), equations 5.8 and 5.9.
 
@@ -223,7 +238,7 @@ def negative_log_likelihood(
     level : ndarray, shape (n,)
         Squared noise of the scores, in units of the typical one.
     labels, excess, known : ndarray, shape (n, k)
-        Centred labels, what their squared errors exceed the least one by, and which count.
+        Centred labels, the excess of their squared errors over the least one, and which count.
 
     Returns
     -------

@@ -10,17 +10,16 @@ the condition of the known ones; known labels stay as they are.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from models.core.arrays import FloatArray
 
 ROUNDS = 50
 TOLERANCE = 1e-4  # change of the covariance, in variances, that ends the rounds
 RIDGE = 1e-6  # on the diagonal of the covariance, in squared standard deviations
 
-FloatArray = NDArray[np.float64]
-
 
 def fill_labels(labels: FloatArray) -> FloatArray:
-    """Fill in the missing labels of stars.
+    """Return labels with the missing ones filled in.
 
     Parameters
     ----------
@@ -41,18 +40,23 @@ def fill_labels(labels: FloatArray) -> FloatArray:
     if patterns.all():
         return labels.copy()
     for _ in range(ROUNDS):
-        before, doubt = covariance, np.zeros_like(covariance)
-        for number, have in enumerate(patterns):
-            rows, lack = np.flatnonzero(pattern.ravel() == number), ~have
-            slope = np.linalg.solve(covariance[np.ix_(have, have)], covariance[np.ix_(have, lack)])
-            scaled[np.ix_(rows, lack)] = (
-                mean[lack] + (scaled[np.ix_(rows, have)] - mean[have]) @ slope
+        previous, conditional = covariance, np.zeros_like(covariance)
+        # Expectation: the missing labels given the known ones, for all stars of a pattern at once.
+        for number, present in enumerate(patterns):
+            rows, absent = np.flatnonzero(pattern.ravel() == number), ~present
+            slope = np.linalg.solve(
+                covariance[np.ix_(present, present)], covariance[np.ix_(present, absent)]
             )
-            left = covariance[np.ix_(lack, lack)] - covariance[np.ix_(lack, have)] @ slope
-            doubt[np.ix_(lack, lack)] += rows.size * left
+            scaled[np.ix_(rows, absent)] = (
+                mean[absent] + (scaled[np.ix_(rows, present)] - mean[present]) @ slope
+            )
+            rest = covariance[np.ix_(absent, absent)] - covariance[np.ix_(absent, present)] @ slope
+            conditional[np.ix_(absent, absent)] += rows.size * rest
+        # Maximisation: mean and covariance of the completed rows, with the variance that remains.
         mean = scaled.mean(axis=0)
         deviation = scaled - mean
-        covariance = (deviation.T @ deviation + doubt) / len(scaled) + RIDGE * np.eye(len(mean))
-        if np.abs(covariance - before).max() < TOLERANCE:
+        covariance = deviation.T @ deviation + conditional
+        covariance = covariance / len(scaled) + RIDGE * np.eye(len(mean))
+        if np.abs(covariance - previous).max() < TOLERANCE:
             break
     return np.where(known, labels, center + spread * scaled)

@@ -5,27 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from models.core.arrays import FloatArray
 
 MAX_STEPS = 60
 FIRST_DAMPING = 1e-2
 SOFTER, HARDER = 0.2, 8.0  # factors on the damping after a step that helped, or did not
-TOLERANCE = 1e-9  # scaled labels: a search whose steps are all shorter has ended
-MIN_CURVATURE = 1e-10  # of the largest: below this the spectrum does not tell the labels apart
-
-FloatArray = NDArray[np.float64]
+TOLERANCE = 1e-9  # scaled labels: shorter steps end the minimisation
+MIN_CURVATURE = 1e-10  # of the largest: below this the labels are degenerate
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Minimum:
     """Labels of n spectra at the least cost.
 
     Parameters
     ----------
     labels, sigma : ndarray, shape (n, k)
-        Scaled labels and their formal errors; NaN where the spectrum does not tell them.
+        Scaled labels and their formal errors; NaN where the spectrum does not determine them.
     cost : ndarray, shape (n,)
-        v A v - 2 b v there.
+        v A v - 2 b v of these labels.
     """
 
     labels: FloatArray
@@ -34,12 +33,12 @@ class Found:
 
 
 def n_terms(n_labels: int) -> int:
-    """Return the number of terms for k labels: 1, k and k (k + 1) / 2."""
+    """Return the number of terms for k labels: 1 + k + k (k + 1) / 2."""
     return 1 + n_labels + n_labels * (n_labels + 1) // 2
 
 
 def terms(labels: FloatArray) -> FloatArray:
-    """1, the labels, and the products of all pairs of labels, shape (..., d).
+    """Return 1, the labels, and the products of all pairs of labels, shape (..., d).
 
     Parameters
     ----------
@@ -51,8 +50,8 @@ def terms(labels: FloatArray) -> FloatArray:
     return np.concatenate([one, labels, labels[..., i] * labels[..., j]], axis=-1)
 
 
-def slopes(labels: FloatArray) -> FloatArray:
-    """Return derivatives of `terms` by the labels, shape (..., d, k)."""
+def term_derivatives(labels: FloatArray) -> FloatArray:
+    """Return the derivatives of `terms` by the labels, shape (..., d, k)."""
     k = labels.shape[-1]
     i, j = np.triu_indices(k)
     unit = np.eye(k)
@@ -61,10 +60,11 @@ def slopes(labels: FloatArray) -> FloatArray:
     return np.concatenate([flat, products], axis=-2)
 
 
-def search(gram: FloatArray, right: FloatArray, starts: FloatArray) -> Found:
-    """Minimise v A v - 2 b v over the labels in v, from several starting points at once.
+def minimise(gram: FloatArray, right: FloatArray, starts: FloatArray) -> Minimum:
+    """Return the labels of each spectrum whose terms v minimise v A v - 2 b v.
 
-    Levenberg's and Marquardt's method for each spectrum and starting point; the best end wins.
+    The method of Levenberg and Marquardt (Nocedal & Wright 2006, section 10.3) runs from all
+    starting points of all spectra side by side; the least of a spectrum's minima is returned.
 
     Parameters
     ----------
@@ -79,11 +79,12 @@ def search(gram: FloatArray, right: FloatArray, starts: FloatArray) -> Found:
     labels = np.broadcast_to(starts, (n, m, k)).copy()
     cost = _cost(gram, right, labels)
     damping = np.full((n, m, 1, 1), FIRST_DAMPING)
+    # Each search has its own damping, so all take a step in every round.
     for _ in range(MAX_STEPS):
-        curvature, downhill = _curvature(gram, right, labels)
+        curvature, descent = _curvature(gram, right, labels)
         diagonal = np.einsum("nmii->nmi", curvature) + 1e-12
         damped = curvature + damping * diagonal[..., None] * np.eye(k)
-        step = np.linalg.solve(damped, downhill[..., None])[..., 0]
+        step = np.linalg.solve(damped, descent[..., None])[..., 0]
         trial = labels + step
         trial_cost = _cost(gram, right, trial)
         better = trial_cost < cost
@@ -97,25 +98,24 @@ def search(gram: FloatArray, right: FloatArray, starts: FloatArray) -> Found:
     curvature = _curvature(gram, right, labels)[0][:, 0]
     labels, cost = labels[:, 0], np.take_along_axis(cost, best, axis=1)[:, 0]
     eigenvalues = np.linalg.eigvalsh(curvature)
-    told = eigenvalues[:, 0] > MIN_CURVATURE * eigenvalues[:, -1]
-    inverse = np.linalg.inv(np.where(told[:, None, None], curvature, np.eye(k)))
+    determined = eigenvalues[:, 0] > MIN_CURVATURE * eigenvalues[:, -1]
+    inverse = np.linalg.inv(np.where(determined[:, None, None], curvature, np.eye(k)))
     sigma = np.sqrt(np.einsum("nii->ni", inverse))
-    return Found(
-        np.where(told[:, None], labels, np.nan), np.where(told[:, None], sigma, np.nan), cost
-    )
+    labels, sigma = (np.where(determined[:, None], a, np.nan) for a in (labels, sigma))
+    return Minimum(labels, sigma, cost)
 
 
 def _cost(gram: FloatArray, right: FloatArray, labels: FloatArray) -> FloatArray:
-    """Cost of labels of shape (n, m, k), shape (n, m)."""
+    """Return the cost, shape (n, m), of labels of shape (n, m, k)."""
     v = terms(labels)
-    return np.einsum("nmd,nmd->nm", v @ gram - 2.0 * right[:, None], v)
+    return np.asarray(np.einsum("nmd,nmd->nm", v @ gram - 2.0 * right[:, None], v))
 
 
 def _curvature(
     gram: FloatArray, right: FloatArray, labels: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Gauss-Newton curvature, shape (n, m, k, k), and half the negative gradient, (n, m, k)."""
-    slope = slopes(labels)
-    misfit = right[:, None] - terms(labels) @ gram
-    curvature = np.swapaxes(slope, -1, -2) @ (gram[:, None] @ slope)
-    return curvature, np.einsum("nmdk,nmd->nmk", slope, misfit)
+    """Return the Gauss-Newton curvature (n, m, k, k), half the negative gradient (n, m, k)."""
+    derivatives = term_derivatives(labels)
+    residual = right[:, None] - terms(labels) @ gram
+    curvature = np.swapaxes(derivatives, -1, -2) @ (gram[:, None] @ derivatives)
+    return curvature, np.einsum("nmdk,nmd->nmk", derivatives, residual)

@@ -1,17 +1,41 @@
-"""The presets by name: what `models.trainer` trains and `models.predict` asks for answers.
-
-Each is a module with the functions `stages`, `advance`, `fitted` and `answer`.
-"""
+"""The presets by name. A preset, and JAX with it, loads when it is looked up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
-from models.presets import cannon, default, ridge, seed2018
+from models.core.records import TrainSpec
+from models.presets import LISTED
+from models.presets.preset import Preset
 
-PRESETS: Mapping[str, Any] = MappingProxyType(
-    {"seed-2018": seed2018, "default": default, "ridge": ridge, "cannon": cannon}
-)
-"""Name of a preset -> its module."""
+
+class _Presets(Mapping[str, Preset]):
+    """The presets of `models.presets.LISTED`."""
+
+    def __getitem__(self, name: str) -> Preset:
+        preset: Preset = import_module(f"models.presets.{LISTED[name].module}").PRESET
+        return preset
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(LISTED)
+
+    def __len__(self) -> int:
+        return len(LISTED)
+
+
+PRESETS: Mapping[str, Preset] = _Presets()
+
+
+def resolve(spec: TrainSpec) -> tuple[Preset, TrainSpec]:
+    """Return the preset of a specification, and the specification as the preset takes it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset, or the preset does not take the options or fields.
+    """
+    if spec.preset not in PRESETS:
+        raise ValueError(f"This training cannot be done: no preset is called {spec.preset!r}.")
+    preset = PRESETS[spec.preset]
+    return preset, preset.check(spec)

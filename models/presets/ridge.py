@@ -8,29 +8,27 @@ rows that have it.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core.arrays import Arrays
+from models.core.arrays import Arrays, Float32Array, FloatArray
 from models.core.crossval import Split
 from models.core.metrics import sigma_mad
+from models.core.options import COMPONENTS
 from models.core.records import TrainingData, TrainSpec
 from models.core.scaling import LabelScaler
 from models.presets import closed_form
-from models.presets.answers import Answer
-from models.projection.projection import MAX_DEVIATION, clip_deviation, mean_spectrum
-from models.reliability.applicability_domain import describe
+from models.presets.preset import RawPrediction
+from models.projection.pixel_weights import MAX_DEVIATION
+from models.projection.projection import clip_deviation, mean_spectrum
+from models.reliability import applicability_domain
 
 PENALTIES = np.logspace(-8.0, 0.0, 49)  # in units of the largest eigenvalue
 MIN_MODEL_ERROR = 0.1  # of the scatter of left-out rows: what noise never explains
 
-FloatArray = NDArray[np.float64]
-
 
 def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
-    """Fit the coefficients of all labels on the training rows of a split.
+    """Return the coefficients of all labels, fitted to the training rows of a split.
 
     Parameters
     ----------
@@ -51,24 +49,24 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
     spread = x.var(axis=0)
     noise = _noise(ivar, good, spread)
     # Mostly all rows have all labels, so one decomposition serves them all.
-    everything = np.ones(rows.size, dtype=bool)
-    solutions = {everything.tobytes(): decompose(x - x.mean(axis=0))}
+    all_rows = np.ones(rows.size, dtype=bool)
+    decompositions = {all_rows.tobytes(): decompose(x - x.mean(axis=0))}
     coefficients, intercepts, variances = [], [], []
     for column in y.T:
         known = np.isfinite(column)
         pattern, center = known.tobytes(), x[known].mean(axis=0)
-        if pattern not in solutions:
-            solutions[pattern] = decompose(x[known] - center)
-        target = column[known].mean()
+        if pattern not in decompositions:
+            decompositions[pattern] = decompose(x[known] - center)
+        mean_label = column[known].mean()
         beta, left_out = solve(
-            x[known] - center, column[known] - target, group[known], *solutions[pattern]
+            x[known] - center, column[known] - mean_label, group[known], *decompositions[pattern]
         )
-        typical = float(np.median(noise[known] @ beta**2))
+        noise_variance = float(np.median(noise[known] @ beta**2))
         scatter = sigma_mad(left_out)
         coefficients.append(beta)
-        intercepts.append(target - center @ beta)
-        variances.append(max(scatter**2 - typical, (MIN_MODEL_ERROR * scatter) ** 2))
-    u, eigenvalues = solutions[everything.tobytes()]
+        intercepts.append(mean_label - center @ beta)
+        variances.append(max(scatter**2 - noise_variance, (MIN_MODEL_ERROR * scatter) ** 2))
+    u, eigenvalues = decompositions[all_rows.tobytes()]
     leading = min(spec.components, eigenvalues.size)
     # The leading components first.
     basis = x.T @ (u[:, : -leading - 1 : -1] / np.sqrt(eigenvalues[: -leading - 1 : -1]))
@@ -82,12 +80,12 @@ def fit(spec: TrainSpec, data: TrainingData, split: Split) -> Arrays:
         "center": scaler.center,
         "scale": scaler.scale,
         "basis": basis,
-        **describe(x @ basis, data.labels[rows]),
+        **applicability_domain.fit(x @ basis, data.labels[rows]),
     }
 
 
 def decompose(x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return left singular vectors and squared singular values that are not zero, by rising value.
+    """Return the left singular vectors and non-zero squared singular values, in rising order.
 
     Parameters
     ----------
@@ -113,7 +111,7 @@ def solve(
     u: FloatArray,
     eigenvalues: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return coefficients by the best penalty, and the residuals of stars when left out.
+    """Return the coefficients by the best penalty, and the residuals of left-out stars.
 
     The best penalty is that of the least mean absolute residual: a few wrong labels decide nothing.
 
@@ -136,39 +134,39 @@ def solve(
     """
     projected = u.T @ y
     penalties = PENALTIES[:, None] * eigenvalues[-1]
-    # What the penalty takes away, not what it leaves: small penalties keep their digits.
-    taken = penalties / (eigenvalues + penalties)
-    residual = y - u @ projected + (taken * projected) @ u.T
+    # Computed as 1 - shrinkage directly: small penalties keep their digits.
+    removed = penalties / (eigenvalues + penalties)
+    residual = y - u @ projected + (removed * projected) @ u.T
     # Leaving rows out divides their residuals by I - H, H being their block of the hat matrix.
-    freedom = 1.0 - 1.0 / y.size - (u**2).sum(axis=1) + taken @ (u**2).T
+    freedom = 1.0 - 1.0 / y.size - (u**2).sum(axis=1) + removed @ (u**2).T
     left_out = residual / freedom
     stars, count = np.unique(group, return_counts=True)
     for star in stars[count > 1]:
         rows = np.flatnonzero(group == star)
         part = u[rows]
         block = np.eye(rows.size) - 1.0 / y.size - part @ part.T
-        block = block + (part * taken[:, None]) @ part.T
+        block = block + (part * removed[:, None]) @ part.T
         left_out[:, rows] = np.linalg.solve(block, residual[:, rows, None])[..., 0]
     best = int(np.argmin(np.abs(left_out).mean(axis=1)))
     coefficients = x.T @ (u @ (projected / (eigenvalues + penalties[best])))
     return coefficients, left_out[best]
 
 
-def _noise(ivar: NDArray[np.float32], good: NDArray[np.bool_], spread: FloatArray) -> FloatArray:
-    """Variance of each pixel about the truth; for a filled one, that of the training spectra."""
+def _noise(ivar: Float32Array, good: NDArray[np.bool_], spread: FloatArray) -> FloatArray:
+    """Return the noise variance of each pixel; that of the training spectra for a filled one."""
     variance = np.divide(1.0, ivar, out=np.zeros(ivar.shape), where=good)
     return np.where(good, np.minimum(variance, MAX_DEVIATION**2), spread)
 
 
-def answer(
+def predict_raw(
     spec: TrainSpec,
     model: Arrays,
     first_index: int,
-    flux: NDArray[np.float32],
-    ivar: NDArray[np.float32],
-    continuum: NDArray[np.float32],
-) -> Answer:
-    """Predict labels with the arrays of one fitted model.
+    flux: Float32Array,
+    ivar: Float32Array,
+    continuum: Float32Array,
+) -> RawPrediction:
+    """Return the labels by the arrays of one fitted model.
 
     The raw error is the scatter of left-out training rows, with the part of it that pixel noise
     explains exchanged for the spectrum's own noise.
@@ -184,16 +182,15 @@ def answer(
     flux, ivar, continuum : ndarray, shape (n, p)
         Normalized spectra; bad pixels count as the mean of the training spectra.
     """
-    del spec, first_index, continuum
     scaler = LabelScaler(model["center"], model["scale"])
     good = (ivar > 0.0) & model["used"]
     x = clip_deviation(flux, model["mean"], good).astype(np.float64)
     values = x @ model["coefficients"] + model["intercepts"]
     noise = _noise(ivar, good, model["spread"]) @ model["coefficients"] ** 2
     sigma = np.sqrt(model["variances"] + noise)
-    blind = ~good.any(axis=1)
-    values[blind] = sigma[blind] = np.nan
-    return Answer(
+    empty = ~good.any(axis=1)
+    values[empty] = sigma[empty] = np.nan
+    return RawPrediction(
         values=scaler.inverse(values),
         sigma=scaler.inverse_errors(sigma),
         ensemble_std=np.full(values.shape, np.nan),
@@ -202,6 +199,11 @@ def answer(
     )
 
 
-stages = partial(closed_form.stages, "ridge", 2)
-advance = partial(closed_form.advance, fit)
-fitted = closed_form.fitted
+PRESET = closed_form.make_preset(
+    "ridge",
+    "a linear function of the pixels (ridge regression), a baseline",
+    fields={"components": COMPONENTS},
+    splits_per_chunk=2,
+    fit=fit,
+    predict_raw=predict_raw,
+)

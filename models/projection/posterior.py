@@ -1,14 +1,14 @@
-"""The compiled part of a projection: scores of many spectra, without their exact normal matrices.
+"""Compiled part of a projection: scores of many spectra without their exact normal matrices.
 
 With components scaled to unit prior, the scores of a spectrum solve (A^T W A + 1) u = A^T W y. The
 matrix alone costs p c^2 / 2 products per spectrum. Here it is made from weights averaged over bins
-of `BIN` pixels, and only guides conjugate gradients (Shewchuk 1994, section 12) on the exact
+of `BIN` pixels, and only preconditions conjugate gradients (Shewchuk 1994, section 12) on the exact
 equations, where a step costs 2 p c. They end when the scores are those of the exact matrix to a
 hundredth of their noise. The noise itself, taken from the binned matrix, is good to about 1%, and
 to 10% for a spectrum with many single pixels masked.
 
-A guide needs three digits, so its matrix is multiplied in bfloat16, which processors that know it
-do several times as fast, and others do not slower, than float32.
+A preconditioner needs three digits, so its matrix is multiplied in bfloat16, which is several times
+as fast as float32 on processors that support it, and not slower on others.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from jax import lax
 from numpy.typing import NDArray
 
 from models.projection.batched_linalg import (
-    Halves,
-    cut,
+    Blocks,
     identity,
-    invert,
+    invert_blocks,
     invert_spd,
     multiply,
-    times,
+    multiply_blocks,
+    to_blocks,
 )
 
 BIN = 8  # pixels whose weights are averaged
 GROUP = 16  # bins that one small matrix product sums
 TOLERANCE = 0.01  # error of the scores, root of the mean square in units of their noise
-CAUTION = 4.0  # the last correction may leave that many times the error that is expected
+SAFETY = 4.0  # factor on the expected error after the last correction
 MAX_STEPS = 6  # of conjugate gradients; spectra with few bad pixels need 1 or 2
-ROUNDING = 1e-3  # what the diagonal gains, so that a rounded matrix stays positive definite
-USUAL_IVAR = 2500.0  # S/N 50: shapes the weights within a bin
+ROUNDING = 1e-3  # added to the diagonal, so that a rounded matrix stays positive definite
+TYPICAL_IVAR = 2500.0  # S/N 50: shapes the weights within a bin
 TINY = 1e-30
 
 
 class Basis(NamedTuple):
-    """A projection made ready for `posterior`; p is padded with zeros to whole groups of bins.
+    """A projection in the form that `posterior` needs; p is padded to whole groups of bins.
 
     Shapes: `components` (p, c), scaled to unit prior, their transpose `rows` (c, p), `bins`
-    (b, m), the halves of the bins' matrices per unit of weight.
+    (b, m), the blocks of the bins' matrices per unit of weight.
     """
 
     components: Any
@@ -56,22 +56,22 @@ class Basis(NamedTuple):
 
 @jax.jit
 def prepare(basis: jax.Array, prior: jax.Array, scatter: jax.Array) -> Basis:
-    """Make the fields of a `models.projection.projection.Projection` ready, all in float32."""
+    """Return the basis of a `models.projection.projection.Projection`, all in float32."""
     padding = (0, -scatter.size % (BIN * GROUP))
     components = jnp.pad(basis * jnp.sqrt(prior)[None], (padding, (0, 0)))
     # Pixels that are not used have infinite scatter.
-    typical = jnp.pad(1.0 / (1.0 / USUAL_IVAR + scatter), padding).reshape(-1, BIN)
+    typical = jnp.pad(1.0 / (1.0 / TYPICAL_IVAR + scatter), padding).reshape(-1, BIN)
     parts = components.reshape(-1, BIN, prior.size)
     matrices = jnp.einsum("bki,bkj->bij", parts * typical[..., None], parts)
     per_weight = 1.0 / jnp.maximum(typical.sum(axis=1), TINY)
-    halves = [part.reshape(per_weight.size, -1) for part in cut(matrices)]
-    bins = jnp.concatenate(halves, axis=1) * per_weight[:, None]
+    blocks = [block.reshape(per_weight.size, -1) for block in to_blocks(matrices)]
+    bins = jnp.concatenate(blocks, axis=1) * per_weight[:, None]
     return Basis(components, components.T, bins.astype(jnp.bfloat16))
 
 
 @jax.jit
 def posterior(basis: Basis, weight: jax.Array, weighted: jax.Array) -> tuple[jax.Array, ...]:
-    """Project spectra.
+    """Return the scores of spectra.
 
     Parameters
     ----------
@@ -86,74 +86,82 @@ def posterior(basis: Basis, weight: jax.Array, weighted: jax.Array) -> tuple[jax
         Posterior means, and their standard deviations under the noise of the spectrum, in units
         of the prior's.
     explained : jax.Array, shape (n,)
-        What the scores explain of y^T W y.
+        Part of y^T W y that the scores explain.
     """
     covariance = _covariance(basis, weight)
     scores, explained = _solve(basis, weight, weighted @ basis.components, covariance)
     # Under noise alone the mean scatters by C G C = C - C C, the prior being 1.
-    first, side, last = covariance
-    others = side**2
-    upper = jnp.sum(first * (identity(first) - first), axis=1) - jnp.sum(others, axis=2)
-    lower = jnp.sum(last * (identity(last) - last), axis=1) - jnp.sum(others, axis=1)
-    spread = jnp.concatenate([upper, lower], axis=1)
-    return scores, jnp.sqrt(jnp.maximum(spread, 0.0)), explained
+    a, b, d = covariance
+    upper = jnp.sum(a * (identity(a) - a), axis=1) - jnp.sum(b**2, axis=2)
+    lower = jnp.sum(d * (identity(d) - d), axis=1) - jnp.sum(b**2, axis=1)
+    variance = jnp.concatenate([upper, lower], axis=1)
+    return scores, jnp.sqrt(jnp.maximum(variance, 0.0)), explained
 
 
-def _covariance(basis: Basis, weight: jax.Array) -> Halves:
+def _covariance(basis: Basis, weight: jax.Array) -> Blocks:
     """Return the posterior covariance from binned weights."""
     n, c = weight.shape[0], basis.components.shape[1]
     # Sums of neighbours by one product with zeros and ones: several times as fast as a reduction.
-    chooser = jnp.repeat(jnp.eye(GROUP, dtype=weight.dtype), BIN, axis=0)
-    binned = (weight.reshape(-1, BIN * GROUP) @ chooser).reshape(n, -1)
+    group_sum = jnp.repeat(jnp.eye(GROUP, dtype=weight.dtype), BIN, axis=0)
+    binned = (weight.reshape(-1, BIN * GROUP) @ group_sum).reshape(n, -1)
     product = partial(jnp.matmul, preferred_element_type=weight.dtype)
     matrices = product(binned.astype(basis.bins.dtype), basis.bins)
     half, rest = c // 2, c - c // 2
-    first, side, last = jnp.split(matrices, [half**2, half * c], axis=1)
-    first, last = (
-        part * (1.0 + ROUNDING * identity(part)) + identity(part)
-        for part in (first.reshape(n, half, half), last.reshape(n, rest, rest))
+    a, b, d = jnp.split(matrices, [half**2, half * c], axis=1)
+    a, d = (
+        block * (1.0 + ROUNDING * identity(block)) + identity(block)
+        for block in (a.reshape(n, half, half), d.reshape(n, rest, rest))
     )
-    return invert(Halves(first, side.reshape(n, half, rest), last))
+    return invert_blocks(Blocks(a, b.reshape(n, half, rest), d))
 
 
 def _solve(
-    basis: Basis, weight: jax.Array, right: jax.Array, guide: Halves
+    basis: Basis, weight: jax.Array, right: jax.Array, preconditioner: Blocks
 ) -> tuple[jax.Array, jax.Array]:
-    """Preconditioned conjugate gradients, all spectra side by side.
+    """Solve the normal equations by preconditioned conjugate gradients, all spectra side by side.
 
-    Returns the solution u, and what it explains of y^T W y: 2 u^T A^T W y - u^T A^T W A u.
+    With the residual r and the preconditioner C, r^T C r is the squared error of the scores in
+    units of their noise. The iteration of a spectrum ends when the value expected after one more
+    correction is below the tolerance.
+
+    Returns
+    -------
+    scores : jax.Array, shape (n, c)
+        The solution u.
+    explained : jax.Array, shape (n,)
+        2 u^T A^T W y - u^T A^T W A u, the part of y^T W y that u explains.
     """
-    enough = TOLERANCE**2 * right.shape[1]
+    tolerance = TOLERANCE**2 * right.shape[1]
 
     def unfinished(loop: Any) -> jax.Array:
         step, expected = loop[0], loop[-1]
-        return (step < MAX_STEPS) & jnp.any(expected > enough)
+        goes_on: jax.Array = (step < MAX_STEPS) & jnp.any(expected > tolerance)
+        return goes_on
 
     def improve(loop: Any) -> Any:
-        step, scores, residual, guided, direction, size, expected = loop
+        step, scores, residual, preconditioned, direction, error, expected = loop
         image = (weight * (direction @ basis.rows)) @ basis.components + direction
-        length = size / jnp.maximum(_dot(direction, image), TINY)
+        length = error / jnp.maximum(_dot(direction, image), TINY)
         # A finished spectrum stays as it is: its scores must not depend on those beside it.
-        wanting = expected > enough
-        length = jnp.where(wanting, length, 0.0)
+        active = expected > tolerance
+        length = jnp.where(active, length, 0.0)
         scores = scores + length * direction
         residual = residual - length * image
-        guided = times(guide, residual)
-        smaller = _dot(residual, guided)
-        shrunk = smaller / jnp.maximum(size, TINY)
-        direction = guided + shrunk * direction
-        # The last correction takes about as much as this step did.
-        expected = jnp.where(wanting, CAUTION**2 * shrunk * smaller, expected)
-        return step + 1, scores, residual, guided, direction, smaller, expected
+        preconditioned = multiply_blocks(preconditioner, residual)
+        new_error = _dot(residual, preconditioned)
+        ratio = new_error / jnp.maximum(error, TINY)
+        direction = preconditioned + ratio * direction
+        # The last correction reduces the error about as much as this step did.
+        expected = jnp.where(active, SAFETY**2 * ratio * new_error, expected)
+        return step + 1, scores, residual, preconditioned, direction, new_error, expected
 
-    # With the residual r and the guide C, r^T C r is the squared error in units of the noise.
-    first = times(guide, right)
-    size = _dot(right, first)
-    start = (0, jnp.zeros_like(right), right, first, first, size, size)
-    _, scores, residual, guided, _, size, _ = lax.while_loop(unfinished, improve, start)
-    # Where the exact residual is known, the guide alone corrects once more, without a product.
-    final = scores + guided
-    explained = _dot(scores, right + residual) + size + _dot(final, final)
+    first = multiply_blocks(preconditioner, right)
+    error = _dot(right, first)
+    start = (0, jnp.zeros_like(right), right, first, first, error, error)
+    _, scores, residual, correction, _, error, _ = lax.while_loop(unfinished, improve, start)
+    # With the exact residual, the preconditioner corrects once more without a product.
+    final = scores + correction
+    explained = _dot(scores, right + residual) + error + _dot(final, final)
     return final, explained[:, 0]
 
 
@@ -161,7 +169,7 @@ def _solve(
 def solve_pixels(
     weight: jax.Array, target: jax.Array, design: jax.Array, ridge: jax.Array
 ) -> jax.Array:
-    """Weighted linear fit of each of m pixels over the spectra.
+    """Return the weighted linear fit of each of m pixels over the spectra.
 
     Parameters
     ----------
@@ -186,7 +194,7 @@ def solve_pixels(
 
 
 def triangle(d: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the upper triangle, and where each entry of (d, d) finds its own."""
+    """Return rows and columns of the upper triangle, and the position in it of each (i, j)."""
     i, j = np.triu_indices(d)
     index = np.zeros((d, d), dtype=np.int64)
     index[i, j] = index[j, i] = np.arange(i.size)
@@ -194,5 +202,5 @@ def triangle(d: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.i
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Scalar products of n pairs of vectors, shape (n, 1)."""
+    """Return the scalar products of n pairs of vectors, shape (n, 1)."""
     return jnp.sum(a * b, axis=1, keepdims=True)

@@ -1,8 +1,8 @@
-"""Spectra as few numbers: ivar-weighted scores on a basis of spectral components.
+"""Ivar-weighted projection of spectra on a basis of spectral components.
 
 The model of a spectrum is x = m + V z + noise, with prior z ~ N(0, L) and per pixel the variance
-1 / ivar + s^2, s^2 being what the basis leaves unexplained. The posterior mean (probabilistic PCA,
-Tipping & Bishop 1999, with known noise of each pixel) is
+1 / ivar + s^2, s^2 being the variance that the basis leaves unexplained. The posterior mean
+(probabilistic PCA, Tipping & Bishop 1999, with known noise of each pixel) is
 
     z = (V^T W V + L^-1)^-1 V^T W (x - m),   W = 1 / (1 / ivar + s^2),  W = 0 for bad pixels,
 
@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.projection.pixel_weights import MAX_DEVIATION, aligned, weigh
+from models.core.arrays import Float32Array, FloatArray
+from models.projection.pixel_weights import MAX_DEVIATION, aligned_zeros, weigh_deviations
 from models.projection.posterior import posterior, prepare, solve_pixels, triangle
 
 REFINEMENTS = 2  # rounds of factorisation
@@ -27,9 +28,6 @@ FIRST_SCATTER = 0.02  # s before any residual is known, in units of the continuu
 MIN_SCATTER = 1e-3
 MIN_PIXEL_ROWS = 10  # a pixel that is good in fewer training spectra is not used
 BLOCK = 128  # spectra or pixels per call: one compiled shape, which the cache holds
-
-Float = NDArray[np.float32]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +51,7 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A basis with what is needed to project on it.
+    """A basis, with the mean, prior and scatter that a projection on it needs.
 
     Parameters
     ----------
@@ -67,13 +65,13 @@ class Projection:
         Unexplained variance s^2 of each pixel; infinite for pixels that are not used.
     """
 
-    mean: Float
-    basis: Float
+    mean: Float32Array
+    basis: Float32Array
     prior: FloatArray
-    scatter: Float
+    scatter: Float32Array
 
-    def scores(self, flux: Float, ivar: Float) -> Scores:
-        """Project spectra.
+    def scores(self, flux: Float32Array, ivar: Float32Array) -> Scores:
+        """Return the scores of spectra.
 
         Parameters
         ----------
@@ -84,21 +82,24 @@ class Projection:
         values, noise, chi2 = np.zeros((n, c)), np.zeros((n, c)), np.zeros(n)
         size = np.sqrt(self.prior)
         basis = prepare(self.basis, self.prior.astype(np.float32), self.scatter)
-        weights = [aligned(BLOCK, basis.rows.shape[1]) for _ in range(2)]
+        weights = [aligned_zeros(BLOCK, basis.rows.shape[1]) for _ in range(2)]
         for start in range(0, n, BLOCK):
             part = slice(start, min(start + BLOCK, n))
             count = part.stop - start
             outputs = [a[:count, :p] for a in weights]
-            whole, n_good = weigh(self.mean, self.scatter, flux[part], ivar[part], *outputs)
-            # Rows after the last spectrum hold older ones, of which nothing is kept.
+            spectra = (flux[part], ivar[part])
+            total, n_good = weigh_deviations(self.mean, self.scatter, *spectra, *outputs)
+            # Rows after the last spectrum hold spectra of the block before, which are dropped.
             found = [np.asarray(a)[:count] for a in posterior(basis, *weights)]
             values[part], noise[part] = found[0] * size, found[1] * size
-            chi2[part] = np.maximum(whole - found[2], 0.0) / np.maximum(n_good, 1)
+            chi2[part] = np.maximum(total - found[2], 0.0) / np.maximum(n_good, 1)
         return Scores(values, noise, chi2)
 
 
-def fit_projection(flux: Float, ivar: Float, components: int, seed: int) -> Projection:
-    """Fit mean, basis, prior and scatter on training spectra.
+def fit_projection(
+    flux: Float32Array, ivar: Float32Array, components: int, seed: int
+) -> Projection:
+    """Return the projection fitted to training spectra.
 
     Parameters
     ----------
@@ -125,8 +126,8 @@ def fit_projection(flux: Float, ivar: Float, components: int, seed: int) -> Proj
     return fit
 
 
-def mean_spectrum(flux: Float, ivar: Float) -> tuple[Float, NDArray[np.bool_]]:
-    """Weighted mean of training spectra, and the pixels that are good in enough of them.
+def mean_spectrum(flux: Float32Array, ivar: Float32Array) -> tuple[Float32Array, NDArray[np.bool_]]:
+    """Return the weighted mean of training spectra, and the pixels good in enough of them.
 
     Parameters
     ----------
@@ -156,25 +157,30 @@ def mean_spectrum(flux: Float, ivar: Float) -> tuple[Float, NDArray[np.bool_]]:
     return mean.astype(np.float32), used
 
 
-def pixel_weight(ivar: Float, scatter: float | NDArray[Any]) -> Float:
-    """1 / (1 / ivar + s^2), from the finite variances s^2; 0 for bad pixels."""
+def pixel_weight(ivar: Float32Array, scatter: float | NDArray[Any]) -> Float32Array:
+    """Return 1 / (1 / ivar + s^2) for finite variances s^2; 0 for bad pixels."""
     return ivar / (1.0 + ivar * np.asarray(scatter, np.float32))
 
 
-def _principal(deviation: Float, components: int, seed: int) -> tuple[Float, FloatArray]:
-    """Return leading principal components by subspace iteration (Halko et al. 2011)."""
+def _principal(
+    deviation: Float32Array, components: int, seed: int
+) -> tuple[Float32Array, FloatArray]:
+    """Return leading principal components and variances, by randomized subspace iteration.
+
+    Source: Halko, Martinsson & Tropp (2011, SIAM Review 53, 217), algorithm 4.4.
+    """
     rng = np.random.default_rng(seed)
     width = min(components + 16, *deviation.shape)
     space = deviation.T @ rng.standard_normal((deviation.shape[0], width)).astype(np.float32)
     for _ in range(4):
-        space = deviation.T @ (deviation @ _orthogonal(space)[0])
-    space = _orthogonal(space)[0]
+        space = deviation.T @ (deviation @ _orthonormalise(space)[0])
+    space = _orthonormalise(space)[0]
     _, size, rotation = np.linalg.svd(deviation @ space, full_matrices=False)
     prior = size[:components].astype(np.float64) ** 2 / deviation.shape[0]
     return space @ rotation[:components].T, np.maximum(prior, 1e-6 * prior[0] + 1e-12)
 
 
-def _orthogonal(columns: NDArray[Any]) -> tuple[NDArray[Any], FloatArray]:
+def _orthonormalise(columns: NDArray[Any]) -> tuple[NDArray[Any], FloatArray]:
     """Return orthonormal columns q and a matrix r with columns = q r.
 
     For many rows and few columns, several times as fast as a QR decomposition.
@@ -185,14 +191,14 @@ def _orthogonal(columns: NDArray[Any]) -> tuple[NDArray[Any], FloatArray]:
     return (wide @ (vectors / size)).astype(columns.dtype), (vectors * size).T
 
 
-def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
-    """One round of weighted factorisation: new mean, basis and scatter from the scores."""
+def _refine(old: Projection, flux: Float32Array, ivar: Float32Array) -> Projection:
+    """Return the projection after a round of factorisation: new mean, basis, scatter, prior."""
     used, zero = np.isfinite(old.scatter), np.float32(0.0)
     weight = pixel_weight(np.where(used, ivar, zero), np.where(used, old.scatter, zero))
     deviation = clip_deviation(flux, old.mean, weight)
     scores = old.scores(flux, ivar).values.astype(np.float32)
     design = np.concatenate([np.ones((scores.shape[0], 1), np.float32), scores], axis=1)
-    # A weak pull to zero, worth one spectrum of typical weight, keeps rarely seen pixels tame.
+    # A weak ridge, worth one spectrum of typical weight, bounds pixels that are rarely good.
     typical = float(weight[weight > 0.0].mean()) if (weight > 0.0).any() else 1.0
     size = np.concatenate([[1.0], np.sqrt(old.prior)])  # of the columns; scaled, they all count
     ridge = np.concatenate([[1e-6], 1.0 / old.prior]) * old.prior.min() / size**2
@@ -206,14 +212,15 @@ def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
         solution[part] = np.asarray(found)[: part.stop - start] / size
     solution[~used] = 0.0
     residual = deviation - design @ solution.T.astype(np.float32)
-    # Excess of the squared residuals over the noise; clipped, so outliers do not void a pixel.
+    # Scatter is the mean excess of squared residuals over the noise, weighted by its inverse
+    # variance; clipped, so that outliers do not void a pixel.
     good = weight > 0.0
     noise = np.divide(1.0, ivar, out=np.zeros_like(ivar), where=good)
     excess = np.where(good, np.clip(residual**2, 0.0, 9.0 * (noise + FIRST_SCATTER**2)) - noise, 0)
-    trust = np.where(good, 1.0 / (noise + np.float32(FIRST_SCATTER**2)) ** 2, 0.0)
-    scatter = (trust * excess).sum(axis=0) / np.maximum(trust.sum(axis=0), 1e-30)
-    # The basis times the scores is what counts: rotate both back to principal axes.
-    q, r = _orthogonal(solution[:, 1:])
+    precision = np.where(good, 1.0 / (noise + np.float32(FIRST_SCATTER**2)) ** 2, 0.0)
+    scatter = (precision * excess).sum(axis=0) / np.maximum(precision.sum(axis=0), 1e-30)
+    # Only the product of basis and scores is determined: rotate both to principal axes.
+    q, r = _orthonormalise(solution[:, 1:])
     _, size, rotation = np.linalg.svd(scores.astype(np.float64) @ r.T, full_matrices=False)
     prior = size**2 / scores.shape[0]
     return Projection(
@@ -224,15 +231,15 @@ def _refine(old: Projection, flux: Float, ivar: Float) -> Projection:
     )
 
 
-def clip_deviation(flux: Float, mean: Float, weight: NDArray[Any]) -> Float:
-    """Return the clipped deviation from the mean spectrum; 0 at pixels without weight."""
+def clip_deviation(flux: Float32Array, mean: Float32Array, weight: NDArray[Any]) -> Float32Array:
+    """Return clipped deviations from the mean spectrum; 0 at pixels without weight."""
     return np.where(weight > 0.0, np.clip(flux - mean, -MAX_DEVIATION, MAX_DEVIATION), 0.0).astype(
         np.float32
     )
 
 
-def _pad_rows(rows: Float) -> Float:
-    """Return rows of zeros up to a whole block: one compiled shape. A whole block is not copied."""
+def _pad_rows(rows: Float32Array) -> Float32Array:
+    """Return rows padded with zeros to a block, one compiled shape; a whole block is not copied."""
     if rows.shape[0] == BLOCK:
         return np.ascontiguousarray(rows, np.float32)
     padded = np.zeros((BLOCK, rows.shape[1]), np.float32)
@@ -241,7 +248,7 @@ def _pad_rows(rows: Float) -> Float:
 
 
 def pair_products(columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Products of all pairs of columns, and where each entry of a symmetric matrix finds its own.
+    """Return the products of all pairs of columns, and the index of each entry of a matrix in them.
 
     One matrix product with these gives the normal matrices of many spectra (or pixels) at once.
     """

@@ -1,1 +1,1 @@
-"""Calibrated errors, flags and the domain in which a model applies."""
+"""Calibrated errors, flags and the applicability domain of a model."""

@@ -1,21 +1,21 @@
-"""Distance of a spectrum from the training spectra, and labels by robust linear fits.
+"""Applicability domain of a model: distance to the training spectra, and robust linear labels.
 
-Networks level off where they have learned nothing: a star hotter than all training stars is given
-the temperature of the hottest. A linear fit goes on, so it tells that the star lies beyond. It
-must be robust, for the few training stars that lie out there are mostly those with wrong labels.
+Networks level off outside of their training data: a star hotter than all training stars is given
+the temperature of the hottest. A linear fit extrapolates, so it shows that the star lies beyond. It
+must be robust, as most of the few training stars at the edges have wrong labels.
 
-There are two fits. The fine one, to the leading coordinates, tells dwarfs from giants, but what
-bends its labels straight within the training spectra misleads it beyond them. The coarse one knows
-only the direction in which the training spectra differ most, the strength of lines in most samples:
-a poor label, but one that goes on rising.
+There are two fits. The fine one, to the leading coordinates, separates dwarfs from giants, but the
+terms that correct its curvature within the training spectra mislead it beyond them. The coarse one
+has only the direction in which the training spectra differ most, in most samples the strength of
+lines: its labels are poor, but they go on rising.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.core.arrays import Arrays
+from models.core.arrays import Arrays, FloatArray
+from models.core.metrics import MAD_TO_SIGMA
 from models.reliability.quantile_regression import fit_quantile
 
 CLIP = 5.0  # robust standard deviations
@@ -23,11 +23,9 @@ LEADING = 16  # coordinates of the linear fit: more would only follow noise
 BIWEIGHT = 6.0  # robust standard deviations of the residuals beyond which a row has no weight
 ROUNDS = 30
 
-FloatArray = NDArray[np.float64]
 
-
-def describe(points: FloatArray, labels: FloatArray, metric: FloatArray | None = None) -> Arrays:
-    """Describe the training spectra by the centre, extent and labels of their cloud.
+def fit(points: FloatArray, labels: FloatArray, metric: FloatArray | None = None) -> Arrays:
+    """Return the centre and covariance of the training spectra, and linear fits of their labels.
 
     Parameters
     ----------
@@ -45,7 +43,7 @@ def describe(points: FloatArray, labels: FloatArray, metric: FloatArray | None =
         `linear_scale`, shape (m,), `linear_weights`, shape (m + 1, k), `coarse_axis`, shape (c,),
         and `coarse_weights`, shape (2, k), for `linear_labels`.
     """
-    mean, covariance = _cloud(points)
+    mean, covariance = _robust_covariance(points)
     leading = points[:, :LEADING]
     scale = leading.std(axis=0) if points.shape[0] else np.ones(leading.shape[1])
     scale = np.where(scale > 0.0, scale, 1.0)
@@ -53,20 +51,23 @@ def describe(points: FloatArray, labels: FloatArray, metric: FloatArray | None =
         "distance_mean": mean,
         "distance_whiten": np.linalg.inv(np.linalg.cholesky(covariance)).T,
         "linear_scale": scale,
-        "coarse_axis": _longest_axis(covariance, metric),
+        "coarse_axis": _principal_axis(covariance, metric),
     }
-    for fit, x in (("linear", _design(model, points)), ("coarse", _line(model, points))):
+    for name, x in (
+        ("linear", _fine_design(model, points)),
+        ("coarse", _coarse_fine_design(model, points)),
+    ):
         weights = [_robust_fit(x, column) for column in labels.T]
-        model[f"{fit}_weights"] = np.stack(weights, axis=1)
+        model[f"{name}_weights"] = np.stack(weights, axis=1)
     return model
 
 
-def _cloud(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the centre and covariance of a cloud of points; robust to outliers."""
+def _robust_covariance(points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return centre and covariance of points, by the median and clipped deviations."""
     mean = np.median(points, axis=0)
     centred = points - mean
-    # A few odd spectra must not stretch the cloud, or nothing would ever be far from it.
-    limit = CLIP * 1.4826 * np.median(np.abs(centred), axis=0)
+    # A few odd spectra must not inflate the covariance: nothing would be far from it.
+    limit = CLIP * MAD_TO_SIGMA * np.median(np.abs(centred), axis=0)
     centred = np.clip(centred, -limit, limit)
     covariance = centred.T @ centred / max(points.shape[0] - 1, 1)
     # Directions that the training spectra do not span get a floor instead of infinite weight.
@@ -74,70 +75,71 @@ def _cloud(points: FloatArray) -> tuple[FloatArray, FloatArray]:
     return mean, covariance
 
 
-def _longest_axis(covariance: FloatArray, metric: FloatArray | None) -> FloatArray:
-    """Weights of the coordinates in the score, of unit variance, on the cloud's longest axis."""
+def _principal_axis(covariance: FloatArray, metric: FloatArray | None) -> FloatArray:
+    """Return the weights of the coordinates in the score of unit variance on the first axis."""
     lengths, directions = np.linalg.eigh(np.eye(len(covariance)) if metric is None else metric)
     root = directions * np.sqrt(np.maximum(lengths, 0.0))
     variance, axes = np.linalg.eigh(root.T @ covariance @ root)
     return np.asarray(root @ axes[:, -1] / np.sqrt(max(variance[-1], 1e-30)))
 
 
-def _design(model: Arrays, points: FloatArray) -> FloatArray:
+def _fine_design(model: Arrays, points: FloatArray) -> FloatArray:
     """Return a constant and the leading coordinates, centred and scaled, shape (n, m + 1)."""
     centred = (points - model["distance_mean"])[:, :LEADING] / model["linear_scale"]
     return np.column_stack([np.ones(points.shape[0]), centred])
 
 
-def _line(model: Arrays, points: FloatArray) -> FloatArray:
-    """Return a constant and the score on the longest axis, shape (n, 2)."""
+def _coarse_fine_design(model: Arrays, points: FloatArray) -> FloatArray:
+    """Return a constant and the score on the principal axis, shape (n, 2)."""
     score = (points - model["distance_mean"]) @ model["coarse_axis"]
     return np.column_stack([np.ones(points.shape[0]), score])
 
 
 def _robust_fit(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Weights of a linear fit that outliers do not move: Tukey's biweight from the L1 fit."""
+    """Return the weights of a robust linear fit: Tukey's biweight, begun from the L1 fit."""
     known = np.isfinite(y) & np.isfinite(x).all(axis=1)
     weights = np.zeros(x.shape[1])
     if not known.any():
         return weights
     x, y = x[known], y[known]
     center, scale = np.median(y), max(float(np.std(y)), 1e-30)
-    pull = np.ones(x.shape[1])
-    pull[0] = 0.0
-    weights = fit_quantile(x, (y - center) / scale, 0.5, weights, pull) * scale
+    penalty = np.ones(x.shape[1])
+    penalty[0] = 0.0  # of the constant
+    weights = fit_quantile(x, (y - center) / scale, 0.5, weights, penalty) * scale
     for _ in range(ROUNDS):
         residual = (y - center - x @ weights) / scale
-        limit = BIWEIGHT * 1.4826 * max(float(np.median(np.abs(residual))), 1e-9)
-        trust = np.maximum(1.0 - (residual / limit) ** 2, 0.0) ** 2
-        gram = (x * trust[:, None]).T @ x + np.diag(pull + 1e-9)
-        weights = np.linalg.solve(gram, (x * trust[:, None]).T @ (y - center))
+        limit = BIWEIGHT * MAD_TO_SIGMA * max(float(np.median(np.abs(residual))), 1e-9)
+        biweight = np.maximum(1.0 - (residual / limit) ** 2, 0.0) ** 2
+        weighted = (x * biweight[:, None]).T
+        gram = weighted @ x + np.diag(penalty + 1e-9)
+        weights = np.linalg.solve(gram, weighted @ (y - center))
     weights[0] += center
     return weights
 
 
 def distance(model: Arrays, points: FloatArray) -> FloatArray:
-    """Return the Mahalanobis distance to the training cloud, shape (n,), in standard deviations.
+    """Return the Mahalanobis distance to the training spectra, shape (n,).
 
     Parameters
     ----------
     model : dict of str to ndarray
-        With the arrays of `describe`.
+        With the arrays of `fit`.
     points : ndarray, shape (n, c)
         Spectra in the same coordinates.
     """
     whitened = (points - model["distance_mean"]) @ model["distance_whiten"]
-    return np.sqrt(np.sum(whitened**2, axis=1))
+    return np.asarray(np.sqrt(np.sum(whitened**2, axis=1)))
 
 
 def linear_labels(model: Arrays, points: FloatArray) -> FloatArray:
-    """Return labels by the fine and by the coarse fit, shape (n, 2, k) [units of the labels].
+    """Return the labels by the fine and by the coarse fit, shape (n, 2, k) [units of the labels].
 
     Parameters
     ----------
     model : dict of str to ndarray
-        With the arrays of `describe`.
+        With the arrays of `fit`.
     points : ndarray, shape (n, c)
         Spectra in the same coordinates.
     """
-    fine = _design(model, points) @ model["linear_weights"]
-    return np.stack([fine, _line(model, points) @ model["coarse_weights"]], axis=1)
+    fine = _fine_design(model, points) @ model["linear_weights"]
+    return np.stack([fine, _coarse_fine_design(model, points) @ model["coarse_weights"]], axis=1)

@@ -1,8 +1,8 @@
-"""Flags of unreliable predictions, from flux, ivar and mask, never from a label.
+"""Flags of predictions that are not reliable, from flux, ivar and mask, never from a known label.
 
-Distance to the training spectra, chi-square, disagreement and labels by linear fits are held
-against limits that 98 to 99.5% of the training spectra keep when they are left out. The first
-three change with the signal-to-noise ratio of good spectra, so their limits do too.
+Distance to the training spectra, chi-square, disagreement and labels by linear fits are compared
+with limits that 98 to 99.5% of the training spectra keep when they are left out. The first three
+change with the signal-to-noise ratio of good spectra, so their limits do too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.core.arrays import Float32Array, FloatArray
 from models.core.records import Predictions
 from models.reliability.quantile_regression import fit_quantile
 from models.spectra.snr import count_good
@@ -61,7 +62,7 @@ MIN_SNR = 20.0
 MIN_GOOD = 0.8
 ARM_FRACTION = 0.1
 
-JUDGED = MappingProxyType(
+LIMITED = MappingProxyType(
     {
         "distance": BIT["FAR_FROM_TRAINING"],
         "chi2": BIT["HIGH_CHI2"],
@@ -69,22 +70,20 @@ JUDGED = MappingProxyType(
     }
 )
 # Shares of the left-out training spectra that are within the limits.
-LEVELS = MappingProxyType({"distance": 0.995, "chi2": 0.995, "spread": 0.995})
+LEVEL = 0.995
 LINEAR_LEVELS = (0.99, 0.98)  # of the fine fit, of the coarse one
 ROUNDING = 1e-9  # keeps the spectrum that a limit goes through within it
-PENALTY = np.array([0.0, 3.0, 3.0])  # of a limit's slope and bend with S/N: few spectra are odd
-
-FloatArray = NDArray[np.float64]
+PENALTY = np.array([0.0, 3.0, 3.0])  # on a limit's slope and bend with S/N: few spectra are odd
 
 
 def fit_limits(found: Predictions, snr: FloatArray, labels: FloatArray) -> dict[str, FloatArray]:
-    """Fit the limits beyond which a spectrum is flagged.
+    """Return the limits beyond which a spectrum is flagged.
 
     Parameters
     ----------
     found : Predictions
-        Of n training spectra, each by a model that was not fitted to it: a basis follows its own
-        training spectra so closely that their own numbers would say nothing.
+        Of n training spectra, each by a model that was not fitted to it: a basis fits its own
+        training spectra so closely that their own numbers would be too small.
     snr : ndarray, shape (n,)
         Signal-to-noise ratio per pixel.
     labels : ndarray, shape (n, k) [units of the labels]
@@ -108,23 +107,23 @@ def fit_limits(found: Predictions, snr: FloatArray, labels: FloatArray) -> dict[
         limits["limit/typical_spread"] = np.where(typical > 0.0, typical, np.inf)
     design = _design(limits["limit/snr"], snr)
     start = np.zeros(design.shape[1])
-    for name, numbers in _judged(limits, found).items():
+    for name, numbers in _limited(limits, found).items():
         rows = known & np.isfinite(numbers) & (numbers > 0.0)
         if rows.any():
             y = np.log(numbers[rows])
-            weights = fit_quantile(design[rows], y, LEVELS[name], start, PENALTY)
+            weights = fit_quantile(design[rows], y, LEVEL, start, PENALTY)
             # The zero point by rank: right to the last spectrum, however few there are.
             residual = y - design[rows] @ weights
-            weights[0] += np.quantile(residual, LEVELS[name], method="higher") + ROUNDING
+            weights[0] += np.quantile(residual, LEVEL, method="higher") + ROUNDING
             limits[f"limit/{name}"] = weights
     return limits | _linear_ranges(found.linear[known], labels)
 
 
 def _linear_ranges(linear: FloatArray, labels: FloatArray) -> dict[str, FloatArray]:
-    """Range of the training labels, moved until just enough of each fit's labels are within.
+    """Return the range of the training labels, widened to hold enough of each fit's labels.
 
-    In units of that range for the fine fit. For the coarse one, in those of the scatter of its
-    labels: of labels that it tells little of, all are far within the range and none is a limit.
+    It is widened in units of that range for the fine fit, and of the scatter of its labels for the
+    coarse one: labels that hardly depend on the coarse score lie far within the range.
     """
     low, high = np.nanmin(labels, axis=0), np.nanmax(labels, axis=0)
     scatter = np.median(np.abs(linear[:, 1] - np.median(linear[:, 1], axis=0)), axis=0)
@@ -140,17 +139,17 @@ def _linear_ranges(linear: FloatArray, labels: FloatArray) -> dict[str, FloatArr
 
 
 def _design(log_range: FloatArray, snr: FloatArray) -> FloatArray:
-    """Constant, logarithm of S/N and its bend, shape (n, 3); constant beyond the known range."""
+    """Return a constant, log S/N and its bend, shape (n, 3); constant beyond the known range."""
     low, middle, high = log_range
     log_snr = np.clip(np.log(np.maximum(snr, 1e-6)), low, high) - middle
     return np.column_stack([np.ones(snr.size), log_snr, np.maximum(log_snr, 0.0)])
 
 
-def _judged(limits: Mapping[str, NDArray[Any]], found: Predictions) -> dict[str, FloatArray]:
-    """Quantities that have limits; each of shape (n,)."""
+def _limited(limits: Mapping[str, NDArray[Any]], found: Predictions) -> dict[str, FloatArray]:
+    """Return the quantities that have limits, each of shape (n,)."""
     numbers = {"distance": found.distance, "chi2": found.chi2}
     if "limit/typical_spread" in limits:
-        # The label on which the members differ most, for them.
+        # Of the label on which the members differ most, in units of its typical spread.
         numbers["spread"] = (found.ensemble_std / limits["limit/typical_spread"]).max(axis=1)
     return numbers
 
@@ -158,7 +157,7 @@ def _judged(limits: Mapping[str, NDArray[Any]], found: Predictions) -> dict[str,
 def limit_flags(
     model: Mapping[str, NDArray[Any]], found: Predictions, snr: FloatArray
 ) -> NDArray[np.int64]:
-    """Flags by the limits that a model holds.
+    """Return the flags by the limits of a model.
 
     These are FAR_FROM_TRAINING, HIGH_CHI2, DISAGREEMENT, and OUT_OF_RANGE by the linear fits.
 
@@ -175,15 +174,15 @@ def limit_flags(
         return np.zeros(snr.size, np.int64)
     flags = range_flags(model["limit/low"], model["limit/high"], found.linear)
     design = _design(model["limit/snr"], snr)
-    for name, numbers in _judged(model, found).items():
+    for name, numbers in _limited(model, found).items():
         if f"limit/{name}" in model:
             beyond = numbers > np.exp(design @ model[f"limit/{name}"])
-            flags |= np.where(beyond, JUDGED[name], np.int64(0))
+            flags |= np.where(beyond, LIMITED[name], np.int64(0))
     return flags
 
 
-def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int64]:
-    """Return bits LOW_SNR, MASKED, MISSING_ARM and NO_INFORMATION: how much there is to read.
+def spectrum_flags(ivar: Float32Array, snr: FloatArray) -> NDArray[np.int64]:
+    """Return the bits LOW_SNR, MASKED, MISSING_ARM and NO_INFORMATION.
 
     Parameters
     ----------
@@ -201,11 +200,12 @@ def spectrum_flags(ivar: NDArray[np.float32], snr: FloatArray) -> NDArray[np.int
         "MISSING_ARM": arms < ARM_FRACTION,
         "NO_INFORMATION": left + right == 0,
     }
-    return np.bitwise_or.reduce([np.where(hit, BIT[name], 0) for name, hit in hits.items()])
+    bits = [np.where(hit, BIT[name], 0) for name, hit in hits.items()]
+    return np.asarray(np.bitwise_or.reduce(bits))
 
 
 def range_flags(low: FloatArray, high: FloatArray, values: FloatArray) -> NDArray[np.int64]:
-    """Bit OUT_OF_RANGE.
+    """Return bit OUT_OF_RANGE for spectra with any label outside its range.
 
     Parameters
     ----------
@@ -236,33 +236,33 @@ def mark_low_snr(flags: NDArray[np.int64], snr: FloatArray) -> NDArray[np.int64]
 
 
 def mark_trained_on(flags: NDArray[np.int64], trained_on: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Flag the spectra that the model was trained on, in place of what compares with those.
+    """Return flags with TRAINED_ON for training spectra, in place of the limits for left-out ones.
 
-    A model follows its own training spectra so closely that their distance, chi-square and spread
-    cannot be held against limits that come from left-out ones.
+    A model fits its own training spectra so closely that their distance, chi-square and spread
+    cannot be compared with limits that come from left-out ones.
 
     Parameters
     ----------
     flags : ndarray of int64, shape (n,)
         As `models.predict.Model.predict` gives them.
     trained_on : ndarray of bool, shape (n,)
-        Whether the model was trained on the spectrum.
+        True for training spectra.
     """
-    judged = np.bitwise_or.reduce(list(JUDGED.values()))
-    return np.where(trained_on, (flags & ~judged) | BIT["TRAINED_ON"], flags)
+    limited = np.bitwise_or.reduce(list(LIMITED.values()))
+    return np.where(trained_on, (flags & ~limited) | BIT["TRAINED_ON"], flags)
 
 
 def mark_other_instrument(
     flags: NDArray[np.int64], instrument: NDArray[np.str_], trained_on: Collection[str]
 ) -> NDArray[np.int64]:
-    """Flag the spectra of instruments that took no training spectrum.
+    """Return flags with OTHER_INSTRUMENT for spectra of instruments without training spectra.
 
     Parameters
     ----------
     flags : ndarray of int64, shape (n,)
         Bits that are set already.
     instrument : ndarray of str, shape (n,)
-        What took each spectrum.
+        Instrument of each spectrum.
     trained_on : collection of str
         Instruments of the training spectra; where none is known, nothing is flagged.
     """

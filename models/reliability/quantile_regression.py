@@ -1,20 +1,19 @@
-"""Quantiles that depend linearly on some quantities."""
+"""Linear quantile regression with a quadratic penalty."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from models.core.arrays import FloatArray
 
 ITERATIONS = 60
 TOLERANCE = 1e-3  # residuals smaller than this count as zero
-
-FloatArray = NDArray[np.float64]
 
 
 def fit_quantile(
     x: FloatArray, y: FloatArray, level: float, start: FloatArray, penalty: FloatArray
 ) -> FloatArray:
-    """Find the linear function of `x` below which a fraction `level` of `y` lies.
+    """Return the weights of the linear function of `x` below which a fraction `level` of `y` lies.
 
     Least sum of the pinball loss (Koenker & Bassett 1978, Econometrica 46, 33) and of
     ``penalty * (weights - start)**2 / 2``, by majorizing the loss with parabolas (Hunter & Lange
@@ -29,8 +28,8 @@ def fit_quantile(
     level : float
         Fraction in (0, 1).
     start, penalty : ndarray, shape (p,)
-        Where the weights are pulled to and how strongly, in units of one value's pull. A column
-        without penalty must not be zero in all rows.
+        Weights that the penalty is zero at, and its strength; 1 is the largest influence of one
+        value. A column without penalty must not be zero in all rows.
 
     Returns
     -------

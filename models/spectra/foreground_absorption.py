@@ -1,7 +1,7 @@
-"""Absorption by what lies between star and detector: how a spectrum would look with more of it.
+"""Transmission of interstellar gas and of the atmosphere, the foreground of a star.
 
-Multiplied onto observed spectra, these say how much a label leans on interstellar sodium or on the
-atmosphere: a label that is the star's does not move.
+Multiplied onto observed spectra, they test how much a label depends on interstellar sodium or on
+telluric bands: a label that is measured on the star alone does not change.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def interstellar_sodium(
 
 
 def telluric_bands(wavelength: ArrayLike, depth: float) -> FloatArray:
-    """Transmission of the bands of the atmosphere, as they are left by an imperfect correction.
+    """Return the transmission of telluric bands as an imperfect correction leaves them.
 
     Parameters
     ----------

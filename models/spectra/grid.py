@@ -1,4 +1,4 @@
-"""Put spectra of the common log-wavelength grid on a recipe's window, with or without a shift.
+"""The common log-wavelength grid: windows of it, and spectra shifted along it.
 
 All spectra share loglam = 3.5 + 1e-4 i for integer i; one pixel is 69.04 km/s. A star that moves
 with redshift z has its features at loglam + log10(1 + z), that is 1e4 log10(1 + z) pixels away.
@@ -16,18 +16,18 @@ FloatArray = NDArray[np.float64]
 
 
 def grid_wavelength(first_index: int, n_pixels: int) -> FloatArray:
-    """Vacuum wavelengths [Angstrom] of `n_pixels` pixels from integer grid index `first_index`."""
+    """Return vacuum wavelengths [Angstrom] of `n_pixels` pixels from grid index `first_index`."""
     loglam = LOGLAM_ZERO + LOGLAM_STEP * (first_index + np.arange(n_pixels))
-    return np.power(10.0, loglam, dtype=np.float64)
+    return np.asarray(np.power(10.0, loglam, dtype=np.float64))
 
 
 def redshift_pixels(z: FloatArray) -> FloatArray:
-    """Shift in pixels that redshift `z` causes; positive to the red."""
+    """Return the shift in pixels that redshift `z` causes; positive to the red."""
     return np.log10(1.0 + z) / LOGLAM_STEP
 
 
-def place(values: FloatArray, offset: int, n_pixels: int) -> FloatArray:
-    """Copy the pixels ``offset .. offset + n_pixels`` of each row; zeros outside the input.
+def take_window(values: FloatArray, offset: int, n_pixels: int) -> FloatArray:
+    """Return the pixels ``offset .. offset + n_pixels`` of each row; zeros outside the input.
 
     Parameters
     ----------
@@ -42,17 +42,17 @@ def place(values: FloatArray, offset: int, n_pixels: int) -> FloatArray:
     -------
     ndarray, shape (n, n_pixels)
     """
-    placed = np.zeros((values.shape[0], n_pixels))
+    window = np.zeros((values.shape[0], n_pixels))
     low, high = max(offset, 0), min(offset + n_pixels, values.shape[1])
     if low < high:
-        placed[:, low - offset : high - offset] = values[:, low:high]
-    return placed
+        window[:, low - offset : high - offset] = values[:, low:high]
+    return window
 
 
 def shift(
     flux: FloatArray, ivar: FloatArray, offset: int, n_pixels: int, pixels: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Resample rows at ``offset + pixels + 0 .. n_pixels`` of the input window.
+    """Return rows resampled at ``offset + pixels + 0 .. n_pixels`` of the input window.
 
     Flux is interpolated by the cubic through four neighbours (Catmull-Rom) where all four are
     good, else linearly between two. The variance is interpolated linearly, not by squared weights:
@@ -78,6 +78,7 @@ def shift(
     whole = np.floor(pixels)
     part = (pixels - whole)[:, None]
     first = whole.astype(np.int64)[:, None] + offset + np.arange(n_pixels)[None, :]
+    # Flux and ivar at the four neighbours of each output pixel, from one before to two after.
     f = [_gather(flux, first + k) for k in (-1, 0, 1, 2)]
     v = [_gather(ivar, first + k) for k in (-1, 0, 1, 2)]
     on_pixel = part == 0.0
@@ -99,7 +100,7 @@ def shift(
 
 
 def _gather(values: FloatArray, index: NDArray[np.int64]) -> FloatArray:
-    """Take per-row pixels; zero outside the input."""
+    """Return pixels of each row by index; zero outside the input."""
     inside = (index >= 0) & (index < values.shape[1])
     taken = np.take_along_axis(values, np.clip(index, 0, values.shape[1] - 1), axis=1)
     return np.where(inside, taken, 0.0)

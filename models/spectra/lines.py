@@ -1,4 +1,4 @@
-"""Wavelengths of the well-known features of optical star spectra, and of what is not stellar.
+"""Windows of well-known features of optical star spectra, and of foreground features.
 
 All wavelengths are in vacuum, those of the grid. Sources:
 
@@ -32,7 +32,7 @@ class Window:
     Parameters
     ----------
     name : str
-        What makes the feature.
+        Name of the feature.
     low, high : float [Angstrom, vacuum]
         Its ends.
     """
@@ -102,13 +102,13 @@ REGIONS: Mapping[str, tuple[Window, ...]] = MappingProxyType(
         ),
     }
 )
-"""What does not come from the star, by name of the region."""
+"""Features that do not come from the star, by name of the region."""
 
 
 def find_pixels(
     windows: Iterable[Window], wavelength: ArrayLike, margin: float = 0.0
 ) -> NDArray[np.bool_]:
-    """Tell which pixels lie in any of some windows.
+    """Return True for pixels that lie in any of some windows.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Bits of the SDSS spectrum masks, and the named sets of them that void a pixel.
 
 The bits are those of SPPIXMASK, https://www.sdss4.org/dr17/algorithms/bitmasks/#SPPIXMASK, numbered
-from 0, in both masks of a spectrum file: ``and_mask`` holds what is true of all exposures,
-``or_mask`` of any. The catalog keeps both as they are; a recipe names the set it goes by.
+from 0, in both masks of a spectrum file: a bit of ``and_mask`` is set in all exposures, one of
+``or_mask`` in any. The catalog keeps both as they are; a recipe names the set it goes by.
 
 LAMOST numbers its bits otherwise, from 0 to 5, and no set here goes by those: its pixels without
 information have ivar = 0.
@@ -71,7 +71,7 @@ MASK_SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def mask_of(set_name: str) -> int:
-    """Give the bits of a named set as one number, to be compared with a mask by ``&``.
+    """Return the bits of a named set as one number, to be compared with a mask by ``&``.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Normalization: a pure function of one spectrum and the recipe.
 
-Spectra are put on the pixels of the recipe without what it does not trust, and divided by their
-pseudo-continuum. What becomes of a spectrum never depends on which others are there.
+Spectra are put on the pixels of the recipe, without the pixels that it voids, and divided by their
+pseudo-continuum. The result of a spectrum never depends on the others.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Normalized:
     ivar : ndarray of float32, shape (n, p)
         Inverse variance of `flux`; 0 where there is no information.
     continuum : ndarray of float32, shape (n, p) [unit of the input flux]
-        What the flux was divided by; 1 where none could be fitted.
+        Pseudo-continuum; 1 where none could be fitted.
     flags : ndarray of int64, shape (n,)
         Bits of `NORMALIZE_FLAGS`.
     good_fraction : ndarray of float32, shape (n,)
@@ -84,7 +84,7 @@ def normalize(
     and_mask: ArrayLike,
     z: ArrayLike,
 ) -> Normalized:
-    """Normalize spectra that lie on one window of the common grid.
+    """Return normalized spectra from spectra on one window of the common grid.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def normalize(
 def _checked(
     flux: ArrayLike, ivar: ArrayLike, and_mask: ArrayLike, z: ArrayLike
 ) -> tuple[FloatArray, FloatArray, NDArray[Any], FloatArray]:
-    """Return spectra and redshifts as arrays whose shapes belong together."""
+    """Return spectra and redshifts as arrays, after a check of their shapes."""
     flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
     mask, z = np.asarray(and_mask), np.asarray(z, dtype=np.float64)
     if flux.ndim != 2 or not flux.shape == ivar.shape == mask.shape or z.shape != flux.shape[:1]:
@@ -141,7 +141,7 @@ def align(
     z: FloatArray,
     margin: int = 0,
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-    """Void what the recipe does not trust, and put the spectra on its pixels.
+    """Return spectra on the pixels of a recipe, without the pixels that it voids.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def align(
     flux, ivar = np.where(good, flux, 0.0), np.where(good, ivar, 0.0)
     offset, n_pixels = recipe.first_index - margin - first_index, recipe.n_pixels + 2 * margin
     if not recipe.rest_frame:
-        flux, ivar = (grid.place(values, offset, n_pixels) for values in (flux, ivar))
+        flux, ivar = (grid.take_window(values, offset, n_pixels) for values in (flux, ivar))
         return flux, ivar, np.zeros(flux.shape[0], dtype=np.int64)
     known = np.isfinite(z) & (np.abs(np.where(np.isfinite(z), z, 0.0)) <= MAX_REDSHIFT)
     pixels = grid.redshift_pixels(np.where(known, z, 0.0))
@@ -181,7 +181,7 @@ def continuum_steps(
     and_mask: ArrayLike,
     z: ArrayLike,
 ) -> tuple[FloatArray, FloatArray]:
-    """Show how the pseudo-continuum is found: what each fit gives, the last as in `normalize`.
+    """Return the pseudo-continuum after each fit, the last as in `normalize`.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def continuum_steps(
 
 
 def _margin(recipe: Recipe) -> int:
-    """Pixels beyond the grid that the running Gaussian sees, so that the ends have neighbours."""
+    """Return the number of pixels beyond each end of the grid that the running Gaussian needs."""
     if recipe.continuum == "polynomial":
         return 0
     reach = running_gaussian.REACH * recipe.length / recipe.wavelength[0] / np.log(10.0)
@@ -225,7 +225,7 @@ def _continuum(
     margin: int,
     refits: int = polynomial.N_REFITS,
 ) -> FloatArray:
-    """Fit the pseudo-continuum of aligned spectra; NaN where it cannot be fitted."""
+    """Return the pseudo-continuum of aligned spectra; NaN where it cannot be fitted."""
     wavelength = grid.grid_wavelength(recipe.first_index - margin, recipe.n_pixels + 2 * margin)
     if recipe.continuum == "gaussian":
         return running_gaussian.smooth_gaussian(flux, ivar, wavelength, recipe.length)
@@ -240,12 +240,12 @@ def divide(
     continuum: FloatArray,
     flags: NDArray[np.int64],
 ) -> Normalized:
-    """Divide by the continuum where that is safe, and say where it was not.
+    """Return spectra divided by their continuum, with flags where that is not possible.
 
     Parameters
     ----------
     recipe : Recipe
-        Whose pixels these are.
+        Recipe of the pixels.
     flux, ivar : ndarray, shape (n, n_pixels)
         From `align`.
     continuum : ndarray, shape (n, n_pixels) [unit of the flux]

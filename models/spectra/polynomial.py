@@ -1,4 +1,4 @@
-"""The pseudo-continuum of the recipe `seed-2018`: asymmetrically weighted polynomials, batched.
+"""Pseudo-continuum of the recipe `seed-2018`: asymmetrically weighted polynomials, batched.
 
 Each spectrum is split into two arms; in each arm a polynomial of degree 7 is fitted once with equal
 weights and four more times with the residuals below the last fit multiplied by 0.15. The weight
@@ -46,7 +46,7 @@ class Arm:
 
 
 def make_arms(wavelength: FloatArray, split: float) -> tuple[Arm, Arm]:
-    """Divide a wavelength axis into the blue and the red arm.
+    """Return the blue and the red arm of a wavelength axis.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def make_arms(wavelength: FloatArray, split: float) -> tuple[Arm, Arm]:
 
 
 def _make_arm(wavelength: FloatArray, start: int, stop: int) -> Arm:
-    """Scale one stretch of wavelengths to [-1, 1] and build its basis."""
+    """Return one stretch of wavelengths with its basis on [-1, 1]."""
     x = wavelength[start:stop]
     scaled = (2.0 * x - x[0] - x[-1]) / (x[-1] - x[0])
     return Arm(slice(start, stop), chebyshev.chebvander(scaled, 2 * DEGREE))
@@ -69,7 +69,7 @@ def _make_arm(wavelength: FloatArray, start: int, stop: int) -> Arm:
 def fit_asymmetric(
     flux: FloatArray, good: BoolArray, basis: FloatArray, min_pixels: int, refits: int = N_REFITS
 ) -> tuple[FloatArray, BoolArray]:
-    """Fit one arm of many spectra: one plain fit, then weighted ones.
+    """Return the coefficients of one arm of many spectra: one plain fit, then weighted ones.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def fit_asymmetric(
     min_pixels : int
         Least number of good pixels for a fit.
     refits : int
-        Number of weighted fits; fewer than the recipe's show how it gets there.
+        Number of weighted fits.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def fit_asymmetric(
 
 
 def _fit_block(flux: FloatArray, good: BoolArray, basis: FloatArray, refits: int) -> FloatArray:
-    """Fit spectra that all have enough good pixels."""
+    """Return the coefficients of spectra that all have enough good pixels."""
     ones = good.astype(np.float64)
     flux = np.where(good, flux, 0.0)
     scratch = np.empty_like(flux)
@@ -125,7 +125,7 @@ def _fit_block(flux: FloatArray, good: BoolArray, basis: FloatArray, refits: int
 def _solve(
     flux: FloatArray, weight: FloatArray, basis: FloatArray, scratch: FloatArray
 ) -> FloatArray:
-    """Solve the normal equations of all spectra; `weight` is the weight in chi-square."""
+    """Return the solutions of the normal equations; `weight` is the weight in chi-square."""
     moments = weight @ basis
     i, j = np.indices((DEGREE + 1, DEGREE + 1))
     gram = 0.5 * (moments[:, i + j] + moments[:, np.abs(i - j)])
@@ -138,7 +138,7 @@ def _solve(
 def fit_continuum(
     flux: FloatArray, good: BoolArray, arms: tuple[Arm, ...], refits: int = N_REFITS
 ) -> tuple[FloatArray, BoolArray]:
-    """Fit the pseudo-continuum of both arms.
+    """Return the pseudo-continuum of both arms.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def fit_continuum(
     continuum : ndarray, shape (n, p)
         In the unit of the flux; NaN in an arm that could not be fitted.
     fitted : ndarray of bool, shape (n, n_arms)
-        Which arms were fitted.
+        True for arms that were fitted.
     """
     continuum = np.empty(flux.shape)
     fitted = np.zeros((flux.shape[0], len(arms)), dtype=bool)

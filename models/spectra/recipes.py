@@ -1,8 +1,8 @@
 """The recipes by which spectra are normalized.
 
-`seed-2018` is what the original notebook did: observed frame, two polynomials per spectrum.
-`default` is what won on real spectra: rest frame, ivar-weighted running Gaussian, masks honoured.
-`masked` is `default` without what is not of the star, and with more of the mask bits honoured.
+`seed-2018` repeats the original notebook: observed frame, two polynomials per spectrum. `default`
+gave the best labels on real spectra: rest frame, ivar-weighted running Gaussian, mask bits used.
+`masked` is `default` without foreground features, and with more of the mask bits.
 The pixel grid belongs to the recipe and never depends on which spectra are there.
 """
 
@@ -22,7 +22,7 @@ from models.spectra.lines import REGIONS
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe of normalization: its steps and its pixels.
+    """Parameters of a normalization, and the pixels that it is on.
 
     Parameters
     ----------
@@ -35,19 +35,18 @@ class Recipe:
     n_pixels : int
         Number of pixels.
     rest_frame : bool
-        Whether spectra are shifted by their redshift.
+        Spectra are shifted by their redshift.
     mask_set : str
-        Which bits of ``and_mask`` void a pixel: one of `models.spectra.masks.MASK_SETS`.
+        Bits of ``and_mask`` that void a pixel: one of `models.spectra.masks.MASK_SETS`.
     split : float [Angstrom]
-        Where the red half begins.
+        Start of the red half.
     continuum : {"polynomial", "gaussian"}
         Two polynomials (`models.spectra.polynomial`), or a running Gaussian
         (`models.spectra.running_gaussian`).
     length : float [Angstrom]
         Length L of the running Gaussian.
     excluded : tuple of str
-        What is not of the star and is left out as if it had not been observed: names of
-        `models.spectra.lines.REGIONS`.
+        Foreground features whose pixels are voided: names of `models.spectra.lines.REGIONS`.
     """
 
     name: str

@@ -1,11 +1,11 @@
-"""The pseudo-continuum of the recipe `default`: an ivar-weighted running Gaussian.
+"""Pseudo-continuum of the recipe `default`: an ivar-weighted running Gaussian.
 
 Ho et al. (2017, ApJ 836, 5, eq. 1) divide each spectrum by
 
     c(l0) = sum_i w_i(l0) ivar_i f_i / sum_i w_i(l0) ivar_i,   w_i(l0) = exp(-(l_i - l0)^2 / L^2)
 
-with L = 50 Angstrom. It is linear in the flux and knows no quantiles, so noise does not bias it.
-It does not follow the true continuum; what matters is that it treats all spectra alike.
+with L = 50 Angstrom. It is linear in the flux and uses no quantiles, so noise does not bias it. It
+does not follow the true continuum, but it treats all spectra alike.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 def smooth_gaussian(
     flux: FloatArray, ivar: FloatArray, wavelength: FloatArray, length: float = LENGTH
 ) -> FloatArray:
-    """Smooth spectra with a Gaussian of fixed width in wavelength.
+    """Return spectra smoothed by a Gaussian of fixed width in wavelength.
 
     Parameters
     ----------
@@ -59,6 +59,6 @@ def smooth_gaussian(
 
 
 def _kernel(inner: FloatArray, outer: FloatArray, length: float) -> FloatArray:
-    """Gaussian weights of the pixels `inner` (rows) for the pixels `outer` (columns)."""
+    """Return the Gaussian weights of the pixels `inner` (rows) for the pixels `outer` (columns)."""
     distance = (inner[:, None] - outer[None, :]) / length
     return np.where(np.abs(distance) <= REACH, np.exp(-(distance**2)), 0.0)

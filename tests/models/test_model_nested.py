@@ -37,7 +37,7 @@ def test_a_fit_of_some_splits_is_that_of_each(data):
         state = {}
         for chunk in nested.fit_plan(RIDGE, nested.OUTER, some):
             state = nested.advance(RIDGE, data, some, chunk, state)
-        for split, values in nested.left_out(RIDGE, data, some, state):
+        for split, values in nested.predict_left_out(RIDGE, data, some, state):
             assert values.shape == (split.test.size, 3)
             found.setdefault(split.fold, []).append(values)
     np.testing.assert_array_equal(*found[1])

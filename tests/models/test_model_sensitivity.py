@@ -11,6 +11,7 @@ import pytest
 from models.core import arrays as ar
 from models.core.records import TrainSpec
 from models.networks.architecture import Architecture, apply, template
+from models.networks.parameters import unflatten
 from models.predict import load
 from models.projection.projection import Projection
 from models.sensitivity import jacobian, line_shares, pixel_shares, unnamed_shares
@@ -60,7 +61,7 @@ def test_jacobian_of_the_networks_is_that_of_the_chain_rule(default_steps, data)
     arch = Architecture("mlp", scores.size, len(NAMES), 64, 2, "gelu")
 
     def means(x, member):
-        params = ar.unflatten(f"member-{member}", model.arrays, template(arch))
+        params = unflatten(f"member-{member}", model.arrays, template(arch))
         return apply(arch, params, x[None])[0, : len(NAMES)]
 
     by_scores = np.mean(

@@ -18,7 +18,8 @@ from jobs.report.drawing import Drawing, Missing, Subject
 from jobs.report.per_model import stem
 from jobs.report.style import BLACK, BLUE, GREY, PALE, VERMILION, new_figure, style
 from jobs.training.params import TrainParams, make_spec
-from models.core.records import FINAL_FOLD, SOLVED_PRESETS, VALIDATION_FOLD
+from models.core.records import FINAL_FOLD, VALIDATION_FOLD
+from models.presets.registry import PRESETS
 
 LOWEST = 10  # points that are marked
 NETWORKS = ("reverse", "forward")  # in the order in which they are trained
@@ -168,9 +169,9 @@ def _draw_model(conn: sa.Connection, model: TrainedModel) -> Drawing | Missing:
     curves = read_curves(conn, model.model_id)
     if not curves:
         why = (
-            f"The preset {model.preset} is solved without epochs"
-            if model.preset in SOLVED_PRESETS
-            else f"{model.full_name} came from a file, which holds no loss curves"
+            f"{model.full_name} came from a file, which holds no loss curves"
+            if PRESETS[model.preset].has_epochs
+            else f"The preset {model.preset} is solved without epochs"
         )
         return Missing(name, title, f"{why}.")
     validated = any(VALIDATION_FOLD in folds for folds in curves.values())
@@ -191,7 +192,8 @@ def _draw_model(conn: sa.Connection, model: TrainedModel) -> Drawing | Missing:
 def _forward_loss(model: TrainedModel) -> str:
     """Return words on the losses of a model's forward network."""
     spec = make_spec(from_dict(TrainParams, dict(model.params)))
-    return LIKELIHOOD if spec.preset == "default" else FORWARD_LOSSES[spec.option("loss")]
+    options = PRESETS[spec.preset].option_values(spec)
+    return FORWARD_LOSSES[options["loss"]] if "loss" in options else LIKELIHOOD
 
 
 def _drawn(curves: Mapping[str, Mapping[int, Curve]]) -> str:

@@ -34,8 +34,8 @@ def test_the_grid_of_the_notebook_is_a_random_quarter_of_itself() -> None:
     params = ScanParams("s", "seed-2018", "clean", space=dataclasses.asdict(space))
     spec = spec_of(params, "seed-2018", tried[0])
     assert spec.epochs in (3000, 4000, 6000)
-    assert spec.option("loss") == "mse"
-    assert spec.option("neurons") in (18, 24, 32)
+    assert dict(spec.options)["loss"] == "mse"
+    assert dict(spec.options)["neurons"] in (18, 24, 32)
 
 
 def test_every_space_that_comes_along_can_be_used() -> None:

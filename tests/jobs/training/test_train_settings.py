@@ -17,7 +17,7 @@ DEFAULT = TrainParams("m", "default", "clean")
 def test_fields_and_options_are_told_apart():
     params = with_settings(DEFAULT, ["members=7", "rate = 1e-3", "components=32"])
     assert (params.members, params.components, params.options) == (7, 32, (("rate", 1e-3),))
-    assert make_spec(params).option("rate") == 1e-3
+    assert dict(make_spec(params).options)["rate"] == 1e-3
     assert with_settings(SEED, ["epochs=40", "activation=elu"]).epochs == 40
 
 

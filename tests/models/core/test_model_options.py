@@ -12,12 +12,11 @@ import pytest
 
 from models import predict, trainer
 from models.core.crossval import Split
-from models.core.options import FIELDS, OPTIONS, settings_of
 from models.core.records import TrainSpec
 from models.networks.architecture import Architecture, apply, initialise
 from models.networks.losses import Tables, batch_loss
-from models.presets import default, seed2018
-from models.presets.registry import PRESETS
+from models.presets import LISTED, default, seed2018
+from models.presets.registry import PRESETS, resolve
 from tests.support.simulated import DEFAULT, NAMES, SEED, run_all
 
 ONCE = dataclasses.replace(SEED, rounds=1, epochs=3)
@@ -28,21 +27,23 @@ def with_options(spec, **options):
 
 
 def test_every_preset_has_its_options_and_every_field_is_one_of_the_specification():
-    assert set(OPTIONS) == set(FIELDS) == set(PRESETS)
     names = {f.name for f in dataclasses.fields(TrainSpec)}
-    for preset in PRESETS:
-        assert set(FIELDS[preset]) <= names
-        assert not set(OPTIONS[preset]) & names
-        for name, option in settings_of(preset).items():
+    assert list(PRESETS) == list(LISTED)
+    for called, preset in PRESETS.items():
+        assert preset.name == called
+        assert set(preset.fields) <= names
+        assert not set(preset.options) & names
+        for name, option in preset.settings.items():
             assert option.default is None or option.check(name, option.default) == option.default
 
 
 def test_options_survive_json_in_one_order_and_type():
-    spec = with_options(SEED, rate=1, neurons=24.0, activation="elu")
+    preset, spec = resolve(with_options(SEED, rate=1, neurons=24.0, activation="elu"))
     assert spec.options == (("activation", "elu"), ("neurons", 24), ("rate", 1.0))
-    assert isinstance(spec.option("neurons"), int)
-    assert isinstance(spec.option("rate"), float)
-    assert spec.option("batch") == 16
+    values = preset.option_values(spec)
+    assert isinstance(values["neurons"], int)
+    assert isinstance(values["rate"], float)
+    assert values["batch"] == 16
     assert TrainSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
     older = {k: v for k, v in SEED.to_dict().items() if k != "options"}
     assert TrainSpec.from_dict(older) == SEED
@@ -64,7 +65,7 @@ def test_options_survive_json_in_one_order_and_type():
 )
 def test_unknown_names_and_values_are_refused(preset, options, complaint):
     with pytest.raises(ValueError, match="cannot be done") as caught:
-        TrainSpec(preset, NAMES, "default", options=options)
+        resolve(TrainSpec(preset, NAMES, "default", options=options))
     assert complaint in str(caught.value)
 
 
@@ -79,7 +80,9 @@ def tasks(spec):
 
 @pytest.mark.parametrize("spec", [SEED, DEFAULT])
 def test_the_defaults_written_out_are_the_same_programs(spec):
-    options = {n: o.default for n, o in OPTIONS[spec.preset].items() if o.default is not None}
+    options = {
+        n: o.default for n, o in PRESETS[spec.preset].options.items() if o.default is not None
+    }
     written = with_options(spec, **options)
     assert trainer.plan(written, 66) == trainer.plan(spec, 66)
     assert tasks(written) == tasks(spec)

@@ -11,11 +11,11 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, RationalQuadratic
 
 from models import trainer
-from models.core import arrays
 from models.core.arrays import pack, select, unpack
 from models.core.metrics import sigma_mad
-from models.networks import ensemble
 from models.networks.architecture import Architecture, initialise
+from models.networks.inference import predict_ensemble
+from models.networks.parameters import flatten
 from models.predict import load
 from models.presets import gaussian_process
 from models.presets.gaussian_process import covariance, left_out_pull, negative_log_likelihood
@@ -216,7 +216,7 @@ def test_a_training_goes_on_with_the_same_bits(few, spec):
     assert once == again
 
 
-def test_a_saved_model_answers_with_its_process(few, spec):
+def test_a_saved_model_predicts_with_its_process(few, spec):
     steps = run_all(spec, few)
     model = load(steps[-1].artifact)
     assert select("process", model.arrays)["weights"].shape == (40, 3)
@@ -245,17 +245,17 @@ def test_the_noise_of_the_inputs_is_propagated_by_the_slope_of_the_mean():
     arch = Architecture("mlp", 4, 2, 8, 2, "gelu")
     model = {}
     for i in range(3):
-        model |= arrays.flatten(f"member-{i}", initialise(arch, jax.random.key(i)))
+        model |= flatten(f"member-{i}", initialise(arch, jax.random.key(i)))
     rng = np.random.default_rng(0)
     inputs, sigma = rng.standard_normal((5, 4)), rng.uniform(0.1, 0.5, (5, 4))
-    opinion = ensemble.ask(arch, model, 3, inputs, sigma)
-    assert opinion.means.shape == (3, 5, 2)
+    output = predict_ensemble(arch, model, 3, inputs, sigma)
+    assert output.means.shape == (3, 5, 2)
     expected = np.zeros((5, 2))
     for c, unit in enumerate(1e-2 * np.eye(4)):
-        sides = [ensemble.ask(arch, model, 3, inputs + s * unit, sigma) for s in (1.0, -1.0)]
+        sides = [predict_ensemble(arch, model, 3, inputs + s * unit, sigma) for s in (1.0, -1.0)]
         slope = (sides[0].means - sides[1].means).mean(axis=0) / 2e-2
         expected += (slope * sigma[:, [c]]) ** 2
-    np.testing.assert_allclose(opinion.noise, expected, rtol=1e-3)
+    np.testing.assert_allclose(output.noise, expected, rtol=1e-3)
 
 
 def test_raw_errors_grow_with_the_noise_of_the_spectrum(default_steps, data):

@@ -9,7 +9,7 @@ from models.core import metrics
 from models.predict import median_snr
 from models.reliability import calibration as uncertainty
 from models.reliability import quantile_regression
-from models.reliability.calibration import Evidence, calibrate, fit_calibration
+from models.reliability.calibration import CalibrationFeatures, calibrate, fit_calibration
 
 NAMES = ("teff", "logg", "fe_h")
 SIZES = np.array([50.0, 0.1, 0.05])
@@ -28,7 +28,9 @@ def draw(n, seed, names=NAMES):
     factor = (1.0 + 40.0 / snr) * kind * distance / 8.0
     delta = sigma * factor[:, None] * rng.standard_t(3, (n, 3))
     chosen = [NAMES.index(name) for name in names]
-    found = Evidence(values[:, chosen], sigma[:, chosen], snr, distance, np.full(n, np.nan))
+    found = CalibrationFeatures(
+        values[:, chosen], sigma[:, chosen], snr, distance, np.full(n, np.nan)
+    )
     return found, delta[:, chosen], giant
 
 
@@ -88,7 +90,7 @@ def test_a_noisy_reference_does_not_prove_small_errors(seed):
     n, truth, reference = 150, 25.0, 60.0
     logg = rng.uniform(1.0, 3.0, (n, 1))
     sigma = np.full((n, 1), 5.0)  # an error head learns little where the labels are noisy
-    found = Evidence(logg, sigma, rng.uniform(20, 60, n), np.ones(n), np.ones(n))
+    found = CalibrationFeatures(logg, sigma, rng.uniform(20, 60, n), np.ones(n), np.ones(n))
     delta = np.hypot(truth, reference) * rng.standard_normal((n, 1))
     error = np.full((n, 1), reference)
     stated, _ = calibrate(("logg",), fit(found, delta, error, ("logg",)), found)
@@ -102,7 +104,9 @@ def test_a_noisy_reference_does_not_prove_small_errors(seed):
 def test_errors_follow_the_raw_errors_and_the_wider_interval_is_wider():
     found, delta, _ = draw(1000, 0)
     model = fit(found, delta)
-    twice = Evidence(found.values, 2.0 * found.sigma, found.snr, found.distance, found.chi2)
+    twice = CalibrationFeatures(
+        found.values, 2.0 * found.sigma, found.snr, found.distance, found.chi2
+    )
     for small, large in zip(
         calibrate(NAMES, model, found), calibrate(NAMES, model, twice), strict=True
     ):
@@ -139,7 +143,7 @@ def test_exact_predictions_claim_a_tenth_of_their_raw_errors():
 def test_spectra_without_information_have_no_error_and_calibrate_nothing():
     found, delta, _ = draw(300, 0)
     blind = np.arange(300) < 5
-    holes = Evidence(
+    holes = CalibrationFeatures(
         *(np.where(blind.reshape(-1, *[1] * (a.ndim - 1)), np.nan, a)
           for a in (found.values, found.sigma)),
         np.where(blind, 0.0, found.snr), np.where(blind, np.nan, found.distance), found.chi2,
@@ -178,13 +182,13 @@ def test_a_fold_is_calibrated_by_the_other_folds(default_steps, data):
     step = next(s for s in default_steps if s.out_of_fold is not None)
     found, fold = step.out_of_fold, step.fold_of_row
     snr = median_snr(data.ivar)
-    evidence = Evidence(found.values, found.raw_sigma, snr, found.distance, found.chi2)
+    features = CalibrationFeatures(found.values, found.raw_sigma, snr, found.distance, found.chi2)
     delta = found.values - data.labels
 
     def widths(rows, own):
         known = (delta[rows], data.label_errors[rows], fold[rows])
-        model = fit_calibration(data.names, evidence.take(rows), *known)
-        return calibrate(data.names, model, evidence.take(own))
+        model = fit_calibration(data.names, features.take(rows), *known)
+        return calibrate(data.names, model, features.take(own))
 
     for left_out in range(3):
         own = np.flatnonzero(fold == left_out)

@@ -166,7 +166,7 @@ def bent(label, rng):
 def test_the_coarse_fit_goes_on_where_bent_spectra_mislead_the_fine_one():
     rng = np.random.default_rng(0)
     labels = rng.uniform(-3.0, 2.0, 500)
-    model = applicability_domain.describe(bent(labels, rng), labels[:, None])
+    model = applicability_domain.fit(bent(labels, rng), labels[:, None])
     beyond = bent(np.full(100, 4.0), rng)
     fine, coarse = applicability_domain.linear_labels(model, beyond)[:, :, 0].T
     assert np.median(fine) < labels.max() < np.median(coarse) < 4.5
@@ -179,8 +179,8 @@ def test_the_longest_axis_is_that_of_the_spectra_whatever_their_coordinates():
     labels = spectra[:, :1] + 0.1 * rng.standard_normal((300, 1))
     basis = rng.standard_normal((4, 4))  # spectra = coordinates @ basis
     coordinates = spectra @ np.linalg.inv(basis)
-    plain = applicability_domain.describe(spectra, labels)
-    other = applicability_domain.describe(coordinates, labels, basis @ basis.T)
+    plain = applicability_domain.fit(spectra, labels)
+    other = applicability_domain.fit(coordinates, labels, basis @ basis.T)
     expected = applicability_domain.linear_labels(plain, spectra)[:, 1]
     found = applicability_domain.linear_labels(other, coordinates)[:, 1]
     assert np.corrcoef(found[:, 0], expected[:, 0])[0, 1] > 0.99
@@ -196,7 +196,7 @@ def test_the_linear_fit_goes_on_beyond_the_training_labels_and_heeds_no_outliers
     spoilt = labels + 0.05 * rng.standard_normal(labels.shape)
     spoilt[wrong, 0] -= 15.0
     spoilt[::9, 1] = np.nan
-    model = applicability_domain.describe(points, spoilt)
+    model = applicability_domain.fit(points, spoilt)
     far = 3.0 * points
     truth = far[:, :5] @ slopes + [5800.0, -0.5]
     linear = applicability_domain.linear_labels(model, far)[:, 0]
