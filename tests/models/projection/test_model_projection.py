@@ -130,6 +130,6 @@ def test_inverses_are_inverses(size):
 def test_orthogonal_columns_span_the_same_space():
     rng = np.random.default_rng(1)
     columns = rng.standard_normal((50, 6)) * np.geomspace(1.0, 1e-3, 6)
-    q, r = projection._orthogonal(columns)
+    q, r = projection._orthonormalise(columns)
     np.testing.assert_allclose(q.T @ q, np.eye(6), atol=1e-8)
     np.testing.assert_allclose(q @ r, columns, atol=1e-12)
