@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from catalog.export.selection import ExportColumn, Selection, columns_of, ordered_query
 
-SCHEMA_SUFFIX = ".schema.json"
 _NULL = 'an empty field; an empty text is written as ""'
 # What a spreadsheet would take for a formula: one of the signs, full-width or not, after blanks,
 # control characters and characters without width, which some programs trim; or a tab or line end.

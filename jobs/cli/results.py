@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.export.writers import WRITERS
 from catalog.words import count
 from jobs.cli.common import (
     AsOwner,
@@ -148,7 +149,7 @@ def evaluate(
 
 
 def export(
-    to: Annotated[Path, typer.Option(metavar="FILE|FOLDER", help="FILE.csv, .fits, .ecsv, .vot, .parquet, or .npz of a sample; for spectra a folder.")],
+    to: Annotated[Path, typer.Option(metavar="FILE|FOLDER", help=f"FILE{', '.join(WRITERS)}, or .npz of a sample; for spectra a folder.")],
     what: Annotated[str | None, typer.Argument(help="A view, table, label set or sample; or spectra.")] = None,
     against: Annotated[list[str] | None, typer.Option(metavar="LABEL-SET", help="Write WHAT, a label set, beside this one, spectrum by spectrum; repeatable.")] = None,
     sample: Annotated[str | None, typer.Option(help="Of spectra, or with --against: only the accepted pairs of this sample.")] = None,

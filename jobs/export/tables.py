@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO
 
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.export.choose import select_for_export
-from catalog.export.csv import SCHEMA_SUFFIX, write_csv
 from catalog.export.npz import write_npz
 from catalog.export.query import query_errors
 from catalog.export.selection import Selection
+from catalog.export.writers import WRITERS, write_selection
 from catalog.store.samples import find_sample
-from catalog.writing import replace_files, write_digest
+from catalog.writing import replace_files
 from jobs.export.matrix import sample_matrix
 
-#: Suffix -> module and function that writes a selection to a stream, and gives the number of rows.
-#: By name: the libraries of the formats load when such a file is written.
-_WRITERS = {
-    ".fits": ("catalog.export.fits", "write_fits"),
-    ".ecsv": ("catalog.export.ecsv", "write_ecsv"),
-    ".vot": ("catalog.export.votable", "write_votable"),
-    ".parquet": ("catalog.export.parquet", "write_parquet"),
-}
-SUFFIXES = (".csv", *_WRITERS, ".npz")
-DIGEST_SUFFIX = ".sha256"
+SUFFIXES = (*WRITERS, ".npz")  # npz: the spectra and labels of a sample
 
 
 @dataclass(frozen=True)
@@ -61,9 +49,9 @@ def export(
         A label set (``name`` or ``name@edition``), a sample, a table or view; or a selection
         (`catalog.export.comparison`, `catalog.export.query`).
     path : Path
-        ``.csv`` (with a sidecar ``.csv.schema.json``), ``.fits``, ``.ecsv``, ``.vot``, ``.parquet``
-        (with a sidecar ``.sha256``; FITS has its checksums inside), or, for the spectra and labels
-        of a sample, ``.npz``. What is there is replaced when all is written.
+        Its suffix is one of `catalog.export.writers.WRITERS`, which also says what is written
+        beside it; or, for the spectra and labels of a sample, ``.npz``. What is there is replaced
+        when all is written.
     recipe : str, optional
         For ``.npz``: see `jobs.export.matrix.sample_matrix`.
     safe_cells : bool
@@ -88,36 +76,11 @@ def export(
     except OSError as exc:  # such as a name that is too long
         raise UsageError(f"{path} cannot be written: {exc.strerror}", "Name another file") from exc
     selection = select_for_export(conn, what) if isinstance(what, str) else what
-    with query_errors() if selection.is_query else nullcontext():
-        return _write(conn, selection, path, recipe=recipe, safe_cells=safe_cells)
-
-
-def _write(
-    conn: sa.Connection, selection: Selection, path: Path, *, recipe: str | None, safe_cells: bool
-) -> ExportSummary:
-    """Write a selection to a file of the kind that its suffix says."""
-    suffix = path.suffix.lower()
     if suffix == ".npz":
         return _export_matrix(conn, selection, path, recipe)
-    if suffix in _WRITERS:
-        module, name = _WRITERS[suffix]
-        write: Callable[[sa.Connection, Selection, BinaryIO], int]
-        write = getattr(import_module(module), name)
-        if suffix == ".fits":  # has its checksums inside
-            with replace_files(path) as (stream,):
-                n_rows = write(conn, selection, stream)
-            return ExportSummary(selection.name, (path,), n_rows)
-        digest_path = path.with_name(path.name + DIGEST_SUFFIX)
-        with replace_files(path, digest_path) as (stream, digest):
-            n_rows = write(conn, selection, stream)
-            write_digest(stream, digest, path.name)
-        return ExportSummary(selection.name, (path, digest_path), n_rows)
-    sidecar_path = path.with_name(path.name + SCHEMA_SUFFIX)
-    with replace_files(path, sidecar_path) as (stream, sidecar):
-        n_rows = write_csv(
-            conn, selection, stream, sidecar, file_name=path.name, safe_cells=safe_cells
-        )
-    return ExportSummary(selection.name, (path, sidecar_path), n_rows)
+    with query_errors() if selection.is_query else nullcontext():
+        paths, n_rows = write_selection(conn, selection, path, safe_cells=safe_cells)
+    return ExportSummary(selection.name, paths, n_rows)
 
 
 def _export_matrix(
