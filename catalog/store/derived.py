@@ -1,4 +1,4 @@
-"""Views, functions, triggers, comments and rights of readers: made from the code.
+"""Views, functions, triggers, columns of labels, comments and rights of readers: from the code.
 
 `derived_object` holds what was made, each with a digest of its definition. An upgrade makes what
 differs, drops what the code no longer has, and touches nothing else: neither objects of other
@@ -21,11 +21,13 @@ from catalog.store import functions, views
 from catalog.store import immutability_triggers as triggers
 from catalog.store.comments import comments_digest, set_comments
 from catalog.store.grants import Grants, read_grants, restore_grants
+from catalog.store.label_columns import add_label_columns, label_columns_digest
 from catalog.store.reader_role import make_reader, reader_digest
 from catalog.store.schema import derived_object
 
 Key = tuple[str, str]
 _COMMENTS: Key = ("comments", "all")
+_LABELS: Key = ("columns", "labels")
 _OTHER_SHAPE = (  # CREATE OR REPLACE cannot make this out of what is there
     psycopg.errors.InvalidTableDefinition,
     psycopg.errors.InvalidFunctionDefinition,
@@ -96,6 +98,8 @@ def remake(conn: sa.Connection, readers: Iterable[str] = ()) -> list[str]:
     changed = [d for d in derived_objects() if made.get(d.key) != wanted[d.key]]
     _require_ours(conn, [d for d in changed if d.key not in recorded])
     conn.execute(sa.text("SET LOCAL check_function_bodies = off"))
+    if made.get(_LABELS) != wanted[_LABELS]:
+        add_label_columns(conn)
     _make(conn, changed, recorded)
     _drop(conn, [key for key in recorded if key not in wanted])
     set_comments(conn)
@@ -111,7 +115,7 @@ def remake(conn: sa.Connection, readers: Iterable[str] = ()) -> list[str]:
 def _digests() -> dict[Key, str]:
     """Return the digest of every object of the code."""
     digests = {d.key: hashlib.sha256(d.create.encode()).hexdigest() for d in derived_objects()}
-    return digests | {_COMMENTS: comments_digest()}
+    return digests | {_LABELS: label_columns_digest(), _COMMENTS: comments_digest()}
 
 
 def _wanted(conn: sa.Connection, readers: Iterable[str]) -> dict[Key, str]:

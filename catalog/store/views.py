@@ -20,7 +20,7 @@ LABEL_VALUES = ",\n        ".join(
 
 @dataclass(frozen=True)
 class View:
-    """A view: its name, query, comment, and the columns that make its rows unique."""
+    """A view: its name, query, comment, the columns that make its rows unique (empty: all)."""
 
     name: str
     query: str

@@ -195,6 +195,29 @@ def test_the_database_has_the_objects_of_the_code_and_no_others(db: Database) ->
     assert all(d.create.startswith("CREATE OR REPLACE ") for d in derived.derived_objects())
 
 
+def test_a_new_label_gets_its_columns_and_an_old_one_keeps_them(db: Database, code: Monkey) -> None:
+    def stellar_label_columns() -> set[str]:
+        query = """SELECT attname::text FROM pg_attribute
+                   WHERE attrelid = 'stellar_label'::regclass AND attnum > 0"""
+        with db.reader() as conn:
+            return set(conn.execute(sa.text(query)).scalars())
+
+    before = stellar_label_columns()
+    speed = columns.Label("km/s", "phys.veloc.rotat", "Rotation", (0.0, 1e3), "km/s")
+    with code.context() as newer:
+        newer.setitem(columns.LABELS, "v_sini", speed)
+        for name in ("v_sini", "v_sini_err"):
+            newer.setitem(columns.VOCABULARY, name, speed)
+        with pytest.raises(ConfigurationError, match="columns labels"):
+            require_schema_at_head(db)
+        assert set(upgrade_schema(db).remade) == {"columns labels", "comments all"}
+        require_schema_at_head(db)
+        assert stellar_label_columns() == before | {"v_sini", "v_sini_err"}
+        assert upgrade_schema(db).remade == ()
+    upgrade_schema(db)
+    assert stellar_label_columns() == before | {"v_sini", "v_sini_err"}
+
+
 def test_what_is_at_head_is_not_touched(db: Database, other: Database) -> None:
     """Nothing is locked: an upgrade does not wait for a session that holds every view and table."""
 
