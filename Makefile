@@ -14,7 +14,8 @@ help:
 	@echo "make demo      simulate a survey, run the whole pipeline on it, print the comparison"
 	@echo "make test      lint, types, import contracts and the test suite (JOBS=N: so many at once)"
 	@echo "make test-all  what make test leaves out: validators of exports, long fuzzing, a server given"
-	@echo "               by URL, closed folders and another user, benchmarks with little data"
+	@echo "               by URL, closed folders and another user, the wheel in a fresh environment,"
+	@echo "               benchmarks with little data"
 	@echo "make bench     benchmarks, side by side with their rivals"
 	@echo "make setup     only make $(VENV)"
 
@@ -34,6 +35,7 @@ test-all: setup
 	$(PYTEST) -m full
 	.ci/postgres
 	.ci/folders
+	.ci/wheel
 	$(BIN)/python -m benchmarks --small
 
 lint: setup
@@ -48,4 +50,4 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -120,11 +120,13 @@ def scan(
     """Search the best settings of a preset; no star judges what it helped to choose."""
     import dataclasses
 
+    from jobs.engine.extras import require_extra
     from jobs.registry import locked_first
     from jobs.scan.params import ScanParams
     from jobs.scan.space import read_space
     from jobs.training.params import recipe_name
 
+    require_extra("scan")
     names = words_of(labels, str) or ()
     params = ScanParams(
         name, preset, sample, dataclasses.asdict(read_space(space, preset)), trials, target=reference,

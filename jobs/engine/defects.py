@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from catalog.errors import CrosslabelError, UnexpectedError, system_error
 from catalog.store.server_errors import server_error
+from jobs.engine.extras import missing_extra
 
 LOG = logging.getLogger("crosslabel")
 CODE = "UNEXPECTED"  # stands where bad input has its reason code
@@ -27,6 +28,8 @@ def known_error(exc: Exception) -> CrosslabelError | None:
         return exc
     if isinstance(exc, sa.exc.SQLAlchemyError | psycopg.Error | UnicodeEncodeError):
         return server_error(exc)
+    if isinstance(exc, ModuleNotFoundError):
+        return missing_extra(exc)
     return system_error(exc) if isinstance(exc, OSError) else None
 
 
