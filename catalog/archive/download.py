@@ -268,8 +268,9 @@ def _html(url: str) -> BadInputError:
 
 def _version(response: requests.Response) -> str:
     """Return the server's tag of this version; weak tags do not promise the same bytes."""
-    tag = response.headers.get("ETag", "")
-    return response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
+    tag: str = response.headers.get("ETag", "")
+    date: str = response.headers.get("Last-Modified", "")
+    return date if tag.startswith("W/") or not tag else tag
 
 
 def _disk_full(path: Path, why: str) -> DiskFullError:

@@ -101,7 +101,7 @@ class _SecurePool(HTTPSConnectionPool):
 _POOLS = {"http": _Pool, "https": _SecurePool}
 
 
-class PatientAdapter(HTTPAdapter):
+class PatientAdapter(HTTPAdapter):  # type: ignore[misc]
     """Connections of `requests`, also through a proxy, whose answers keep to their time."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -92,7 +92,7 @@ class Pace:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
-class PoliteSession(requests.Session):
+class PoliteSession(requests.Session):  # type: ignore[misc]
     """A session whose every request keeps to `Manners`; threads may share it.
 
     Parameters
@@ -177,7 +177,7 @@ class PoliteSession(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Follow redirections within a host only: elsewhere are login pages, or worse."""
-        target = super().get_redirect_target(resp)
+        target: str | None = super().get_redirect_target(resp)
         if target is None:
             return None
         here, there = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))

@@ -83,13 +83,15 @@ def kept(
 def numbers(values: pa.Array, null: float) -> np.ndarray:
     """Return a column of numbers as an array, with ``null`` in place of NULL."""
     filled = values.fill_null(pa.scalar(null, values.type))
-    return filled.to_numpy(zero_copy_only=False)
+    found: np.ndarray = filled.to_numpy(zero_copy_only=False)
+    return found
 
 
 def logical_codes(values: pa.Array) -> np.ndarray:
     """Return the codes of T and F, 0 for NULL, of logicals: as FITS and VOTable hold them."""
     codes = pc.if_else(values, pa.scalar(ord("T"), pa.uint8()), pa.scalar(ord("F"), pa.uint8()))
-    return codes.fill_null(pa.scalar(0, pa.uint8())).to_numpy(zero_copy_only=False)
+    found: np.ndarray = codes.fill_null(pa.scalar(0, pa.uint8())).to_numpy(zero_copy_only=False)
+    return found
 
 
 def is_plain(values: pa.Array) -> bool:

@@ -101,7 +101,9 @@ def _joined(blocks: Sequence[Block]) -> Block:
     """Return consecutive blocks as one; those without columns are rows that cannot be read."""
     full = [block for block in blocks if block.columns]
     columns = {
-        column: np.ma.concatenate([block.columns[column] for block in full])
+        column: np.ma.concatenate(  # type: ignore[no-untyped-call]
+            [block.columns[column] for block in full]
+        )
         if any(isinstance(block.columns[column], np.ma.MaskedArray) for block in full)
         else np.concatenate([block.columns[column] for block in full])
         for column in full[0].columns

@@ -108,7 +108,8 @@ def is_missing(numbers: np.ndarray, name: str, scale: Scale) -> np.ndarray:
         common = np.isin(single, _EVERYWHERE) | (single <= MISSING_BELOW)
         missing = np.isnan(values) | (common & ((values < low) | (values > high)))
         missing |= np.isin(single, np.array(quantity.missing, "f4"))
-    return missing & ~np.isinf(numbers)
+    found: np.ndarray = missing & ~np.isinf(numbers)
+    return found
 
 
 def is_missing_error(numbers: np.ndarray, name: str, scale: Scale) -> np.ndarray:
@@ -121,7 +122,7 @@ def is_missing_error(numbers: np.ndarray, name: str, scale: Scale) -> np.ndarray
     width = quantity.limits[1] - quantity.limits[0]
     with np.errstate(over="ignore", invalid="ignore"):
         single = np.asarray(numbers).astype("f4")
-        missing = ~np.isfinite(numbers) | (numbers < 0)
+        missing: np.ndarray = ~np.isfinite(numbers) | (numbers < 0)
         missing |= np.isin(single, _EVERYWHERE) & (scale.error(numbers) > width)
         missing |= np.isin(single, np.array([m for m in quantity.missing if m > 0], "f4"))
     return missing

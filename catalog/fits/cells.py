@@ -150,8 +150,9 @@ def flag_cells(rows: np.ndarray, column: Column) -> np.ndarray:
     """Logicals, whether stored as such or as integers; what is not known is false."""
     values = native(rows, column)
     if column.code == "L":
-        return (values == ord("T")) | (values == 1)  # some writers store the number
-    return np.ma.MaskedArray(values).filled(0) > 0
+        true: np.ndarray = (values == ord("T")) | (values == 1)  # some writers store the number
+        return true
+    return np.asarray(np.ma.MaskedArray(values).filled(0) > 0)
 
 
 def text_cells(

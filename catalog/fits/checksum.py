@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from catalog.errors import BadInputError
-from catalog.fits.file import STREAM_BYTES, FitsFile, Hdu, padded
+from catalog.files.opening import STREAM_BYTES
+from catalog.fits.file import FitsFile, Hdu, padded
 
 
 def verify_checksums(file: FitsFile, hdu: Hdu) -> None:

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 
 from catalog.errors import BadInputError
-from catalog.fits.file import STREAM_BYTES, FitsFile, Hdu
+from catalog.files.opening import STREAM_BYTES
+from catalog.fits.file import FitsFile, Hdu
 
 Kind = Literal["text", "float", "double", "int", "number", "id", "flag"]
 ALLOWED: dict[Kind, str] = {

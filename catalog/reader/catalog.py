@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from astropy.table import Table
 
-from catalog.export.query import TIMEOUT_S, Params
+from catalog.export.query import Params
 from catalog.reader.reading import DEFAULT_LIMIT
 from catalog.reader.requested import REQUESTS, list_of
 from catalog.reader.selections import comparison_says
 from catalog.reader.spectrum_methods import SpectrumCatalog
 from catalog.reader.tables import read_table
+from catalog.store.people import TIMEOUT_S
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord

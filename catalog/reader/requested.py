@@ -9,11 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from catalog.export.query import TIMEOUT_S, Params, filled_in, query_selection
+from catalog.export.query import Params, filled_in, query_selection
 from catalog.export.selection import Selection
 from catalog.reader import selections
 from catalog.reader.cone import cone_selection, position_of, radius_of
 from catalog.store.columns import LABELS
+from catalog.store.people import TIMEOUT_S
 
 
 @dataclass(frozen=True)

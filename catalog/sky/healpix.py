@@ -85,7 +85,7 @@ def healpix29(ra: ArrayLike, dec: ArrayLike) -> Integers:
     ra, dec = check_positions(ra, dec)
     lon = Longitude(np.mod(ra, 360.0), u.deg, copy=False)
     index = lonlat_to_healpix(lon, Latitude(dec, u.deg, copy=False), MAX_ORDER)
-    return index.astype(np.int64)
+    return np.asarray(index, np.int64)
 
 
 def coarsen(index29: ArrayLike, order: int) -> Integers:

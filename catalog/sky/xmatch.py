@@ -167,4 +167,4 @@ def _expand(
 def _ranges(begin: Integers, count: Integers) -> Integers:
     """Concatenate ``arange(b, b + c)`` for all pairs of begin and count."""
     shift = np.cumsum(count) - count
-    return np.arange(count.sum()) + np.repeat(begin - shift, count)
+    return np.asarray(np.arange(count.sum()) + np.repeat(begin - shift, count))

@@ -20,7 +20,7 @@ _TYPES = {
     "f4": "real", "f8": "double precision", "i2": "smallint", "i4": "integer", "i8": "bigint",
     "b1": "boolean",
 }  # fmt: skip
-_DIALECT = postgresql.dialect()
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def staging_type(values: np.ndarray, column: sa.Column[Any] | None = None) -> str:
@@ -92,7 +92,8 @@ def pack_copy(columns: Mapping[str, np.ndarray]) -> bytes:
     keep = np.concatenate(
         [np.ones(body.shape, bool) if keep is None else keep for body, keep in parts], axis=1
     )
-    return COPY_HEADER + rows[keep].tobytes() + COPY_TRAILER
+    body: bytes = rows[keep].tobytes()
+    return COPY_HEADER + body + COPY_TRAILER
 
 
 def copy_in(conn: sa.Connection, table: str, columns: Mapping[str, np.ndarray]) -> None:
@@ -115,7 +116,7 @@ def copy_in(conn: sa.Connection, table: str, columns: Mapping[str, np.ndarray]) 
 
 def _python_values(values: np.ndarray) -> list[Any]:
     """Return an array as a list in which None is NULL."""
-    out = values.tolist()
+    out: list[Any] = values.tolist()
     if values.dtype.kind == "S":
         return [(v or b"").decode() or None for v in out]
     if values.dtype.kind == "f":

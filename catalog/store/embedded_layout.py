@@ -184,7 +184,7 @@ def run_as_account(place: Place, command: list[str]) -> subprocess.CompletedProc
     who: dict[str, object] = {}
     if place.account:
         who = {"user": place.account.pw_uid, "group": place.account.pw_gid, "extra_groups": []}
-    return subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -197,3 +197,4 @@ def run_as_account(place: Place, command: list[str]) -> subprocess.CompletedProc
         check=False,
         **who,  # type: ignore[call-overload]
     )
+    return done

@@ -6,6 +6,8 @@ and its labels are gone.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import CheckConstraint, Column, Integer, SmallInteger, Table, Text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -14,7 +16,7 @@ from catalog.store.columns import STATISTICS
 from catalog.store.table_parts import Double, col, key, metadata, now, opt, ref
 
 
-def _bin(*names: str) -> tuple[Column, ...]:
+def _bin(*names: str) -> tuple[Column[Any], ...]:
     """Return the columns that name a bin of compared spectra; all but edges and unit are key."""
     return (
         *(col(name, Text, primary_key=True) for name in names),
@@ -25,7 +27,7 @@ def _bin(*names: str) -> tuple[Column, ...]:
     )
 
 
-def _counts_and_statistics() -> tuple[Column, ...]:
+def _counts_and_statistics() -> tuple[Column[Any], ...]:
     """Return the columns of counts and statistics; NULL where there are too few spectra."""
     return (
         col("n", Integer),

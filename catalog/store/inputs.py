@@ -39,7 +39,7 @@ def register_file(
     note : str, optional
         What people should know of a file that was read all the same.
     """
-    return conn.execute(
+    input_file_id = conn.execute(
         sa.text(
             "INSERT INTO input_file (path, size, sha256, kind, release, n_rows, note) "
             "VALUES (:path, :size, :sha256, :kind, :release, :n_rows, :note) "
@@ -53,6 +53,7 @@ def register_file(
             "kind": kind, "release": release, "n_rows": n_rows, "note": note,
         },
     ).scalar_one()  # fmt: skip
+    return int(input_file_id)
 
 
 def link_files(conn: sa.Connection, label_set_id: int, input_file_ids: Iterable[int]) -> None:

@@ -67,7 +67,7 @@ def begin_edition(
 ) -> int:
     """Enter the next edition of ``name`` as building, owned by a run; its id."""
     last = conn.scalar(sa.select(sa.func.max(label_set.c.edition)).where(label_set.c.name == name))
-    return conn.execute(
+    label_set_id = conn.execute(
         label_set.insert()
         .values(
             name=name, edition=(last or 0) + 1, status="building", kind=kind, run_id=run_id,
@@ -76,6 +76,7 @@ def begin_edition(
         )
         .returning(label_set.c.label_set_id)
     ).scalar_one()  # fmt: skip
+    return int(label_set_id)
 
 
 def building_edition(conn: sa.Connection, run_id: int, name: str | None = None) -> int:
@@ -85,7 +86,7 @@ def building_edition(conn: sa.Connection, run_id: int, name: str | None = None) 
     )
     if name is not None:
         query = query.where(label_set.c.name == name)
-    return conn.execute(query).scalar_one()
+    return int(conn.execute(query).scalar_one())
 
 
 #: Whether an edition labels a source that nobody observed: its spectrum says so, or a survey's

@@ -197,7 +197,7 @@ def begin_model(
 ) -> int:
     """Enter the next edition of a model as building, owned by a run, and return its id."""
     last = conn.scalar(sa.select(sa.func.max(model.c.edition)).where(model.c.name == name))
-    return conn.execute(
+    model_id = conn.execute(
         model.insert()
         .values(
             name=name, edition=(last or 0) + 1, status="building", run_id=run_id,
@@ -205,12 +205,13 @@ def begin_model(
         )
         .returning(model.c.model_id)
     ).scalar_one()  # fmt: skip
+    return int(model_id)
 
 
 def building_model(conn: sa.Connection, name: str) -> int:
     """The id of the edition that is being built; the lock on the name lets there be one only."""
     query = sa.select(model.c.model_id).where(model.c.name == name, model.c.status == "building")
-    return conn.execute(query).scalar_one()
+    return int(conn.execute(query).scalar_one())
 
 
 def discard_building_model(conn: sa.Connection, run_id: int) -> int:

@@ -25,20 +25,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from catalog.store.columns import LABELS, error_of
-from catalog.store.derived_table import derived_object  # noqa: F401 - part of the one schema
-from catalog.store.evaluation_tables import (  # noqa: F401 - the same
-    evaluation,
-    evaluation_repeat,
-    evaluation_score,
-    learning_curve,
-)
-from catalog.store.file_tables import (  # noqa: F401 - the same
-    fetch_outcome,
-    fetched_file,
-    file_stamp,
-)
-from catalog.store.scan_tables import scan, scan_fold, scan_trial  # noqa: F401 - the same
-from catalog.store.table_parts import Double, Timestamp, col, key, metadata, now, opt, ref
+from catalog.store.derived_table import derived_object as derived_object
+from catalog.store.evaluation_tables import evaluation as evaluation
+from catalog.store.evaluation_tables import evaluation_repeat as evaluation_repeat
+from catalog.store.evaluation_tables import evaluation_score as evaluation_score
+from catalog.store.evaluation_tables import learning_curve as learning_curve
+from catalog.store.file_tables import fetch_outcome as fetch_outcome
+from catalog.store.file_tables import fetched_file as fetched_file
+from catalog.store.file_tables import file_stamp as file_stamp
+from catalog.store.scan_tables import scan as scan
+from catalog.store.scan_tables import scan_fold as scan_fold
+from catalog.store.scan_tables import scan_trial as scan_trial
+from catalog.store.table_parts import Double, Timestamp, col, key, now, opt, ref
+from catalog.store.table_parts import metadata as metadata
 
 # ---------------------------------------------------------------------------- what was read
 

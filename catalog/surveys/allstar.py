@@ -278,4 +278,4 @@ def _labels(table: Table, rows: np.ndarray) -> dict[str, np.ndarray]:
 def _says_bad(table: Table, rows: np.ndarray, flag: str) -> np.ndarray:
     """Rows in which the flag of an abundance has a bit that says bad; none without such a flag."""
     bits = np.ma.MaskedArray(integer_cells(rows, table.find(flag, "int"))).filled(0)
-    return (bits & ABUNDANCE_BAD) != 0
+    return np.asarray((bits & ABUNDANCE_BAD) != 0)

@@ -176,7 +176,7 @@ def _converted(
 def _loglam(header: dict[str, CardValue], wavelength: np.ndarray) -> np.ndarray:
     """Return log10 of the vacuum wavelength: stored where there is a row for it, else by header."""
     if len(wavelength) and np.min(wavelength) > MIN_WAVELENGTH:
-        return np.log10(wavelength.astype("f8"))
+        return np.asarray(np.log10(wavelength.astype("f8")))
     start, step = _number(header, "COEFF0"), _number(header, "COEFF1")
     return start + step * np.arange(len(wavelength))
 

@@ -228,7 +228,8 @@ def _table(columns: dict[str, Any]) -> Array:
 @cache
 def _table_header(dtype: np.dtype, n: int, name: str) -> bytes:
     """Header of a binary table; kept, because making it takes longer than all the rest."""
-    return fits.BinTableHDU(np.zeros(n, dtype), name=name).header.tostring().encode("ascii")
+    header: str = fits.BinTableHDU(np.zeros(n, dtype), name=name).header.tostring()
+    return header.encode("ascii")
 
 
 def _save(path: Path, cards: dict[str, int | str], **tables: Array) -> None:

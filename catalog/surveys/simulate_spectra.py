@@ -58,4 +58,4 @@ def model_flux(teff: np.ndarray, logg: np.ndarray, fe_h: np.ndarray, rv: np.ndar
     seen = [np.interp(fine[::2] - s, fine, d) for s, d in zip(shift, depth, strict=True)]
     planck = 10 ** (-5 * LOGLAM) / np.expm1(HC_OVER_K / (10**LOGLAM * teff[:, None]))
     flux = planck * np.exp(-np.array(seen))
-    return flux / np.median(flux, axis=1, keepdims=True)
+    return np.asarray(flux / np.median(flux, axis=1, keepdims=True))

@@ -77,7 +77,11 @@ def _reader(
             for part, column in zip(parts, found, strict=True):
                 part.append(np.ma.MaskedArray(native(rows, column)))
         none = np.ma.MaskedArray(np.zeros(0, object), False)
-        return [np.ma.concatenate(part) if part else none for part in parts]
+        join = np.ma.concatenate
+        return [
+            join(part) if part else none  # type: ignore[no-untyped-call]
+            for part in parts
+        ]
 
     return read
 

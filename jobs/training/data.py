@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.columns import LABELS, error_of
 from catalog.store.labels import LabelSet, find_label_set
-from catalog.store.normalized import JOIN_NORMALIZED, normalize_command, recipe_values
+from catalog.store.normalized import normalize_command, recipe_values
 from catalog.store.samples import find_sample
 from catalog.store.schema import sample
-from catalog.store.spectra import read_normalized
+from catalog.store.spectra import JOIN_NORMALIZED, read_normalized
 from catalog.words import names_near, part, verb
 from jobs.engine.params import digest
 from models.core.records import TrainingData
