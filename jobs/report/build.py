@@ -113,9 +113,9 @@ def check_folder(out: Path) -> None:
         with open_input(page) as stream:
             ours = f'content="{GENERATOR}"'.encode() in stream.read(2000)
     figures = out / FIGURES
-    held = list(figures.iterdir()) if figures.is_dir() else []
+    drawn = list(figures.iterdir()) if figures.is_dir() else []
     if entries and not (
-        ours and entries <= {PAGE, FIGURES} and all(p.suffix in (".png", ".pdf") for p in held)
+        ours and entries <= {PAGE, FIGURES} and all(p.suffix in (".png", ".pdf") for p in drawn)
     ):
         raise UsageError(
             f"{out} holds other things than a report",

@@ -157,12 +157,14 @@ def _flags(conn: sa.Connection, subject: Subject) -> Table:
     numbers: dict[tuple[str, str], int] = {}
     for name in sets:
         label_set = find_label_set(conn, name)
-        told = flag_meanings(conn, label_set.name)
+        flags_of_bits = flag_meanings(conn, label_set.name)
         for bit, n in conn.execute(count, {"id": label_set.label_set_id}):
-            flag, meaning = told.get(bit, (f"bit {bit}", ""))
+            flag, meaning = flags_of_bits.get(bit, (f"bit {bit}", ""))
             meanings.setdefault(flag, meaning)
             numbers[flag, name] = n
-        meanings |= {flag: meaning for flag, meaning in told.values() if flag not in meanings}
+        meanings |= {
+            flag: meaning for flag, meaning in flags_of_bits.values() if flag not in meanings
+        }
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (flag, meaning, *(numbers.get((flag, name), 0) for name in sets))
         for flag, meaning in sorted(meanings.items())

@@ -69,8 +69,8 @@ def _words(found: Comparison, subject: Subject) -> str:
     parts = [_scatters(survey, by_set[survey])] if survey is not None else []
     if models:
         best = min(models, key=lambda name: _mean_log(by_set[name]))
-        told = f"the best model, {best}," if len(models) > 1 else best
-        parts.append(_scatters(told, by_set[best]))
+        called = f"the best model, {best}," if len(models) > 1 else best
+        parts.append(_scatters(called, by_set[best]))
     text += "; ".join(parts) + "."
     if models and survey is not None:
         ratios = _ratios(by_set[survey], by_set[best])
@@ -83,21 +83,21 @@ def _words(found: Comparison, subject: Subject) -> str:
 
 def _scatters(name: str, rows: Sequence[ComparisonRow]) -> str:
     """The scatter of each label of a set, with errors."""
-    told = []
+    scatters = []
     for row in rows:
         error = f" ({style.number(row.sigma_mad_err, row.label)})" if row.sigma_mad_err else ""
         value = style.number(row.sigma_mad, row.label)
-        told.append(f"{value}{error} {row.unit} in {style.plain(row.label)}")
-    return f"{name} scatters by {_listed(told)}"
+        scatters.append(f"{value}{error} {row.unit} in {style.plain(row.label)}")
+    return f"{name} scatters by {_listed(scatters)}"
 
 
 def _ratios(survey: Sequence[ComparisonRow], model: Sequence[ComparisonRow]) -> str:
     """By which factors the scatter of a model is smaller than the survey's."""
-    told = [
+    ratios = [
         f"{a.sigma_mad / b.sigma_mad:.1f}" if b.sigma_mad else "many"
         for a, b in zip(survey, model, strict=True)
     ]
-    return _listed(told)
+    return _listed(ratios)
 
 
 def _listed(words: Sequence[str]) -> str:

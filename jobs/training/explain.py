@@ -199,8 +199,8 @@ def _shifts(model: Model, recipe: Recipe, raw: SpectrumMatrix) -> list[Shift]:
         (f"+{TELLURIC_DEPTH:.0%} telluric bands", telluric_bands(wavelength, TELLURIC_DEPTH)),
         (f"-{TELLURIC_DEPTH:.0%} telluric bands", telluric_bands(wavelength, -TELLURIC_DEPTH)),
     ):
-        seen = _normalized(recipe, raw, transmission)
-        after = model.predict(seen.flux, seen.ivar, seen.continuum)
+        absorbed = _normalized(recipe, raw, transmission)
+        after = model.predict(absorbed.flux, absorbed.ivar, absorbed.continuum)
         change = after.values - before.values
         with np.errstate(invalid="ignore"):
             relative = np.abs(change) / before.sigma

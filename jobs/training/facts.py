@@ -149,13 +149,13 @@ def _score(
     pulls = metrics.pull(delta[known], error[known], label_error[known])
     wide = metrics.WIDTH_95 * label_error[known]
     wide_pulls = metrics.pull(delta[known], half_width[known], wide)
-    told = {
+    scores = {
         "n": score.n, "bias": score.bias, "sigma_mad": score.sigma_mad, "mae": score.mae,
         "outliers": score.outliers, "coverage68": metrics.coverage(pulls),
         "coverage95": metrics.coverage(wide_pulls),
         "median_error": float(np.median(error[known])) if known.any() else math.nan,
     }  # fmt: skip
-    return {name: x if math.isfinite(x) else None for name, x in told.items()}
+    return {name: x if math.isfinite(x) else None for name, x in scores.items()}
 
 
 def training_spectra(conn: sa.Connection, model_id: int) -> dict[str, NDArray[Any]]:

@@ -126,13 +126,13 @@ def _labels(model: Model) -> str:
 
 def _training(facts: Mapping[str, Any]) -> str:
     """Return counts, S/N and the sample."""
-    told = facts.get("training")
-    if not told:
+    training = facts.get("training")
+    if not training:
         return ""
-    snr, sample = told["snr"], facts["sample"]
-    instruments = ", ".join(told["instruments"]) or "unknown"
+    snr, sample = training["snr"], facts["sample"]
+    instruments = ", ".join(training["instruments"]) or "unknown"
     text = (
-        f"{count(told['spectra'], 'spectrum')} of {count(told['stars'], 'star')}, taken by "
+        f"{count(training['spectra'], 'spectrum')} of {count(training['stars'], 'star')}, taken by "
         f"{instruments}, with a median S/N per pixel of {snr['median']:.0f} (5% below "
         f"{snr['p5']:.0f}, 5% above {snr['p95']:.0f}). They are the accepted pairs of the sample "
         f"`{sample['name']}` (preset `{sample['preset']}`)."
@@ -142,14 +142,14 @@ def _training(facts: Mapping[str, Any]) -> str:
 
 def _settings(values: Mapping[str, Any]) -> list[str]:
     """Return settings that are set, in words."""
-    told = []
+    pairs = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            told += _settings(value)
+            pairs += _settings(value)
         elif value not in (None, "", []):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            told.append(f"{key} = {text}")
-    return told
+            pairs.append(f"{key} = {text}")
+    return pairs
 
 
 def _scores(facts: Mapping[str, Any]) -> str:

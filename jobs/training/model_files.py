@@ -121,9 +121,9 @@ def _open(path: Path, data: bytes) -> Model:
             "Export the model again: crosslabel model export",
         ) from exc  # fmt: skip
     except (AttributeError, LookupError, TypeError) as exc:  # whole, but of another shape
-        what = f"lacks {exc}" if isinstance(exc, KeyError) else f"is of another shape ({exc})"
+        fault = f"lacks {exc}" if isinstance(exc, KeyError) else f"is of another shape ({exc})"
         raise BadInputError(
-            "BAD_MODEL", f"{path}: the model {what}: another version of crosslabel wrote it",
+            "BAD_MODEL", f"{path}: the model {fault}: another version of crosslabel wrote it",
             "Use that version, or train again",
         ) from exc  # fmt: skip
     grid = (found.first_index, found.n_pixels)

@@ -75,7 +75,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
                 f"No star of the sample has a label in {subject.reference} and {subject.compared}.",
             )
         ]  # fmt: skip
-    told = "; ".join(
+    agreement = "; ".join(
         f"{style.plain(label)}: bias {style.number(score.bias, label)}, scatter "
         f"{style.number(score.sigma_mad, label)} {LABELS[label].unit} "
         f"({count(score.n, 'spectrum')})"
@@ -85,7 +85,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         f"{subject.compared} minus {subject.reference} against {subject.reference}, on the spectra "
         f"of the sample {subject.sample} that both label.{errors_told(found)} The dashed line is "
         "the bias (median), the band the robust scatter (1.4826 median absolute deviations) about "
-        f"it, of all spectra.{outside_told(found)} {told}."
+        f"it, of all spectra.{outside_told(found)} {agreement}."
     )
     figure = draw_differences(found, subject.compared, subject.reference, subject.seed)
     return [Drawing(NAME, TITLE, caption, figure)]

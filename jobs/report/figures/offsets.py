@@ -88,20 +88,22 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         "separation in arcsec, added up. Pairs that are far apart in it may be different stars."
         f" Crosses: the candidate pairs that the sample does not accept ({pairs.sep.size - n:,})."
     )
-    told = (
+    separation_words = (
         f"Separations of {count(pairs.sep.size, 'candidate pair')} within {pairs.radius:g} arcsec, "
         f"and of those that are accepted ({n:,}). "
     )
     if np.isfinite(pairs.chance):
-        told += (
+        separation_words += (
             f"Chance would give {pairs.chance:.2g} pairs in all, counted by moving the stars by a "
             "minute of arc"
         )
-        told += ": the dotted line, spread over the circle." if pairs.chance else "."
+        separation_words += ": the dotted line, spread over the circle." if pairs.chance else "."
     figures = (draw_offsets(pairs, subject.seed), draw_separations(pairs))
     return [
         Drawing(name, title, caption, figure)
-        for (name, title), caption, figure in zip(titles, (words, told), figures, strict=True)
+        for (name, title), caption, figure in zip(
+            titles, (words, separation_words), figures, strict=True
+        )
     ]
 
 

@@ -152,8 +152,8 @@ def _name_bins(above: Axes, below: Axes, rows: Sequence[Any]) -> None:
         panel.set_xlim(-0.6, len(bins) - 0.4)
     names = [f"{bin_name(*edges)}\n{count.get(edges, 0):,}" for edges in bins]
     below.set_xticks(range(len(bins)), names, fontsize=10)
-    what = "lower S/N of two\npairs" if pairs else "S/N per pixel\nspectra"
-    below.set_xlabel(what)
+    axis_label = "lower S/N of two\npairs" if pairs else "S/N per pixel\nspectra"
+    below.set_xlabel(axis_label)
 
 
 def _names(rows: Sequence[Any], order: Sequence[str]) -> list[str]:

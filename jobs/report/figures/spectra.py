@@ -46,7 +46,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
         f"from the coolest at the bottom to the hottest at the top, shifted by {_STEP:g} each: "
         f"{listed}. Shaded: features of which the labels are known to show. Gaps are masked pixels."
     )
-    told = (
+    grid_caption = (
         f"{count(len(grid.keys), 'spectrum')} of the sample {subject.sample} at even steps of "
         "temperature, of any signal-to-noise ratio. Left: flux [1e-17 erg/s/cm2/Angstrom] with "
         f"the continuum of the recipe {RECIPE.name} (red, dashed). Right: flux over continuum, "
@@ -54,7 +54,7 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     )
     return [
         Drawing("normalized-spectra", LINES_TITLE, lines, draw_lines(_divided(best))),
-        Drawing("before-and-after", GRID_TITLE, told, draw_grid(grid, _divided(grid))),
+        Drawing("before-and-after", GRID_TITLE, grid_caption, draw_grid(grid, _divided(grid))),
     ]
 
 
