@@ -32,6 +32,7 @@ from catalog.store.db import Database
 from catalog.store.head import head_revision
 from catalog.surveys.spectrum import State
 from jobs.cli import app
+from jobs.export.tables import SUFFIXES
 from jobs.samples.rules import REASONS
 from scripts import build_docs
 from tests.support.warm import warm_program
@@ -228,6 +229,11 @@ def test_documented_commands_and_options_exist() -> None:
                 assert not word.startswith("--") or word.split("=")[0] in options, (
                     f"{page}: crosslabel {text} has no option {word}"
                 )
+
+
+def test_every_format_of_exports_is_described() -> None:
+    page = (ROOT / "docs" / "results.md").read_text()
+    assert set(re.findall(r"^\| `(\.\w+)`", page, re.MULTILINE)) == set(SUFFIXES)
 
 
 def test_every_command_and_option_has_help() -> None:
