@@ -38,7 +38,7 @@ from scripts import build_docs
 from tests.support.warm import warm_program
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SHORT = "--folds 2 --epochs 2"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -272,6 +272,18 @@ def test_links_lead_somewhere() -> None:
                 assert anchor in anchors(other), f"{page.relative_to(ROOT)}: no heading {target}"
             seen += 1
     assert seen > 20
+
+
+def test_files_that_pages_name_are_there() -> None:
+    folders = "catalog|jobs|models|migrations|tests|scripts|benchmarks|docs|requirements"
+    named = {
+        (page.name, path)
+        for page in PAGES
+        if page.parent.name != "how-to"  # these add files
+        for path in re.findall(rf"`((?:{folders})(?:/[\w.*-]+)+)`", page.read_text())
+    }
+    assert len(named) > 40
+    assert [(page, path) for page, path in sorted(named) if not list(ROOT.glob(path))] == []
 
 
 def reason_codes() -> set[str]:
