@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Listed(NamedTuple):
-    """Where a preset is, and what it is.
+    """An entry of the list of presets.
 
     Parameters
     ----------

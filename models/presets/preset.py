@@ -1,4 +1,4 @@
-"""What a preset is: its settings, and the functions that fit it and predict with it."""
+"""The record of a preset: its settings, and the functions that fit it and predict with it."""
 
 from __future__ import annotations
 

@@ -36,6 +36,6 @@ def resolve(spec: TrainSpec) -> tuple[Preset, TrainSpec]:
         If there is no such preset, or the preset does not take the options or fields.
     """
     if spec.preset not in PRESETS:
-        raise ValueError(f"This training cannot be done: no preset is called {spec.preset!r}.")
+        raise ValueError(f"This training cannot be done: there is no preset {spec.preset}.")
     preset = PRESETS[spec.preset]
     return preset, preset.check(spec)

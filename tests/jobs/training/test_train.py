@@ -244,7 +244,7 @@ def test_spectra_that_are_not_normalized_name_the_command(survey):
                 "WHERE name = 'clean' ORDER BY right_id LIMIT 3)"
             )
         )
-    with pytest.raises(UsageError, match=r"^3 of the \d+ spectra to train on are not") as e:
+    with pytest.raises(UsageError, match=r"^3 of \d+ spectra to train on are not") as e:
         train_job(DEFAULT, survey)
     assert e.value.todo == "Run: crosslabel normalize --recipe default --sample clean"
     run_job(normalize_job(NormalizeParams("default", "clean"), survey), survey)
