@@ -31,8 +31,7 @@ from astropy.table import MaskedColumn, Table
 from catalog.errors import BadInputError, CrosslabelError
 from catalog.files.identifiers import two_mass_id
 from catalog.surveys.allstar import open_allstar
-from catalog.surveys.lamost_spectrum import read_lamost, sniff
-from catalog.surveys.sdss_spectrum import read_spectrum
+from catalog.surveys.formats import read_spectrum_file
 from catalog.surveys.simulate import NAMES, write_survey
 from catalog.surveys.specobj import open_specobj
 from catalog.surveys.specobjid import pack_specobjid
@@ -77,7 +76,7 @@ class Found:
 
 def _read_spectrum(path: Path) -> None:
     """Read a spectrum as the ingest does."""
-    (read_lamost if sniff(path) == "lamost" else read_spectrum)(path)
+    read_spectrum_file(path)
 
 
 def _read_catalog(opener: Callable[..., object]) -> Callable[[Path], None]:

@@ -7,6 +7,8 @@ DR12 to DR17). SSPP's FLAG is five letters; each letter gets a bit of its own
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 ASPCAPFLAG: dict[int, tuple[str, str]] = {
@@ -35,6 +37,18 @@ ASPCAPFLAG: dict[int, tuple[str, str]] = {
     26: ("ROTATION_BAD", "lines are very broad"),
     27: ("SN_BAD", "S/N below 50"),
 }
+
+
+def aspcap_flag_bits(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the flags of rows of allStar: ASPCAPFLAG, 0 where it is unknown.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, shape (n,)
+        With ``aspcapflag``.
+    """
+    return np.ma.MaskedArray(columns["aspcapflag"]).filled(0).astype(np.int64)
+
 
 #: Letter of SSPP's FLAG -> (bit, name, meaning). Case matters.
 SSPP_LETTERS: dict[str, tuple[int, str, str]] = {
@@ -71,3 +85,14 @@ def sspp_flag_bits(letters: np.ndarray) -> np.ndarray:
     for letter, (bit, _, _) in SSPP_LETTERS.items():
         bits |= (np.char.find(letters, letter.encode()) >= 0).astype(np.int64) << bit
     return bits
+
+
+def sspp_row_flags(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the flags of rows of ssppOut: the letters of FLAG as bits.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, shape (n,)
+        With ``sspp_flag`` [bytes].
+    """
+    return sspp_flag_bits(columns["sspp_flag"])

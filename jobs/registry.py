@@ -12,20 +12,20 @@ from typing import Any
 
 from catalog.errors import UsageError
 from catalog.store.db import Database
+from catalog.surveys.registry import all_catalogs
 from jobs.engine.job import Job, Unresolved
 from jobs.engine.ledger import Run
 from jobs.engine.params import from_dict
 
 #: Kind of the ledger -> module, parameter record, factory. By name: heavy parts load when used.
 KINDS: dict[str, tuple[str, str, str]] = {
-    "ingest apogee": ("jobs.ingest.catalogs", "CatalogParams", "ingest_job"),
-    "ingest sspp": ("jobs.ingest.catalogs", "CatalogParams", "ingest_job"),
+    **{f"ingest {c.kind}": ("jobs.ingest.catalogs", "CatalogParams", "ingest_job")
+       for _, c in all_catalogs() if c.label_set},
+    **{f"fetch {c.kind}": ("jobs.fetch.catalogs", "FetchCatalogParams", "fetch_catalog_job")
+       for _, c in all_catalogs() if c.places is not None},
     "ingest specobj": ("jobs.ingest.specobj", "SpecObjParams", "ingest_specobj_job"),
     "ingest spectra": ("jobs.ingest.spectra", "SpectraParams", "ingest_spectra_job"),
     "ingest labels": ("jobs.ingest.labels", "LabelsParams", "ingest_labels_job"),
-    "fetch apogee": ("jobs.fetch.catalogs", "FetchCatalogParams", "fetch_catalog_job"),
-    "fetch sspp": ("jobs.fetch.catalogs", "FetchCatalogParams", "fetch_catalog_job"),
-    "fetch specobj": ("jobs.fetch.catalogs", "FetchCatalogParams", "fetch_catalog_job"),
     "fetch spectra": ("jobs.fetch.spectra", "FetchSpectraParams", "fetch_spectra_job"),
     "fetch positions": ("jobs.fetch.positions", "FetchPositionsParams", "fetch_positions_job"),
     "fetch labels": ("jobs.fetch.labels", "FetchLabelsParams", "fetch_labels_job"),
@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "predict": ("jobs.training.predict", "PredictParams", "predict_job"),
     "scan": ("jobs.scan.scan", "ScanParams", "scan_job"),
     "sample": ("jobs.samples.select", "SampleParams", "sample_job"),
-}
+}  # fmt: skip
 
 
 def job_of(run: Run, db: Database) -> Job:

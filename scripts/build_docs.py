@@ -20,7 +20,6 @@ import typer
 from sqlalchemy.dialects import postgresql
 
 from catalog.config import make_settings
-from catalog.flags import ASPCAPFLAG, SSPP_FLAG
 from catalog.store import embedded, functions, schema, views
 from catalog.store import immutability_triggers as triggers
 from catalog.store.columns import LABELS, VOCABULARY, error_of
@@ -28,6 +27,7 @@ from catalog.store.db import Database
 from catalog.store.embedded_layout import find_place
 from catalog.store.homes import has_catalog, open_catalog_database
 from catalog.store.sql_function import Function
+from catalog.surveys.registry import all_catalogs
 from jobs.cli import app
 from jobs.cli.help import EXAMPLES
 from models.predict import FLAG_BITS
@@ -98,8 +98,11 @@ def schema_page(conn: sa.Connection) -> str:
     for title, bits in (
         ("Label sets of networks (`stellar_label.flags`)", FLAG_BITS),
         ("Normalization (`normalized_spectrum.normalize_flags`)", NORMALIZE_FLAGS),
-        ("ASPCAP: ASPCAPFLAG", ASPCAPFLAG),
-        ("SSPP: the letters of FLAG", SSPP_FLAG),
+        *(
+            (c.flags_title, c.flag_bits.load())
+            for _, c in all_catalogs()
+            if c.flag_bits is not None
+        ),
     ):
         rows = [(str(bit), f"`{name}`", meaning) for bit, (name, meaning) in bits.items()]
         parts += [f"### {title}\n", _markdown(("bit", "name", "meaning"), rows)]

@@ -9,9 +9,11 @@ the bulk pages https://www.sdss.org/dr17/data_access/bulk/ and their like of ear
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog.errors import BadInputError, UsageError
+from catalog.surveys.registry import find_catalog
 from catalog.words import names_near
 
 RELEASES = ("dr12", "dr13", "dr14", "dr15", "dr16", "dr17")
@@ -53,7 +55,6 @@ SPECOBJ = {
     )
     for release in RELEASES
 }
-CATALOGS = {"apogee": ALLSTAR, "sspp": SSPPOUT, "specobj": SPECOBJ}
 
 #: The release in which a BOSS reduction was published, for spectra that a later one redid.
 _HOME_OF_RUN2D = {
@@ -93,14 +94,18 @@ def check_archive_release(release: str) -> str:
 
 
 def catalog_places(kind: str, release: str) -> tuple[str, ...]:
-    """The places of allStar (``apogee``), ssppOut (``sspp``) or specObj (``specobj``), best first.
+    """Return the places of a catalog, by the kind that its survey's record gives it, best first.
 
     Raises
     ------
     UsageError
-        If the release is not known.
+        If the release is not known, or the archive does not have such catalogs.
     """
-    return CATALOGS[kind][check_archive_release(release)]
+    _, catalog = find_catalog(kind)
+    if catalog.places is None:
+        raise UsageError(f"{catalog.product} is not in the archive", "Ingest a file of your own")
+    places: Mapping[str, tuple[str, ...]] = catalog.places.load()
+    return places[check_archive_release(release)]
 
 
 def spectrum_places(key: SpectrumKey, release: str) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ gone through floating point has lost its digits, and is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 
@@ -91,12 +90,6 @@ def spectrum_id(cell: object) -> str:
     if number < -(2**63):
         raise BadId(f"{text} is no 64-bit number")
     return str(number + 2**64 if number < 0 else number)
-
-
-#: Survey -> the reading of its keys.
-READINGS: dict[str, Callable[[object], str]] = {
-    "apogee": two_mass_id, "sdss": spectrum_id, "lamost": plain_id,
-}  # fmt: skip
 
 
 def spellings(name: str) -> set[str]:

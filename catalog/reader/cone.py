@@ -11,10 +11,9 @@ from astropy.coordinates import SkyCoord
 
 from catalog.errors import UsageError
 from catalog.export.selection import Selection
+from catalog.surveys.registry import SURVEYS
 from catalog.version import code_version
 from catalog.words import names_near
-
-SURVEYS = ("apogee", "sdss", "lamost")
 
 
 def position_of(ra: Any, dec: Any) -> tuple[float, float]:
@@ -80,7 +79,7 @@ def cone_selection(ra: float, dec: float, radius_arcsec: float, survey: str | No
     radius_arcsec : float
         Largest distance, inclusive [arcsec].
     survey : str or None
-        ``apogee``, ``sdss`` or ``lamost``; None: all.
+        Its name, such as ``apogee``; None: all.
 
     Raises
     ------

@@ -12,7 +12,6 @@ from astropy import units as u
 from astropy.nddata import InverseVariance
 
 from catalog.errors import UsageError
-from catalog.reader.cone import SURVEYS
 from catalog.store.grids import RecipeGrid
 from catalog.store.spectra import (
     FLUX_UNIT,
@@ -21,6 +20,7 @@ from catalog.store.spectra import (
     read_normalized,
     read_spectra,
 )
+from catalog.surveys.registry import SURVEYS, all_instruments
 
 if TYPE_CHECKING:
     from specutils import Spectrum
@@ -100,8 +100,10 @@ def _normalized(conn: sa.Connection, row: Any, meta: dict[str, Any], grid: Recip
 
 
 def _flux_unit(row: Any) -> u.UnitBase:
-    """Return the unit of a stored flux; LAMOST's is relative."""
-    return u.dimensionless_unscaled if row.instrument == "LAMOST" else u.Unit(FLUX_UNIT)
+    """Return the unit of a stored flux; relative ones have none."""
+    instrument = all_instruments().get(row.instrument)
+    is_relative = instrument is not None and instrument.relative_flux
+    return u.dimensionless_unscaled if is_relative else u.Unit(FLUX_UNIT)
 
 
 def grid_values(grid: RecipeGrid) -> dict[str, Any]:
@@ -145,11 +147,12 @@ def _find(conn: sa.Connection, key: Any) -> Any:
 
 def _usable(row: Any) -> Any:
     """Return the row, if its spectrum has pixels."""
+    survey = SURVEYS.get(row.survey)
     if row.spectrum_state is None:
         raise UsageError(
             f"the {row.survey} source {row.survey_key} has no spectrum in this catalog",
-            "APOGEE's own spectra are not kept: matches() names the optical ones"
-            if row.survey == "apogee"
+            f"{survey.title}'s own spectra are not kept: matches() names the optical ones"
+            if survey is not None and not survey.spectra
             else "Bring its file in with: crosslabel ingest spectra, or fetch spectra",
         )
     if row.spectrum_state != "ok":

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from catalog.surveys.registry import SURVEYS, all_instruments, in_words
+
 
 @dataclass(frozen=True)
 class Meaning:
@@ -108,7 +110,7 @@ STATISTICS = ("bias", "sigma_mad", "mae", "seed_bias", "seed_scatter", "outlier_
 
 _TEXT = """
 source_id | | meta.id;meta.main | Surrogate key of a source
-survey | | meta.id;meta.dataset | Survey of the source: apogee, sdss or lamost
+survey | | meta.id;meta.dataset | Survey of the source: {surveys}
 survey_key | | meta.id | Key of the source in its survey
 ra | deg | pos.eq.ra;meta.main | Right ascension, ICRS
 dec | deg | pos.eq.dec;meta.main | Declination, ICRS
@@ -151,7 +153,7 @@ spectype | | src.class | Spectral type given by SSPP
 in_sspp | | meta.code | Whether the spectrum has a row in an SSPP catalog
 in_specobj | | meta.code | Whether the spectrum has a row in specObj
 in_skyserver | | meta.code | Whether SkyServer named the spectrum when it was asked about a star
-instrument | | instr | Spectrograph: SDSS, BOSS or LAMOST
+instrument | | instr | Spectrograph: {instruments}
 pipeline | | meta.version | Version of the reduction, where it is not part of the key: LAMOST's
 class | | src.class | Class of the pipeline: STAR, GALAXY or QSO
 subclass | | src.class | Subclass of the pipeline
@@ -368,7 +370,13 @@ def _vocabulary() -> dict[str, Meaning]:
             about = f"{label} in the label set on the {side}"
             table[name] = Meaning(of.unit, of.ucd, about)
             table[error_of(name)] = Meaning(of.unit, f"stat.error;{of.ucd}", f"Error of {name}")
-    for line in _TEXT.strip().splitlines():
+    known = {
+        "{surveys}": in_words(list(SURVEYS)), "{instruments}": in_words(list(all_instruments())),
+    }  # fmt: skip
+    text = _TEXT.strip()
+    for place, words in known.items():
+        text = text.replace(place, words)
+    for line in text.splitlines():
         name, unit, ucd, description = (part.strip() for part in line.split("|"))
         table[name] = Meaning(unit, ucd, description)
     return table

@@ -9,15 +9,14 @@ import sqlalchemy as sa
 from catalog.errors import UsageError
 from catalog.store.schema import label_set, sample
 from catalog.store.views import VIEWS
+from catalog.surveys.registry import all_details, label_catalogs
 
 MAX_LENGTH = 100
-#: The first part of the names of surveys' label sets: ingests publish under these, nothing else.
-SURVEYS = ("aspcap", "sspp")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+/-]*", re.ASCII)
 #: Tables that make sense outside the database; rows are sorted by the primary key.
 TABLES = (
-    "source", "star", "apogee_star", "sdss_spectrum", "crossmatch", "match", "sample",
-    "sample_member", "star_link", "label_set", "flag_bit", "model", "training_member",
+    "source", "star", *(detail.table for _, detail in all_details()), "crossmatch", "match",
+    "sample", "sample_member", "star_link", "label_set", "flag_bit", "model", "training_member",
     "training_history", "input_file", "label_set_file", "quarantine", "evaluation",
     "evaluation_score", "evaluation_repeat", "learning_curve", "scan", "scan_trial", "scan_fold",
 )  # fmt: skip
@@ -65,7 +64,7 @@ def check_label_set_name(conn: sa.Connection, name: str, kind: str) -> None:
             f"the label set {name} exists and is of the kind {taken}, not {kind}",
             "Choose another name",
         )
-    if kind != "survey" and name.partition("/")[0] in SURVEYS:
+    if kind != "survey" and is_of_a_survey(name):
         raise UsageError(
             f"the name {name} belongs to the labels of a survey", "Choose another name"
         )
@@ -73,6 +72,11 @@ def check_label_set_name(conn: sa.Connection, name: str, kind: str) -> None:
         raise UsageError(f"{name} is the name of a sample", "Choose another name")
     if _is_exported(name):
         raise UsageError(f"{name} is the name of a table", "Choose another name")
+
+
+def is_of_a_survey(name: str) -> bool:
+    """Return whether a label set has a name under which only a survey's own catalog publishes."""
+    return name.partition("/")[0] in label_catalogs()
 
 
 def check_sample_name(conn: sa.Connection, name: str) -> None:

@@ -1,25 +1,28 @@
-"""The catalogs that `jobs.ingest.catalogs` can read: what differs between them is data."""
+"""Find the reader of a file: of a catalog by its kind, of a spectrum by its content."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import sqlalchemy as sa
 
+from catalog.errors import BadInputError
 from catalog.fits.duplicates import Duplicates
-from catalog.flags import ASPCAPFLAG, SSPP_FLAG, sspp_flag_bits
+from catalog.fits.file import open_fits
+from catalog.fits.foreign import refuse_foreign
 from catalog.records import Block
-from catalog.store.schema import apogee_star, sdss_spectrum
-from catalog.surveys.allstar import open_allstar
+from catalog.store.schema import metadata
+from catalog.surveys.registry import find_catalog, spectrum_formats
 from catalog.surveys.release import Recognised
-from catalog.surveys.specobj import open_specobj
-from catalog.surveys.sspp import open_sspp
+from catalog.surveys.spectrum import SpectrumFile
+from catalog.surveys.survey import Catalog, SpectrumFormat, Survey
 
 
 class CatalogFile(Protocol):
@@ -50,88 +53,85 @@ class CatalogFile(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """Description of a survey's catalog: its reader, and the tables that it fills.
+    """How a catalog enters the database: its record with readers and tables at hand.
 
     Attributes
     ----------
-    survey : str
+    survey : Survey
         Survey of the sources.
+    catalog : Catalog
+        What the record says of the catalog.
     open : callable
         ``open(path, release)``: a context manager that gives the open file.
-    detail : Table
+    detail : Table or None
         The table 1:1 with ``source`` that holds the survey's own columns.
     detail_columns : tuple of str
-        Those of them that the format knows.
-    named_by : str, optional
-        Column of ``detail`` that says that this catalog has the source.
-    with_stars : bool
-        Whether the rows name their star.
-    yields_to_sspp : bool
-        Whether positions that SSPP gave stay as they are.
+        Those of them that the catalog has.
     """
 
-    survey: str
+    survey: Survey
+    catalog: Catalog
     open: Callable[[Path, str], AbstractContextManager[CatalogFile]]
-    detail: sa.Table
+    detail: sa.Table | None
     detail_columns: tuple[str, ...]
-    named_by: str | None = None
-    with_stars: bool = False
-    yields_to_sspp: bool = False
+
+    def flags(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the flag bits of the labels of rows, int64 of shape (n,)."""
+        if self.catalog.flags is None:
+            return np.zeros(len(columns["survey_key"]), np.int64)
+        return np.asarray(self.catalog.flags.load()(columns))
+
+    @property
+    def flag_bits(self) -> dict[int, tuple[str, str]]:
+        """Bit of the flags -> (name, meaning)."""
+        return {} if self.catalog.flag_bits is None else dict(self.catalog.flag_bits.load())
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelFormat(Format):
-    """A catalog that also has labels: its label set is ``<label_set>/<release>``."""
+def find_format(kind: str, **options: Any) -> Format:
+    """Return how the catalogs of a kind are read; options are those of its reader.
 
-    label_set: str
-    flags: Callable[[Mapping[str, np.ndarray]], np.ndarray]
-    flag_bits: dict[int, tuple[str, str]]
-    description: str
-
-
-def _plain_columns(table: sa.Table, *leave_out: str) -> tuple[str, ...]:
-    """Return the columns of a detail table that come from the file."""
-    return tuple(c.name for c in table.columns if c.name not in ("source_id", *leave_out))
-
-
-FORMATS = {
-    "apogee": LabelFormat(
-        survey="apogee",
-        label_set="aspcap",
-        open=open_allstar,
-        detail=apogee_star,
-        detail_columns=_plain_columns(apogee_star),
-        flags=lambda c: np.ma.MaskedArray(c["aspcapflag"]).filled(0).astype(np.int64),
-        flag_bits=ASPCAPFLAG,
-        description="ASPCAP labels of APOGEE stars, as published in allStar",
-        with_stars=True,
-    ),
-    "sspp": LabelFormat(
-        survey="sdss",
-        label_set="sspp",
-        open=open_sspp,
-        detail=sdss_spectrum,
-        detail_columns=_plain_columns(sdss_spectrum),
-        named_by="in_sspp",
-        flags=lambda c: sspp_flag_bits(c["sspp_flag"]),
-        flag_bits=SSPP_FLAG,
-        description="SSPP labels of SDSS spectra, as published in ssppOut",
-    ),
-}
-
-
-def specobj_format(classes: tuple[str, ...]) -> Format:
-    """The catalog of all SDSS spectra, read where they are of some classes (none named: any)."""
+    Raises
+    ------
+    KeyError
+        If there is no such kind.
+    """
+    survey, catalog = find_catalog(kind)
+    detail = None if survey.detail is None else metadata.tables[survey.detail.table]
+    known = () if detail is None else tuple(c.name for c in detail.columns)
+    columns = catalog.columns or tuple(name for name in known if name != "source_id")
+    reader = catalog.open.load()
     return Format(
-        survey="sdss",
-        open=partial(open_specobj, classes=classes),
-        detail=sdss_spectrum,
-        detail_columns=("specobjid", "plate", "mjd", "fiberid", "run2d", "is_primary"),
-        named_by="in_specobj",
-        yields_to_sspp=True,
+        survey=survey, catalog=catalog, open=partial(reader, **options) if options else reader,
+        detail=detail, detail_columns=columns,
+    )  # fmt: skip
+
+
+def spectrum_format(path: str | os.PathLike[str]) -> tuple[Survey, SpectrumFormat]:
+    """Return the survey and the layout of a spectrum, as the content of its file tells.
+
+    Raises
+    ------
+    BadInputError
+        The codes of `open_fits`, and OTHER_PRODUCT for files that are known to be something else.
+    """
+    with open_fits(path) as file:
+        refuse_foreign(file)
+        for survey, layout in spectrum_formats():
+            if layout.recognise is None or layout.recognise.load()(file):
+                return survey, layout
+    raise BadInputError(
+        "OTHER_PRODUCT", f"{path} is no spectrum of a survey that is known", "Take it away"
     )
 
 
-def find_format(name: str) -> Format:
-    """Return the format of that name, whether it has labels or not."""
-    return specobj_format(("STAR",)) if name == "specobj" else FORMATS[name]
+def read_spectrum_file(path: str | os.PathLike[str]) -> SpectrumFile:
+    """Read the spectrum in a file, whichever survey's layout it has.
+
+    Raises
+    ------
+    BadInputError
+        If it is damaged, or not what its name says.
+    """
+    _, layout = spectrum_format(path)
+    found: SpectrumFile = layout.read.load()(path)
+    return found

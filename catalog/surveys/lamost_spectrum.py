@@ -12,7 +12,6 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -22,7 +21,6 @@ from catalog.files.units import scale_to
 from catalog.fits.cards import CardValue
 from catalog.fits.checksum import verify_checksums
 from catalog.fits.file import FitsFile, open_fits
-from catalog.fits.foreign import refuse_foreign
 from catalog.fits.table import native, open_table
 from catalog.surveys.spectrum import (
     SpectrumFile,
@@ -44,28 +42,9 @@ N_IMAGE_ROWS = 5
 MIN_WAVELENGTH = 1000.0
 
 
-def sniff(path: str | os.PathLike[str]) -> Literal["sdss", "lamost"]:
-    """Tell from its content whose spectrum a file holds.
-
-    Parameters
-    ----------
-    path : path-like
-        A FITS file.
-
-    Returns
-    -------
-    {'sdss', 'lamost'}
-        ``sdss`` where nothing points to LAMOST; `read_spectrum` checks the rest.
-
-    Raises
-    ------
-    BadInputError
-        The codes of `open_fits`, and OTHER_PRODUCT for files that are known to be something else.
-    """
-    with open_fits(path) as file:
-        refuse_foreign(file)
-        telescope = str(file.hdus[0].header.get("TELESCOP", "")).strip().upper()
-        return "lamost" if telescope == "LAMOST" else "sdss"
+def is_lamost(file: FitsFile) -> bool:
+    """Return whether an open file has a spectrum of LAMOST: its header names the telescope."""
+    return str(file.hdus[0].header.get("TELESCOP", "")).strip().upper() == "LAMOST"
 
 
 def read_lamost(path: str | os.PathLike[str]) -> SpectrumFile:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import numpy as np
 
 from catalog.errors import BadInputError
 from catalog.fits.file import open_fits
-from catalog.fits.foreign import ALLSTAR, SPECOBJ, SSPP
 from catalog.fits.table import Table, open_table
+from catalog.surveys.registry import find_catalog
 from catalog.tables.product import expecting
 
 Releases = frozenset[str]
@@ -102,13 +103,6 @@ def recognise_specobj(table: Table) -> Recognised:
     return _first(_cards(table), _name(table, _SPECOBJ))
 
 
-RECOGNISERS: Mapping[str, Callable[[Table], Recognised]] = {
-    "apogee": recognise_allstar, "sspp": recognise_sspp, "specobj": recognise_specobj,
-}  # fmt: skip
-
-PRODUCTS = {"apogee": ALLSTAR, "sspp": SSPP, "specobj": SPECOBJ}
-
-
 def recognise(path: str | os.PathLike[str], kind: str) -> Recognised:
     """Return the releases that a catalog file can be of.
 
@@ -116,16 +110,23 @@ def recognise(path: str | os.PathLike[str], kind: str) -> Recognised:
     ----------
     path : path-like
         The file.
-    kind : {'apogee', 'sspp', 'specobj'}
-        What it is taken for.
+    kind : str
+        Of the catalog that it is taken for; see `catalog.surveys.registry`.
 
     Raises
     ------
     BadInputError, UsageError, SourceUnavailableError
         Where it cannot be opened: see `open_fits` and `open_table`.
     """
-    with open_fits(path) as file, expecting(file, PRODUCTS[kind]):
-        return RECOGNISERS[kind](open_table(file))
+    _, catalog = find_catalog(kind)
+    if catalog.recognise is None:
+        return Recognised()
+    with ExitStack() as stack:
+        file = stack.enter_context(open_fits(path))
+        if catalog.foreign is not None:
+            stack.enter_context(expecting(file, catalog.foreign.load()))
+        found: Recognised = catalog.recognise.load()(open_table(file))
+        return found
 
 
 def _first(*evidence: Iterator[Recognised]) -> Recognised:

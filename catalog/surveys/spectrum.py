@@ -78,7 +78,7 @@ class SpectrumFile(Pixels):
     path : pathlib.Path
         The file.
     survey : str
-        ``sdss`` or ``lamost``.
+        Such as ``sdss`` or ``lamost``: a name of `catalog.surveys.registry.SURVEYS`.
     survey_key : str
         ``plate-mjd-fiber-run2d`` (SDSS), or the obsid (LAMOST; where a file has none,
         ``lmjd-planid-spectrograph-fiber``).
@@ -97,7 +97,7 @@ class SpectrumFile(Pixels):
     zwarning : int or None
         Warning bits of the redshift.
     instrument : str
-        ``SDSS``, ``BOSS`` or ``LAMOST``.
+        Such as ``SDSS``, ``BOSS`` or ``LAMOST``: one of the survey's instruments.
     fbadpix : float
         Fraction of bad pixels as the file says; the fraction with ivar = 0 where it says nothing.
     simulated : bool
@@ -109,7 +109,7 @@ class SpectrumFile(Pixels):
     """
 
     path: Path
-    survey: Literal["sdss", "lamost"]
+    survey: str
     survey_key: str
     ra: float
     dec: float

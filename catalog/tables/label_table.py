@@ -100,7 +100,7 @@ def read_label_table(
     limits : Limits, optional
         How large the file may be.
     read_id : callable
-        The reading of keys: see `catalog.files.identifiers.READINGS`.
+        The reading of keys: see `catalog.surveys.survey.Key`.
     which : str
         Number or name of the HDU or table; empty: the one that has keys, labels and rows.
     allow_overflow : bool

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from catalog.surveys.registry import all_catalogs
 from catalog.words import count
 from jobs.cli.common import (
     DryRun,
@@ -79,34 +81,24 @@ def _check_rsync(rsync: bool, list_file: Path | None) -> None:
         raise UsageError("--rsync goes with --list only", "Name a file for the list: --list FILE")
 
 
-@app.command()
-def apogee(
-    release: Release, to: Folder = Path("archive"), list_file: ListFile = None,
-    rsync: Rsync = False, min_rate: MinRate = 10_000, quiet: Quiet = False, as_json: Json = False,
-    dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Download APOGEE's allStar; a broken download goes on where it stopped."""
-    _catalog("apogee", release, to, list_file, rsync, min_rate, quiet, as_json, dry_run)
+def _catalog_command(kind: str, usual: Any) -> Callable[..., None]:
+    """Return the command that fetches the catalogs of a kind; ``...``: a release must be named."""
+
+    def fetch(
+        release: Release = usual, to: Folder = Path("archive"), list_file: ListFile = None,
+        rsync: Rsync = False, min_rate: MinRate = 10_000, quiet: Quiet = False,
+        as_json: Json = False, dry_run: DryRun = False,
+    ) -> None:  # fmt: skip
+        _catalog(kind, release, to, list_file, rsync, min_rate, quiet, as_json, dry_run)
+
+    return fetch
 
 
-@app.command()
-def sspp(
-    release: Release = "dr12", to: Folder = Path("archive"), list_file: ListFile = None,
-    rsync: Rsync = False, min_rate: MinRate = 10_000, quiet: Quiet = False, as_json: Json = False,
-    dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Download SEGUE's ssppOut; a broken download goes on where it stopped."""
-    _catalog("sspp", release, to, list_file, rsync, min_rate, quiet, as_json, dry_run)
-
-
-@app.command()
-def specobj(
-    release: Release = "dr17", to: Folder = Path("archive"), list_file: ListFile = None,
-    rsync: Rsync = False, min_rate: MinRate = 10_000, quiet: Quiet = False, as_json: Json = False,
-    dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Download SDSS's specObj, 4 to 7 GB; a broken download goes on where it stopped."""
-    _catalog("specobj", release, to, list_file, rsync, min_rate, quiet, as_json, dry_run)
+for _, _known in all_catalogs():
+    if _known.places is not None:
+        _size = f", {_known.size}" if _known.size else ""
+        _words = f"Download {_known.product}{_size}; a broken download goes on where it stopped."
+        app.command(_known.kind, help=_words)(_catalog_command(_known.kind, _known.fetched or ...))
 
 
 @app.command()

@@ -9,21 +9,21 @@ from typing import Any
 
 import typer
 
+from catalog.surveys.registry import all_catalogs
+
 #: Placeholder of an option's value where the option names none, by the name of its type.
 PLACEHOLDERS = {"int": "N", "float": "NUMBER", "str": "TEXT", "Path": "PATH"}
 
 #: Command -> examples of it, each a line that works after the steps before it.
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "simulate": ("crosslabel simulate survey",),
-    "fetch apogee": ("crosslabel fetch apogee --release dr17",),
-    "fetch sspp": ("crosslabel fetch sspp --release dr12 --to archive",),
-    "fetch specobj": ("crosslabel fetch specobj --list specobj.txt",),
+    **{f"fetch {c.kind}": (f"crosslabel fetch {c.kind} {c.fetch_example}",)
+       for _, c in all_catalogs() if c.places is not None},
     "fetch spectra": ("crosslabel fetch spectra --sample clean --release dr17",),
     "fetch positions": ("crosslabel fetch positions --left apogee/dr14 --radius 2",),
     "fetch labels": ("crosslabel fetch labels --release dr17",),
-    "ingest apogee": ("crosslabel ingest apogee survey/allStar-l31c.2.fits --release dr14",),
-    "ingest sspp": ("crosslabel ingest sspp survey/ssppOut-dr12.fits --release dr12",),
-    "ingest specobj": ("crosslabel ingest specobj specObj-dr17.fits --release dr17",),
+    **{f"ingest {c.kind}": (f"crosslabel ingest {c.kind} {c.example}",)
+       for _, c in all_catalogs()},
     "ingest spectra": ("crosslabel ingest spectra survey/spectra",),
     "ingest labels": ("crosslabel ingest labels ours.csv --survey apogee --name ours",),
     "crossmatch": ("crosslabel crossmatch --left apogee/dr14 --right sdss --radius 2",),
@@ -90,17 +90,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "db prune": ("crosslabel db prune --older-than 365 --dry-run",),
     "db psql": ('crosslabel db psql -c "SELECT count(*) FROM star"',),
-}
+}  # fmt: skip
 
 #: Command -> the command that people run after it.
 NEXT = {
     "simulate": "crosslabel ingest apogee FOLDER/allStar-l31c.2.fits --release dr14",
-    "fetch apogee": "crosslabel ingest apogee FILE --release RELEASE",
-    "fetch sspp": "crosslabel ingest sspp FILE --release RELEASE",
-    "fetch specobj": "crosslabel ingest specobj FILE --release RELEASE",
+    **{f"fetch {c.kind}": f"crosslabel ingest {c.kind} FILE --release RELEASE"
+       for _, c in all_catalogs() if c.places is not None},
     "fetch spectra": "crosslabel normalize",
-    "ingest apogee": "crosslabel crossmatch, once the spectra are in as well",
-    "ingest sspp": "crosslabel ingest spectra PATHS",
+    **{f"ingest {c.kind}": c.next_step for _, c in all_catalogs() if c.next_step},
     "ingest spectra": "crosslabel crossmatch",
     "ingest labels": "crosslabel label show NAME",
     "crossmatch": "crosslabel sample create clean",
@@ -109,7 +107,7 @@ NEXT = {
     "train": "crosslabel evaluate NAME",
     "predict": "crosslabel export LABEL-SET --to catalog.fits",
     "evaluate": "crosslabel report --to report",
-}
+}  # fmt: skip
 
 
 def complete_help(group: Any, prefix: str = "") -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.surveys.registry import SURVEYS, all_catalogs
 from catalog.words import count
 from jobs.cli.common import (
     DryRun,
@@ -79,22 +81,22 @@ def _say_refused(refused: list[Refused], hidden: bool) -> None:
         typer.echo(f"what to do: {advice(r.reason_code for r in refused)}", err=True)
 
 
-@app.command()
-def apogee(
-    files: Files, release: Release, as_release: AsRelease = False, max_bad: MaxBad = 0.1,
-    note: Note = "", quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Ingest APOGEE's allStar and publish the label set aspcap/RELEASE."""
-    _catalog("apogee", files, release, as_release, max_bad, note, quiet, as_json, dry_run)
+def _catalog_command(kind: str) -> Callable[..., None]:
+    """Return the command that ingests the catalogs of a kind."""
+
+    def ingest(
+        files: Files, release: Release, as_release: AsRelease = False, max_bad: MaxBad = 0.1,
+        note: Note = "", quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
+    ) -> None:  # fmt: skip
+        _catalog(kind, files, release, as_release, max_bad, note, quiet, as_json, dry_run)
+
+    return ingest
 
 
-@app.command()
-def sspp(
-    files: Files, release: Release, as_release: AsRelease = False, max_bad: MaxBad = 0.1,
-    note: Note = "", quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
-) -> None:  # fmt: skip
-    """Ingest SEGUE's ssppOut and publish the label set sspp/RELEASE."""
-    _catalog("sspp", files, release, as_release, max_bad, note, quiet, as_json, dry_run)
+for _, _known in all_catalogs():
+    if _known.label_set:
+        _words = f"Ingest {_known.product} and publish the label set {_known.label_set}/RELEASE."
+        app.command(_known.kind, help=_words)(_catalog_command(_known.kind))
 
 
 @app.command()
@@ -124,12 +126,15 @@ def specobj(
         report(summary, quiet=quiet, as_json=as_json)
 
 
-@app.command()
+@app.command(
+    help="Ingest optical spectra: "
+    + ", ".join(f.files for survey in SURVEYS.values() for f in survey.spectra)
+    + "."
+)
 def spectra(
     paths: Annotated[list[Path], typer.Argument(help="Files or folders of spec-*.fits.")],
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
-    """Ingest optical spectra: SDSS and BOSS spec-PLATE-MJD-FIBER.fits, LAMOST spec-*.fits."""
     from jobs.ingest.spectra import SpectraParams, ingest_spectra_job, spectra_said
 
     absolute = tuple(str(p.absolute()) for p in paths)
@@ -149,7 +154,7 @@ def spectra(
 @app.command()
 def labels(
     file: Annotated[Path, typer.Argument(help="A table: .csv, .tsv, .txt, .ecsv, .fits, .vot, .parquet; .gz after it.")],
-    survey: Annotated[str, typer.Option(metavar="apogee|sdss|lamost", help="Survey whose sources the rows are.")],
+    survey: Annotated[str, typer.Option(metavar="|".join(SURVEYS), help="Survey whose sources the rows are.")],
     name: Annotated[str, typer.Option(help="Name of the label set.")],
     key: Annotated[str, typer.Option(help="Column that names the source; survey_key, apogee_id or specobjid if not given.")] = "",
     hdu: Annotated[str, typer.Option(help="Number or name of the HDU or table of the file, if several have labels.")] = "",

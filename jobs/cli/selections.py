@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.surveys.registry import all_instruments
 from catalog.words import count, verb
 from jobs.cli.common import (
     DryRun,
@@ -51,7 +52,7 @@ def sample_create(
     reference: Annotated[str, typer.Option(metavar="LABEL-SET", help="Label set of the stars, or of their spectra, which trainings on the sample learn; aspcap/RELEASE if not given.")] = "",
     against: Annotated[str, typer.Option(metavar="LABEL-SET", help="Label set of the spectra, to compare with.")] = "sspp/dr12",
     needs: Annotated[str | None, typer.Option(metavar="LABEL,...", help="clean: which of teff, logg, fe_h a star must have, separated by commas; all if not given.")] = None,
-    instruments: Annotated[str | None, typer.Option(metavar="SDSS,BOSS,LAMOST", help="Only spectra of these instruments, separated by commas. Naming several allows a training to mix them.")] = None,
+    instruments: Annotated[str | None, typer.Option(metavar=",".join(all_instruments()), help="Only spectra of these instruments, separated by commas. Naming several allows a training to mix them.")] = None,
     min_sn: Annotated[float | None, typer.Option(help="clean: smallest median S/N per pixel; 10 if not given.")] = None,
     max_bad_fraction: Annotated[float | None, typer.Option(min=0, max=1, help="clean: largest fraction of bad pixels; 0.2 if not given.")] = None,
     max_rv_difference: Annotated[float | None, typer.Option(min=0, help="clean: largest difference of the radial velocities, in km/s; 60 if not given.")] = None,

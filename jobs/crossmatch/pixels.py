@@ -12,6 +12,7 @@ from catalog.errors import UsageError
 from catalog.sky.healpix import MAX_ORDER, border, coarsen, neighbours, order_for_radius
 from catalog.sky.xmatch import crossmatch
 from catalog.store.bulk import fetch_arrays
+from catalog.surveys.registry import SURVEYS
 from catalog.words import names_near
 
 Integers = NDArray[np.int64]
@@ -114,9 +115,8 @@ def _known_specs(conn: sa.Connection) -> list[str]:
 
 def _how_to_ingest(survey: str) -> str:
     """Name the commands that bring in sources of a survey."""
-    if survey == "apogee":
-        return "Run: crosslabel ingest apogee allStar-....fits --release dr14"
-    return "Run: crosslabel ingest spectra FOLDER; or, for SDSS, ingest sspp or ingest specobj"
+    hint = SURVEYS[survey].ingest_hint if survey in SURVEYS else ""
+    return f"Run: {hint or SURVEYS['sdss'].ingest_hint}"
 
 
 def left_and_right_digests(left: Catalog, right: Catalog, order: int) -> dict[int, tuple[int, int]]:

@@ -14,6 +14,8 @@ from catalog.export.spectrum import SpectrumExport
 from catalog.store.normalized import recipe_values
 from catalog.store.samples import Sample
 from catalog.store.spectra import JOIN_NORMALIZED, checksum, decode, grid_loglam
+from catalog.surveys.registry import all_instruments
+from catalog.surveys.survey import Instrument
 from catalog.version import code_version
 from models.spectra.masks import SPPIXMASK
 from models.spectra.normalize import NORMALIZE_FLAGS, Recipe
@@ -96,7 +98,7 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
     """Return a row as what its file says."""
     recipe = chosen.recipe
     rest = recipe.rest_frame and not row.normalize_flags >> _REDSHIFT_UNKNOWN & 1
-    sdss = row.instrument in ("SDSS", "BOSS")
+    instrument = all_instruments().get(row.instrument, Instrument(name=row.instrument))
     cards = {
         "ORIGIN": ("crosslabel", ""),
         "CREATOR": (f"crosslabel {code_version()}", ""),
@@ -132,10 +134,16 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
     bits = [
         f"and_mask, or_mask bit {bit}: {name}, {what}" for bit, (name, what) in SPPIXMASK.items()
     ]
-    notes = bits if sdss else [f"{row.instrument} numbers its mask bits in its own way."]
-    if row.survey == "lamost":
+    notes = (
+        bits
+        if instrument.sdss_masks
+        else [f"{row.instrument} numbers its mask bits in its own way."]
+    )
+    if instrument.relative_flux:
         # With a unit, specutils finds the flux; without one it would not open the file.
-        notes.append("The flux of LAMOST is relative: its unit is nominal, its shape counts.")
+        notes.append(
+            f"The flux of {row.instrument} is relative: its unit is nominal, its shape counts."
+        )
     return SpectrumExport(
         cards=cards,
         notes=tuple(notes),

@@ -1,4 +1,4 @@
-"""Fetch a catalog file, allStar or ssppOut, in slices of a few seconds.
+"""Fetch a survey's catalog file, such as allStar or ssppOut, in slices of a few seconds.
 
 A slice is a chunk of the ledger: a signal stops the download within one, and the next run goes on
 with the ``.part`` file. The file gets its name after its size, the archive's SHA-1 where there is
@@ -40,7 +40,7 @@ class FetchCatalogParams:
     Attributes
     ----------
     format : str
-        ``apogee``, ``sspp`` or ``specobj``.
+        Kind of the catalog, such as ``apogee``, ``sspp`` or ``specobj``.
     release : str
         ``dr12`` to ``dr17``.
     folder : str

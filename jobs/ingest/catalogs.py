@@ -1,7 +1,7 @@
 """Ingest a survey's catalog file: sources, the survey's own columns, and a new label set edition.
 
-APOGEE's allStar and SEGUE's ssppOut go the same way; what differs is data (`FORMATS`). A chunk is
-a range of rows: one COPY into a staging table, then an upsert per table, and the chunk's mark.
+All catalogs with labels go the same way; what differs is data (`catalog.surveys`). A chunk is a
+range of rows: one COPY into a staging table, then an upsert per table, and the chunk's mark.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from catalog.store.labels import (
 )
 from catalog.store.names import check_label_set_name, check_release
 from catalog.store.schema import stellar_label, unlabelled_source
-from catalog.surveys.formats import FORMATS, LabelFormat
+from catalog.surveys.formats import Format, find_format
+from catalog.surveys.registry import find_catalog
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
 from jobs.engine.ledger import Run
 from jobs.engine.params import HASHED_IF_SET, NOT_HASHED, digest
@@ -60,7 +61,7 @@ class CatalogParams:
     Attributes
     ----------
     format : str
-        ``apogee`` or ``sspp``.
+        Kind of the catalog, such as ``apogee`` or ``sspp``.
     release : str
         Data release, such as ``dr14``.
     digests : tuple of str
@@ -131,12 +132,13 @@ def ingest_catalog(
 
 def _target(kind: str, release: str) -> str:
     """Return the name of the label set that an ingest publishes."""
-    return f"{FORMATS[kind].label_set}/{release}"
+    _, catalog = find_catalog(kind)
+    return f"{catalog.label_set}/{release}"
 
 
 def ingest_job(params: CatalogParams, db: Database) -> Job:
     """Return the ingest of one release as a job (``db``: see `jobs.registry`)."""
-    fmt = FORMATS[params.format]
+    fmt = find_format(params.format)
     name = _target(params.format, params.release)
     inputs = digest([params.format, params.release, sorted(params.digests)])
     files = OpenFiles(
@@ -155,7 +157,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
         simulated = any(file.simulated for file in opened)
         edition = begin_edition(
             conn, name, "survey", run_id=run.run_id, inputs_hash=inputs,
-            description=fmt.description + SIMULATED * simulated,
+            description=fmt.catalog.description + SIMULATED * simulated,
             params={"release": params.release, "sha256": list(params.digests),
                     "files": [Path(p).name for p in params.paths], "note": params.note,
                     "simulated": simulated},
@@ -193,7 +195,7 @@ def ingest_job(params: CatalogParams, db: Database) -> Job:
 
 
 def _write(
-    conn: sa.Connection, fmt: LabelFormat, label_set_id: int, columns: Mapping[str, np.ndarray]
+    conn: sa.Connection, fmt: Format, label_set_id: int, columns: Mapping[str, np.ndarray]
 ) -> int:
     """Write some rows with their labels; returns the rows that changed."""
     rows = write_sources(conn, fmt, {**columns, "flags": fmt.flags(columns)})

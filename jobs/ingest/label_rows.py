@@ -20,38 +20,11 @@ from catalog.store.bulk import stage, upsert
 from catalog.store.inputs import item_key, quarantine_items, release_rows, write_block
 from catalog.store.labels import find_label_set
 from catalog.store.schema import stellar_label
+from catalog.surveys.registry import SURVEYS
+from catalog.surveys.survey import Survey
 from catalog.tables.columns import shown_names
 from catalog.words import count, part, verb
 
-#: Survey -> names of the key column, best first.
-KEYS = {
-    "apogee": (
-        "survey_key", "apogee_id", "2mass", "2mass_id", "tmass_id", "tmass", "twomass", "twomass_id"
-    ),
-    "sdss": ("survey_key", "specobjid", "specobj_id"),
-    "lamost": ("survey_key", "obsid"),
-}  # fmt: skip
-# A key is any of the names of a source; a star's name means its main rows. APOGEE writes AP for 2M
-# before the numbers of a star that 2MASS does not know.
-_BY_NAME = {
-    "apogee": """
-        UNION SELECT k.key, a.source_id FROM stage_labels k
-        JOIN apogee_star a ON a.apogee_id = k.key AND a.is_primary
-        UNION SELECT k.key, a.source_id FROM stage_labels k
-        JOIN apogee_star a ON a.is_primary AND a.apogee_id =
-            CASE left(k.key, 2) WHEN '2M' THEN 'AP' WHEN 'AP' THEN '2M' END || substr(k.key, 3)
-        WHERE NOT EXISTS (SELECT FROM apogee_star e WHERE e.apogee_id = k.key)""",
-    "sdss": """
-        UNION SELECT k.key, p.source_id FROM stage_labels k
-        JOIN sdss_spectrum p ON p.specobjid::text = k.key""",
-}
-_EXAMPLE = {
-    "apogee": "SELECT min(s.survey_key), min(a.apogee_id) FROM source s "
-    "JOIN apogee_star a USING (source_id)",
-    "sdss": "SELECT min(s.survey_key), min(p.specobjid)::text FROM source s "
-    "JOIN sdss_spectrum p USING (source_id)",
-    "lamost": "SELECT min(survey_key) FROM source WHERE survey = 'lamost'",
-}
 _N_EXAMPLES = 3
 
 
@@ -82,7 +55,7 @@ def write_labels(conn: sa.Connection, edition: int, file_id: int, block: Block, 
     conn.execute(sa.text(
         "CREATE TEMPORARY TABLE stage_found ON COMMIT DROP AS "
         "SELECT k.key, s.source_id FROM stage_labels k JOIN source s "
-        f"ON s.survey = '{survey}' AND s.survey_key = k.key {_BY_NAME.get(survey, '')}"
+        f"ON s.survey = '{survey}' AND s.survey_key = k.key{_by_other_names(SURVEYS[survey])}"
     ))  # fmt: skip
     twice = _one_source_twice(conn)
     columns = {"label_set_id": ":edition", "source_id": "f.source_id", "flags": "0"}
@@ -112,7 +85,7 @@ def write_labels(conn: sa.Connection, edition: int, file_id: int, block: Block, 
     counts = {
         "n_rows": block.n_rows, "n_bad": len(bad), "n_found": labelled, "n_empty": found - labelled,
         "n_unknown": block.n_rows - len(bad) - found, "unknown": unknown,
-        "catalog_keys": [x for x in conn.execute(sa.text(_EXAMPLE[survey])).one() if x],
+        "catalog_keys": _example(conn, SURVEYS[survey]),
         "reasons": ", ".join(f"{n} {code}" for code, n in reasons.most_common()),
         "advice": advice(reasons),
         "bad": [f"{item_key(item)}: {item.detail}" for item in examples(bad)],
@@ -125,6 +98,44 @@ def write_labels(conn: sa.Connection, edition: int, file_id: int, block: Block, 
         {"counts": json.dumps(counts), "id": edition},
     )
     return rows
+
+
+def _by_other_names(survey: Survey) -> str:
+    """Return the SQL that adds what the rows of a survey's detail table name to the keys found.
+
+    A star's name means its main rows. Of two spellings of a name that mean the same the one is
+    tried that the survey knows.
+    """
+    detail, parts = survey.detail, []
+    for name in survey.key.others if detail is not None else ():
+        assert detail is not None
+        main = f" AND d.{detail.is_main}" if name.main_only and detail.is_main else ""
+        found = (
+            " UNION SELECT k.key, d.source_id FROM stage_labels k "
+            f"JOIN {detail.table} d ON d.{name.column}::text = {{key}}{main}"
+        )
+        parts.append(found.format(key="k.key"))
+        if name.swap is not None:
+            a, b = name.swap
+            other = (
+                f"CASE left(k.key, {len(a)}) WHEN '{a}' THEN '{b}' || substr(k.key, {len(a) + 1}) "
+                f"WHEN '{b}' THEN '{a}' || substr(k.key, {len(b) + 1}) END"
+            )
+            parts.append(
+                f"{found.format(key=other)} WHERE NOT EXISTS "
+                f"(SELECT FROM {detail.table} e WHERE e.{name.column}::text = k.key)"
+            )
+    return "".join(parts)
+
+
+def _example(conn: sa.Connection, survey: Survey) -> list[str]:
+    """Return a key of the survey's sources, and one of each other kind of name that they have."""
+    detail = survey.detail
+    others = survey.key.others if detail is not None else ()
+    names = ["min(s.survey_key)", *(f"min(d.{name.column})::text" for name in others)]
+    join = "" if detail is None else f" JOIN {detail.table} d USING (source_id)"
+    query = f"SELECT {', '.join(names)} FROM source s{join} WHERE s.survey = :survey"
+    return [key for key in conn.execute(sa.text(query), {"survey": survey.name}).one() if key]
 
 
 def _one_source_twice(conn: sa.Connection) -> list[BadItem]:

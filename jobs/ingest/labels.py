@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from catalog.errors import BadInputError, UsageError
 from catalog.files.guard import guarded
-from catalog.files.identifiers import READINGS
 from catalog.files.identity import file_identity
 from catalog.files.opening import Limits, require_file
 from catalog.records import BadItem, FileIdentity
@@ -29,15 +28,15 @@ from catalog.store.labels import (
     publish,
     published_inputs,
 )
-from catalog.store.names import SURVEYS as RESERVED
-from catalog.store.names import check_label_set_name, check_name
+from catalog.store.names import check_label_set_name, check_name, is_of_a_survey
+from catalog.surveys.registry import SURVEYS
 from catalog.tables.label_table import LabelTable, read_label_table
 from catalog.words import names_near
 from jobs.engine.job import Job, RunSummary, Unresolved
 from jobs.engine.ledger import Run
 from jobs.engine.params import NOT_HASHED, digest
 from jobs.engine.runner import run_job
-from jobs.ingest.label_rows import KEYS, check_counts, write_labels
+from jobs.ingest.label_rows import check_counts, write_labels
 from jobs.ingest.watched_file import WatchedFile
 from jobs.outcomes import labels_outcome
 
@@ -55,7 +54,7 @@ class LabelsParams:
     sha256, path : str
         The file: its identity, and where it is now.
     key : str
-        Column that names the source; empty: those of `jobs.ingest.label_rows.KEYS`.
+        Column that names the source; empty: those of the survey's `Key`.
     hdu : str
         Number or name of the HDU or table; empty: the one that has keys, labels and rows.
     allow_overflow : bool
@@ -110,10 +109,10 @@ def ingest_labels(
         If the table cannot be used (see `read_label_table`), too many of its rows are bad, or none
         labels a source that the catalog has; nothing is published.
     """
-    if survey not in KEYS:
-        raise UsageError(f"there is no survey {survey}", names_near(survey, KEYS, "Surveys"))
+    if survey not in SURVEYS:
+        raise UsageError(f"there is no survey {survey}", names_near(survey, SURVEYS, "Surveys"))
     check_name(name, "label set")
-    if name.partition("/")[0] in RESERVED:
+    if is_of_a_survey(name):
         raise UsageError(
             f"the name {name} belongs to the labels of a survey's own catalog",
             "Choose another name",
@@ -135,6 +134,7 @@ def ingest_labels(
 def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
     """The ingest as a job (``db``: see `jobs.registry`)."""
     path = Path(params.path)
+    survey = SURVEYS[params.survey]
     inputs = digest([params.survey, params.key, params.hdu, params.allow_overflow, params.sha256])
 
     @cache
@@ -148,8 +148,8 @@ def ingest_labels_job(params: LabelsParams, db: Database) -> Job:
     def table() -> LabelTable:
         with watched().in_this_version(), guarded(f"the table {path}"):
             return read_label_table(
-                path, (params.key,) if params.key else KEYS[params.survey],
-                Limits(params.max_bytes, params.max_rows), read_id=READINGS[params.survey],
+                path, (params.key,) if params.key else survey.key.columns,
+                Limits(params.max_bytes, params.max_rows), read_id=survey.read_key,
                 which=params.hdu, allow_overflow=params.allow_overflow,
             )  # fmt: skip
 

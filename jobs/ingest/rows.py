@@ -117,28 +117,34 @@ def write_sources(conn: sa.Connection, fmt: Format, columns: Mapping[str, np.nda
     """
     placed = {**columns, "healpix29": healpix29(columns["ra"], columns["dec"])}
     rows = 0
-    stage(conn, "stage_rows", placed, source, fmt.detail, stellar_label)
-    values = {"survey": f"'{fmt.survey}'"}
+    tables = [source, stellar_label] if fmt.detail is None else [source, fmt.detail, stellar_label]
+    stage(conn, "stage_rows", placed, *tables)
+    values = {"survey": f"'{fmt.survey.name}'"}
     values |= {c: f"s.{c}" for c in ("survey_key", "ra", "dec", "healpix29", "epoch")}
     from_rows = "stage_rows s"
-    if fmt.with_stars:
+    values |= {c: f"s.{c}" for c in ("pmra", "pmdec") if c in columns}
+    if fmt.catalog.star:
+        named = fmt.catalog.star
         rows += upsert(
             conn, star, {"star_key": "s.star_key"},
-            "(SELECT DISTINCT apogee_id AS star_key FROM stage_rows) s", key=["star_key"],
+            f"(SELECT DISTINCT {named} AS star_key FROM stage_rows) s", key=["star_key"],
         )  # fmt: skip
-        from_rows = "stage_rows s JOIN star ON star.star_key = s.apogee_id"
-        values |= {"pmra": "s.pmra", "pmdec": "s.pmdec", "star_id": "star.star_id"}
-    if fmt.yields_to_sspp:
+        from_rows = f"stage_rows s JOIN star ON star.star_key = s.{named}"
+        values |= {"star_id": "star.star_id"}
+    if fmt.catalog.yields_to and fmt.detail is not None:
         from_rows = (
-            "stage_rows s LEFT JOIN (source o JOIN sdss_spectrum d ON d.source_id = o.source_id "
-            f"AND d.in_sspp) ON o.survey = '{fmt.survey}' AND o.survey_key = s.survey_key"
+            f"stage_rows s LEFT JOIN (source o JOIN {fmt.detail.name} d "
+            f"ON d.source_id = o.source_id AND d.{fmt.catalog.yields_to}) "
+            f"ON o.survey = '{fmt.survey.name}' AND o.survey_key = s.survey_key"
         )
         values |= {c: f"coalesce(o.{c}, s.{c})" for c in ("ra", "dec", "healpix29", "epoch")}
     rows += upsert(conn, source, values, from_rows, key=["survey", "survey_key"])
+    if fmt.detail is None:
+        return rows
     detail = {"source_id": "source.source_id"}
     detail |= {c: f"s.{c}" for c in fmt.detail_columns if c in columns}
-    if fmt.named_by is not None:
-        detail[fmt.named_by] = "true"
+    if fmt.catalog.mark:
+        detail[fmt.catalog.mark] = "true"
     return rows + upsert(conn, fmt.detail, detail, staged_sources(fmt))
 
 
@@ -146,7 +152,7 @@ def staged_sources(fmt: Format) -> str:
     """Return the FROM clause of the staged rows ``s`` with their ``source``."""
     return (
         "stage_rows s JOIN source ON source.survey = "
-        f"'{fmt.survey}' AND source.survey_key = s.survey_key"
+        f"'{fmt.survey.name}' AND source.survey_key = s.survey_key"
     )
 
 

@@ -19,7 +19,7 @@ from catalog.files.identity import file_identity
 from catalog.records import FileIdentity
 from catalog.store.db import Database
 from catalog.store.names import check_release
-from catalog.surveys.formats import specobj_format
+from catalog.surveys.formats import find_format
 from catalog.surveys.specobj import NO_CLASS, NO_OBJECT, SpecObj
 from catalog.words import names_near
 from jobs.engine.job import Job, Progress, RunSummary, Unresolved, silent
@@ -153,7 +153,7 @@ def ingest_specobj_job(
     left_out : dict, optional
         Takes the rows that are left out, by the reason in words, when the files are read.
     """
-    fmt = specobj_format(params.classes)
+    fmt = find_format(FILE_KIND, classes=params.classes)
     files = OpenFiles(
         fmt, params.release, params.paths, params.digests, as_release=params.as_release
     )

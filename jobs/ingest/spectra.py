@@ -1,4 +1,4 @@
-"""Ingest optical spectra from local files: SDSS/BOSS ``spec-*.fits`` and LAMOST's.
+"""Ingest optical spectra from local files, of every survey whose record has a reader for them.
 
 Files are known by content. A refused file goes to the quarantine and does not hold up the others;
 a spectrum without usable pixels is recorded, with its state, but has no arrays.
@@ -23,9 +23,7 @@ from catalog.records import BadItem, FileIdentity
 from catalog.store.db import Database
 from catalog.store.inputs import known_files
 from catalog.surveys.find import has_text_name, list_spectra, shown_name, what_else
-from catalog.surveys.lamost_spectrum import read_lamost, sniff
-from catalog.surveys.sdss_spectrum import read_spectrum
-from catalog.surveys.spectrum import SpectrumFile
+from catalog.surveys.formats import read_spectrum_file
 from catalog.words import count, part, verb
 from jobs.engine.job import Job
 from jobs.engine.ledger import Run
@@ -58,17 +56,6 @@ class SpectraParams:
     paths: tuple[str, ...]
     max_bad: float = 0.1
     files_per_chunk: int = field(default=FILES_PER_CHUNK, metadata=NOT_HASHED)
-
-
-def read_any(path: Path) -> SpectrumFile:
-    """The spectrum in a file, whichever survey's layout it has.
-
-    Raises
-    ------
-    BadInputError
-        If it is damaged, or not what its name says.
-    """
-    return read_lamost(path) if sniff(path) == "lamost" else read_spectrum(path)
 
 
 def ingest_spectra_job(
@@ -228,7 +215,7 @@ def _read(identity: FileIdentity) -> ReadFile:
     try:
         watched = WatchedFile(identity.path, identity.sha256)
         with watched.in_this_version(), guarded(f"the spectrum in {identity.path}"):
-            spectrum = read_any(identity.path)
+            spectrum = read_spectrum_file(identity.path)
     except BadInputError as exc:
         why = f"{exc.reason}. {exc.todo}".rstrip(". ")
         return ReadFile(identity, None, BadItem("", None, exc.reason_code, why))

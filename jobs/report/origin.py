@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from catalog.store.labels import LabelSet, find_label_set
+from catalog.surveys.registry import SURVEYS
 from jobs.report.drawing import Subject
 
 _LONGEST = 40  # letters of a note that is repeated below every figure
@@ -66,8 +67,5 @@ def citations(subject: Subject, version: str, *, simulated: str) -> list[str]:
         return [*lines, f"Do not cite its numbers as measurements: {simulated}."]
     return [
         *lines,
-        "ASPCAP: García Pérez et al. 2016, AJ 151, 144.",
-        "SSPP: Lee et al. 2008, AJ 136, 2022.",
-        "SDSS data release 14: Abolfathi et al. 2018, ApJS 235, 42; for other releases, as "
-        "https://www.sdss.org/science/publications/data-release-publications/ says.",
+        *(line for survey in SURVEYS.values() for line in survey.citations),
     ]

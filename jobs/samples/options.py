@@ -8,11 +8,12 @@ from typing import Any
 
 from catalog.errors import UsageError
 from catalog.flags import ASPCAPFLAG
+from catalog.surveys.registry import all_instruments
 from catalog.words import names_near
 from jobs.samples.candidates import LABELS
 from jobs.samples.rules import PRESETS, Rules
 
-INSTRUMENTS = ("SDSS", "BOSS", "LAMOST")
+INSTRUMENTS = tuple(all_instruments())
 
 
 def make_rules(preset: str, cuts: Mapping[str, Any]) -> Rules:

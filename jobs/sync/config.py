@@ -11,6 +11,7 @@ from typing import Any
 
 from catalog.config import make_settings
 from catalog.errors import CrosslabelError, UsageError
+from catalog.surveys.registry import all_catalogs
 from jobs.sync.keys import (
     ARCHIVE_KEYS,
     CROSSMATCH_KEYS,
@@ -212,7 +213,7 @@ def _unique(rows: Rows, key: str) -> None:
 
 def _one_maker_each(rows: Rows) -> None:
     """Refuse two makers of one label set: each would publish a new edition every time."""
-    sets = {"apogee": "aspcap", "sspp": "sspp", "sppparams": "sspp"}
+    sets = {c.kind: c.label_set for _, c in all_catalogs() if c.label_set} | {"sppparams": "sspp"}
     seen: dict[str, str] = {}
     for row, place in rows:
         kind = sets.get(row.get("kind", ""))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from catalog.files.opening import Limits
+from catalog.surveys.registry import SURVEYS, all_catalogs
 from jobs.sync.values import (
     Key,
     anything,
@@ -36,14 +37,13 @@ _CATALOG = (_PATHS, _RELEASE, _AS_RELEASE, _FETCH, _MAX_BAD, Key("note", text, "
 
 #: Kind of a source -> its keys, beside ``name`` and ``kind``.
 SOURCE_KEYS: Mapping[str, tuple[Key, ...]] = {
-    "apogee": _CATALOG,
-    "sspp": _CATALOG,
+    **{c.kind: _CATALOG for _, c in all_catalogs() if c.label_set},
     "specobj": (
         _PATHS, _RELEASE, _AS_RELEASE, _FETCH, Key("classes", _CLASSES, ("STAR",)), _MAX_BAD,
     ),
     "spectra": (_PATHS, _MAX_BAD),
     "labels": (
-        _PATHS, Key("survey", choice("apogee", "sdss", "lamost")), Key("label_set", line),
+        _PATHS, Key("survey", choice(*SURVEYS)), Key("label_set", line),
         Key("key", line, ""), Key("hdu", line, ""), Key("allow_overflow", flag, False), _MAX_BAD,
         Key("max_rows", whole, Limits.max_rows), Key("max_bytes", whole, Limits.max_bytes),
         Key("note", text, ""),

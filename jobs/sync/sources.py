@@ -8,7 +8,7 @@ from pathlib import Path
 from catalog.errors import SourceUnavailableError
 from catalog.files.opening import Limits
 from catalog.surveys.find import has_files
-from catalog.surveys.formats import FORMATS
+from catalog.surveys.registry import SURVEYS, all_catalogs, find_catalog, spectrum_formats
 from catalog.words import count
 from jobs.engine.job import RunSummary
 from jobs.fetch.catalogs import FetchCatalogParams, catalog_file, fetch_catalog_job
@@ -25,13 +25,17 @@ from jobs.sync.rows import Values
 from jobs.sync.step import Step, Work, things
 
 #: The order in which kinds of sources are read: labels and positions are of sources that are there.
-ORDER = ("apogee", "sspp", "specobj", "positions", "spectra", "sppparams", "labels")
+ORDER = (
+    *(c.kind for _, c in all_catalogs()), "positions", "spectra", "sppparams", "labels",
+)  # fmt: skip
 
 
 def catalogs(spec: str) -> tuple[str, ...]:
     """The things that stand for a catalog, ``survey`` or ``survey/release``, of a crossmatch."""
-    survey = spec.partition("/")[0]
-    return (f"catalog {spec}",) if survey == "apogee" else (f"catalog {survey}",)
+    name = spec.partition("/")[0]
+    survey = SURVEYS.get(name)
+    each_release = survey is not None and survey.key.has_release
+    return (f"catalog {spec}",) if each_release else (f"catalog {name}",)
 
 
 def source_steps(config: Config) -> Iterator[Step]:
@@ -67,11 +71,11 @@ def sources_told(config: Config) -> list[str]:
 
 
 def _catalog(row: Values, config: Config) -> Iterator[Step]:
-    """A catalog, allStar or ssppOut, from files or from the archive."""
-    fmt = FORMATS[row["kind"]]
-    made = things(f"catalog {fmt.survey}", f"labels {fmt.label_set}/{row['release']}")
-    if fmt.survey == "apogee":
-        made |= things(f"catalog apogee/{row['release']}")
+    """A survey's catalog with labels, from files or from the archive."""
+    survey, catalog = find_catalog(row["kind"])
+    made = things(f"catalog {survey.name}", f"labels {catalog.label_set}/{row['release']}")
+    if survey.key.has_release:
+        made |= things(f"catalog {survey.name}/{row['release']}")
 
     def ingest(files: list[Path], work: Work) -> RunSummary:
         return _ingest_catalog(row["kind"], files, row, work)
@@ -166,7 +170,7 @@ def _spectra(row: Values, config: Config) -> Iterator[Step]:
             return _nothing_there("ingest spectra", row)
         return ingest_spectra(work, roots, row["max_bad"])
 
-    makes = things("catalog sdss", "catalog lamost", "spectra")
+    makes = things(*(f"catalog {survey.name}" for survey, _ in spectrum_formats()), "spectra")
     yield Step(f"ingest {row['name']}", ingest, makes)
 
 
@@ -222,6 +226,7 @@ def _labels(row: Values, config: Config) -> Iterator[Step]:
 
 
 _STEPS: dict[str, Callable[[Values, Config], Iterator[Step]]] = {
-    "apogee": _catalog, "sspp": _catalog, "specobj": _specobj, "positions": _positions,
+    **{c.kind: _catalog for _, c in all_catalogs() if c.label_set},
+    "specobj": _specobj, "positions": _positions,
     "spectra": _spectra, "sppparams": _sppparams, "labels": _labels,
 }  # fmt: skip

@@ -13,7 +13,7 @@ from catalog.store.models import complete_models, find_model
 from catalog.store.removal import Removed, count_evaluations, remove_edition, rests_on
 from catalog.store.samples import find_sample
 from catalog.store.schema import label_set, model, sample
-from catalog.surveys.formats import FORMATS
+from catalog.surveys.registry import label_catalogs
 from jobs.engine.runner import lock_name
 
 
@@ -139,5 +139,5 @@ def _lock_of(found: LabelSet) -> str:
     prefix = found.name.partition("/")[0]
     if found.kind == "prediction":
         return lock_name("predict", f"label set {found.name}")
-    kinds = {fmt.label_set: f"ingest {kind}" for kind, fmt in FORMATS.items()}
+    kinds = {label_set: f"ingest {c.kind}" for label_set, (_, c) in label_catalogs().items()}
     return lock_name(kinds.get(prefix, "ingest labels"), found.name)

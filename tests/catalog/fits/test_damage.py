@@ -12,8 +12,7 @@ from catalog.errors import BadInputError
 from catalog.fits.cards import parse_cards
 from catalog.surveys.allstar import open_allstar
 from catalog.surveys.find import list_spectra
-from catalog.surveys.lamost_spectrum import read_lamost, sniff
-from catalog.surveys.sdss_spectrum import read_spectrum
+from catalog.surveys.formats import read_spectrum_file
 from catalog.surveys.simulate import NAMES
 from catalog.surveys.sspp import open_sspp
 
@@ -27,7 +26,7 @@ DAMAGE = st.lists(
 def read(path: Path) -> None:
     """Read a file to its end with the reader for its name."""
     if path.name.startswith("spec-"):
-        (read_lamost if sniff(path) == "lamost" else read_spectrum)(path)
+        read_spectrum_file(path)
         return
     opener = open_allstar if path.name.startswith("allStar") else open_sspp
     with opener(path, "dr14") as catalog:

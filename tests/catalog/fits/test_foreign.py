@@ -19,7 +19,7 @@ from astropy.io import fits
 from catalog.errors import BadInputError
 from catalog.surveys.allstar import open_allstar
 from catalog.surveys.find import list_spectra, what_else
-from catalog.surveys.lamost_spectrum import sniff
+from catalog.surveys.formats import spectrum_format
 from catalog.surveys.sdss_spectrum import read_spectrum
 from catalog.surveys.specobj import open_specobj
 from catalog.surveys.sspp import open_sspp
@@ -55,7 +55,7 @@ def test_files_that_are_no_fits(
     path = tmp_path / (NAME + suffix)
     path.write_bytes(pack(write_sdss(tmp_path / "good" / NAME).read_bytes()))
     with pytest.raises(BadInputError, match=what) as caught:
-        sniff(path)
+        spectrum_format(path)
     assert (caught.value.reason_code, str(path) in caught.value.reason) == ("NOT_FITS", True)
     assert todo in caught.value.todo
     assert list_spectra([tmp_path / NAME if not suffix else tmp_path]) != []
@@ -102,7 +102,7 @@ def test_products_of_other_kinds(tmp_path: Path, name: str, hdus: fits.HDUList, 
     path = tmp_path / name
     hdus.writeto(path)
     with pytest.raises(BadInputError, match=what) as caught:
-        sniff(path)
+        spectrum_format(path)
     assert (caught.value.reason_code, bool(caught.value.todo)) == ("OTHER_PRODUCT", True)
 
 
@@ -160,7 +160,7 @@ def test_a_table_of_text_is_no_catalog(
 @pytest.mark.kit
 def test_genuine_spectra_are_none_of_these(kit: Path) -> None:
     for path in list_spectra([kit / "data" / "sdss", kit / "data" / "lamost" / "native"]):
-        assert sniff(path) in ("sdss", "lamost")
+        assert spectrum_format(path)[0].name in ("sdss", "lamost")
 
 
 def test_a_folder_without_spectra_says_what_is_there(tmp_path: Path) -> None:
@@ -200,11 +200,11 @@ def test_damaged_bzip2(tmp_path: Path, damage: Callable[[bytes], bytes], code: s
     data = bz2.compress(write_sdss(tmp_path / "good" / NAME).read_bytes())
     path.write_bytes(damage(data))
     with pytest.raises(BadInputError, match=code):
-        sniff(path)
+        spectrum_format(path)
 
 
 def test_a_bzip2_bomb_is_stopped(tmp_path: Path) -> None:
     path = tmp_path / (NAME + ".bz2")
     path.write_bytes(bz2.compress(b"SIMPLE  =".ljust(80) * 10**6))
     with pytest.raises(BadInputError, match=r"NOT_FITS|TOO_LARGE"):
-        sniff(path)
+        spectrum_format(path)

@@ -13,7 +13,8 @@ from astropy.io import fits
 
 from catalog.errors import BadInputError, UsageError
 from catalog.surveys.find import LocalArchive, list_spectra
-from catalog.surveys.lamost_spectrum import read_lamost, sniff
+from catalog.surveys.formats import spectrum_format
+from catalog.surveys.lamost_spectrum import read_lamost
 from catalog.surveys.sdss_spectrum import read_spectrum
 from tests.support.spectrum_files import write_lamost
 
@@ -63,7 +64,7 @@ def test_genuine_sdss_files(kit: Path, name: str) -> None:
     assert spectrum.subclass.startswith(subclass)
     key = "-".join(str(int(part)) for part in name.split("-"))
     assert spectrum.survey_key.startswith(f"{key}-{'v5_' if instrument == 'BOSS' else '26'}")
-    assert sniff(path) == "sdss"
+    assert spectrum_format(path)[0].name == "sdss"
 
 
 @pytest.mark.kit
@@ -85,7 +86,7 @@ def test_genuine_lamost_files(kit: Path) -> None:
             "LAMOST",
             "STAR",
         )
-        assert sniff(path) == "lamost"
+        assert spectrum_format(path)[0].name == "lamost"
     assert read_lamost(paths[0]).survey_key == "55862-B6212-6-3"
 
 
@@ -354,7 +355,7 @@ def test_lamost_table_layout(tmp_path: Path) -> None:
     assert (spectrum.survey_key, spectrum.first_index, spectrum.sn_median) == ("353301015", 682, 16)
     assert np.isnan(spectrum.z)
     assert spectrum.or_mask.all()
-    assert sniff(path) == "lamost"
+    assert spectrum_format(path)[0].name == "lamost"
 
 
 @pytest.mark.kit

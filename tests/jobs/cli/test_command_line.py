@@ -12,10 +12,10 @@ import typer
 from typer.testing import CliRunner
 
 from catalog.errors import UsageError
+from catalog.surveys.registry import SURVEYS
 from catalog.version import code_version
 from jobs.cli import app, main
 from jobs.cli.help import EXAMPLES, NEXT
-from jobs.ingest.label_rows import KEYS
 from jobs.samples.options import INSTRUMENTS
 from jobs.samples.rules import PRESETS as SAMPLE_PRESETS
 from models.presets.registry import PRESETS
@@ -112,5 +112,5 @@ def test_choices_in_help_are_those_of_the_code() -> None:
     assert shown("train", "--preset") == shown("scan", "--preset") == set(PRESETS)
     assert shown("normalize", "--recipe") == shown("train", "--recipe") == set(RECIPES)
     assert shown("sample create", "--preset") == set(SAMPLE_PRESETS)
-    assert shown("ingest labels", "--survey") == set(KEYS)
+    assert shown("ingest labels", "--survey") == set(SURVEYS)
     assert shown("sample create", "--instruments") == set(INSTRUMENTS)
