@@ -126,15 +126,15 @@ def specobj(
         report(summary, quiet=quiet, as_json=as_json)
 
 
-@app.command(
-    help="Ingest optical spectra: "
-    + ", ".join(f.files for survey in SURVEYS.values() for f in survey.spectra)
-    + "."
-)
+_LAYOUTS = ", ".join(f.files for survey in SURVEYS.values() for f in survey.spectra)
+
+
+@app.command(help=f"Ingest optical spectra: {_LAYOUTS}.")
 def spectra(
     paths: Annotated[list[Path], typer.Argument(help="Files or folders of spec-*.fits.")],
     max_bad: MaxBad = 0.1, quiet: Quiet = False, as_json: Json = False, dry_run: DryRun = False,
 ) -> None:  # fmt: skip
+    """Ingest the spectra below some paths."""
     from jobs.ingest.spectra import SpectraParams, ingest_spectra_job, spectra_said
 
     absolute = tuple(str(p.absolute()) for p in paths)
