@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from catalog.store.labels import LabelSet, find_label_set, list_label_sets
+from catalog.surveys.registry import label_catalogs
 from catalog.words import count
 from jobs.engine.job import Outcome
 
@@ -27,17 +28,23 @@ def catalog_outcome(conn: sa.Connection, label_set: str, release: str) -> Outcom
     """
     published = find_label_set(conn, label_set)
     labelled = {"label_set": published.label_set_id}
-    if label_set.startswith("aspcap/"):
+    survey, catalog = label_catalogs()[label_set.partition("/")[0]]
+    if catalog.star:
         query = """
             SELECT count(DISTINCT s.star_id),
                    count(DISTINCT s.star_id) FILTER (WHERE l.source_id IS NOT NULL)
-            FROM apogee_star a JOIN source s USING (source_id)
-            LEFT JOIN stellar_label l
-              ON l.source_id = a.source_id AND l.label_set_id = :label_set
-            WHERE a.data_release = :release"""
-        n, n_labelled = conn.execute(sa.text(query), {**labelled, "release": release}).one()
+            FROM source s LEFT JOIN stellar_label l
+              ON l.source_id = s.source_id AND l.label_set_id = :label_set
+            WHERE s.survey = :survey AND starts_with(s.survey_key, :prefix)"""
+        prefix = f"{release}/" if survey.key.has_release else ""
+        given = {**labelled, "survey": survey.name, "prefix": prefix}
+        n, n_labelled = conn.execute(sa.text(query), given).one()
         return _labelled("star", n, n_labelled, published.full_name)
-    n = conn.scalar(sa.text("SELECT count(*) FROM sdss_spectrum WHERE in_sspp"))
+    if catalog.mark and survey.detail is not None:
+        query = f"SELECT count(*) FROM {survey.detail.table} WHERE {catalog.mark}"
+    else:
+        query = "SELECT count(*) FROM source WHERE survey = :survey"
+    n = conn.scalar(sa.text(query), {"survey": survey.name} if ":survey" in query else {})
     return _labelled("spectrum", n or 0, published.n_rows or 0, published.full_name)
 
 
@@ -54,9 +61,9 @@ def labelled_words(conn: sa.Connection, label_set: LabelSet) -> str:
     """
     given = {"id": label_set.label_set_id}
     query = """
-        SELECT s.survey FROM stellar_label l JOIN source s USING (source_id)
+        SELECT s.star_id IS NOT NULL FROM stellar_label l JOIN source s USING (source_id)
         WHERE l.label_set_id = :id LIMIT 1"""
-    if conn.scalar(sa.text(query), given) != "apogee":
+    if not conn.scalar(sa.text(query), given):
         return count(label_set.n_rows or 0, "spectrum")
     query = """
         SELECT count(DISTINCT coalesce(s.star_id, -s.source_id))

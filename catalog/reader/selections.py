@@ -184,9 +184,10 @@ WHERE EXISTS (SELECT FROM star_link k WHERE k.star_id = t.star_id{of})"""
     e.vhelio_avg, e.nvisits, e.starflag, e.aspcapflag, {linked} AS n_spectra
 FROM star t
 LEFT JOIN LATERAL (
-    SELECT s.survey_key, s.ra, s.dec, a.* FROM source s JOIN apogee_star a USING (source_id)
+    SELECT s.survey_key, s.ra, s.dec, a.* FROM source s LEFT JOIN apogee_star a USING (source_id)
     WHERE s.star_id = t.star_id
-    ORDER BY a.is_primary DESC, length(a.data_release) DESC, a.data_release DESC, s.survey_key
+    ORDER BY a.is_primary DESC NULLS LAST, length(a.data_release) DESC, a.data_release DESC,
+             s.survey_key
     LIMIT 1
 ) e ON true{only}"""
     where = "" if sample is None else f" of sample {sample}"

@@ -8,6 +8,7 @@ label set has a row of it, else those of its left source.
 from __future__ import annotations
 
 from catalog.store.columns import LABELS, error_of
+from catalog.store.entries import ENTRY
 from catalog.store.sql_function import Function
 
 #: The row of a label set for a pair ``k``.
@@ -20,16 +21,18 @@ _ROW_OF_PAIR = """
 COMPARED_PAIRS = Function(
     "compared_pairs",
     "bigint[], bigint",
-    """
+    f"""
 CREATE OR REPLACE FUNCTION compared_pairs(label_sets bigint[], of_sample bigint)
 RETURNS TABLE (left_id bigint, right_id bigint, star_id bigint, sep_arcsec double precision,
                entries bigint[], trained_by bigint)
 LANGUAGE sql STABLE AS $$
 WITH releases AS MATERIALIZED (
-    SELECT NOT EXISTS (
-        SELECT FROM unnest(label_sets) AS i (id) WHERE 'apogee' IS DISTINCT FROM (
-            SELECT r.survey FROM stellar_label s JOIN source r USING (source_id)
-            WHERE s.label_set_id = i.id ORDER BY s.source_id LIMIT 1)) AS by_star
+    SELECT min(f.survey) AS survey,
+           count(DISTINCT f.survey) = 1 AND count(f.star_id) = cardinality(label_sets) AS by_star
+    FROM unnest(label_sets) AS i (id)
+    CROSS JOIN LATERAL (
+        SELECT r.survey, r.star_id FROM stellar_label s JOIN source r USING (source_id)
+        WHERE s.label_set_id = i.id ORDER BY s.source_id LIMIT 1) f
 ), trained AS MATERIALIZED (
     SELECT p.place, t.star_id, t.source_id
     FROM unnest(label_sets) WITH ORDINALITY AS p (label_set_id, place)
@@ -50,8 +53,9 @@ WITH releases AS MATERIALIZED (
     WHERE of_sample IS NULL AND NOT (SELECT by_star FROM releases)
     UNION ALL
     SELECT min(r.source_id), max(r.source_id), r.star_id, NULL, array_agg(r.source_id)
-    FROM source r JOIN apogee_star p USING (source_id)
-    WHERE (SELECT by_star FROM releases) AND p.is_primary AND r.star_id IS NOT NULL
+    FROM source r LEFT JOIN {ENTRY} e USING (source_id)
+    WHERE (SELECT by_star FROM releases) AND r.survey = (SELECT survey FROM releases)
+      AND e.is_main IS NOT FALSE AND r.star_id IS NOT NULL
       AND (of_sample IS NULL
            OR r.star_id IN (SELECT k.star_id FROM star_link k WHERE k.sample_id = of_sample))
     GROUP BY r.star_id
@@ -68,7 +72,7 @@ LEFT JOIN trained_sources r ON r.source_id = k.right_id
 $$
 """,
     "The pairs on which label sets are compared: those of a sample, or all mutual nearest pairs "
-    "(NULL), or, for APOGEE's releases among each other, the main entries of each star; the other "
+    "(NULL), or, for releases of one survey of stars, the main entries of each star; the other "
     "functions that compare use it",
 )
 
@@ -164,7 +168,7 @@ WHERE NOT EXISTS (SELECT FROM generate_series(1, cardinality(ids)) AS i (place)
 END $$
 """,
     "Label sets against a reference, row by row: only spectra whose label all of the sets have "
-    "(of a sample, or of all mutual nearest pairs; for APOGEE's releases among each other, entries "
+    "(of a sample, or of all mutual nearest pairs; for releases of one survey of stars, entries "
     "of one star), without the stars that a predicting network was trained on; delta_err is NULL "
     "unless both errors are known",
 )

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from catalog.errors import ChunkFailed, UsageError
 from catalog.store.bulk import upsert, upsert_arrays
+from catalog.store.entries import IS_SPECTRUM
 from catalog.store.schema import model, training_checkpoint, training_history
 from catalog.store.schema import training_member as member
 from catalog.words import names_near
@@ -85,12 +86,12 @@ class ModelLine:
 
 
 #: All that lists say of complete models; ``n_spectra`` counts spectra of this catalog.
-MODEL_LINES = """
+MODEL_LINES = f"""
     SELECT m.name, m.edition, m.preset, m.labels, l.name || '@' || l.edition AS label_set,
            s.name AS sample, m.recipe, m.recipe_version, m.seed, m.params, m.versions, m.sha256,
            m.metrics, m.created_at,
            (SELECT count(*) FROM training_member t JOIN source r USING (source_id)
-            WHERE t.model_id = m.model_id AND r.survey <> 'apogee') AS n_spectra,
+            WHERE t.model_id = m.model_id AND {IS_SPECTRUM}) AS n_spectra,
            coalesce((l.params ->> 'simulated')::boolean, (m.params ->> 'simulated')::boolean,
                     false) AS simulated,
            m.run_id IS NULL AS imported,

@@ -12,18 +12,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from catalog.errors import UsageError
+from catalog.surveys.registry import all_details
 from catalog.words import count
 
 MAX_STARS = 20  # that one question shows
 
-# Any name of an entry: the survey's key, APOGEE's ids, specObjID, plate-mjd-fiber without the
-# reduction, the star's own name.
-_BY_NAME = """
+_OF_DETAILS = "".join(
+    f"UNION SELECT source_id FROM {d.table} WHERE "
+    + " OR ".join(f"{name} IN :names" for name in d.names) + "\n    "
+    for _, d in all_details() if d.names
+)  # fmt: skip
+# Any name of an entry: the survey's key, the names in its own columns, specObjID, plate-mjd-fiber
+# without the reduction, the star's own name.
+_BY_NAME = f"""
     SELECT source_id FROM source WHERE survey_key IN :names
     UNION SELECT source_id FROM source JOIN star USING (star_id) WHERE star_key IN :names
-    UNION SELECT source_id FROM apogee_star
-        WHERE apogee_id IN :names OR target_id IN :names OR apstar_id IN :names
-    UNION SELECT source_id FROM sdss_spectrum WHERE specobjid = :number
+    {_OF_DETAILS}UNION SELECT source_id FROM sdss_spectrum WHERE specobjid = :number
     UNION SELECT source_id FROM sdss_spectrum
         WHERE (plate, mjd, fiberid) = (:plate, :mjd, :fiber) AND :plate > 0"""
 _BY_PLACE = "SELECT source_id FROM cone(:ra, :dec, :radius)"

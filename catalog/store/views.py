@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalog.store.columns import LABELS, error_of
+from catalog.store.entries import ENTRY
 
 #: The labels of a row ``s`` of stellar_label, as the rows of a VALUES list.
 LABEL_VALUES = ",\n        ".join(
@@ -100,7 +101,7 @@ FROM match
 
 BEST_MATCH = View(
     "best_match",
-    """
+    f"""
 SELECT crossmatch_id, left_id, right_id, star_id, sep_arcsec
 FROM (
     SELECT m.crossmatch_id, m.left_id, m.right_id, l.star_id, m.sep_arcsec,
@@ -110,8 +111,8 @@ FROM (
                               ORDER BY m.sep_arcsec, m.left_id) AS right_rank
     FROM match m
     JOIN source l ON l.source_id = m.left_id
-    LEFT JOIN apogee_star a ON a.source_id = m.left_id
-    WHERE a.is_primary IS NOT FALSE
+    LEFT JOIN {ENTRY} e ON e.source_id = m.left_id
+    WHERE e.is_main IS NOT FALSE
 ) ranked
 WHERE left_rank = 1 AND right_rank = 1
 """,

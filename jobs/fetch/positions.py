@@ -22,6 +22,7 @@ from catalog.errors import BadInputError, UsageError
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
+from catalog.store.entries import ENTRY
 from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import sdss_spectrum, source
 from catalog.store.spectra import PLACED_BY_CATALOG
@@ -34,12 +35,12 @@ from jobs.fetch.outcomes import Outcome, failed, record_outcomes, refuse_too_man
 
 STARS_PER_CHUNK = 1000
 _STARS = sa.text(
-    """
+    f"""
 SELECT s.source_id, s.ra, s.dec, f.outcome
 FROM source s
-LEFT JOIN apogee_star a USING (source_id)
+LEFT JOIN {ENTRY} e USING (source_id)
 LEFT JOIN fetch_outcome f ON (f.source_id, f.kind, f.release) = (s.source_id, :kind, :release)
-WHERE s.survey = :survey AND starts_with(s.survey_key, :prefix) AND a.is_primary IS NOT FALSE
+WHERE s.survey = :survey AND starts_with(s.survey_key, :prefix) AND e.is_main IS NOT FALSE
 ORDER BY s.source_id"""
 )
 Found = dict[int, list[tuple[SpectrumKey, float, float]]]

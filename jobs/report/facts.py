@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from catalog.store.entries import IS_SPECTRUM
 from catalog.store.labels import find_label_set, flag_meanings
 from catalog.store.normalized import FROM_SPECTRA, recipe_values
 from catalog.store.samples import find_sample
@@ -38,8 +39,8 @@ _LABELLED = """
     FROM label_set l JOIN model m USING (model_id)
     WHERE l.status = 'complete' AND m.name || '@' || m.edition = :model
     ORDER BY l.kind, l.name, l.edition"""
-_TRAINED = """
-    SELECT count(*) FILTER (WHERE r.survey <> 'apogee') AS spectra,
+_TRAINED = f"""
+    SELECT count(*) FILTER (WHERE {IS_SPECTRUM}) AS spectra,
            count(DISTINCT t.star_id) AS stars
     FROM training_member t JOIN source r USING (source_id) JOIN model m USING (model_id)
     WHERE m.name || '@' || m.edition = :model"""

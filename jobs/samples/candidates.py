@@ -29,9 +29,9 @@ class Candidates:
     reference, compared : ndarray, shape (n, 3)
         Labels teff [K], logg [dex], fe_h [dex] of the left source, and of the right one in the
         label set that it is compared with.
-    aspcapflag : ndarray of int64, shape (n,)
-        Bits; 0 where unknown.
-    vhelio_avg : ndarray, shape (n,)
+    is_flagged : ndarray of bool, shape (n,)
+        Whether the flags of the left source say that its labels are bad.
+    radial_velocity : ndarray, shape (n,)
         Radial velocity of the left source [km/s].
     spectrum_state : ndarray of str, shape (n,)
         ``ok``, the reason why there are no usable pixels, or empty: no spectrum.
@@ -52,8 +52,8 @@ class Candidates:
     is_main: NDArray[np.bool_]
     reference: NDArray[np.float64]
     compared: NDArray[np.float64]
-    aspcapflag: NDArray[np.int64]
-    vhelio_avg: NDArray[np.float64]
+    is_flagged: NDArray[np.bool_]
+    radial_velocity: NDArray[np.float64]
     spectrum_state: NDArray[np.str_]
     instrument: NDArray[np.str_]
     object_class: NDArray[np.str_]

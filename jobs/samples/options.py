@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from catalog.errors import UsageError
-from catalog.flags import ASPCAPFLAG
-from catalog.surveys.registry import all_instruments
+from catalog.surveys.registry import SURVEYS, all_instruments
+from catalog.surveys.survey import Survey
 from catalog.words import names_near
 from jobs.samples.candidates import LABELS
 from jobs.samples.rules import PRESETS, Rules
@@ -46,13 +46,29 @@ def make_rules(preset: str, cuts: Mapping[str, Any]) -> Rules:
     _check_words("instrument", given.get("instruments", ()), INSTRUMENTS)
     _check_words("main label", given.get("needs", LABELS), LABELS)
     _check_words(
-        "bit of ASPCAPFLAG", given.get("aspcap_bad", ()), [name for name, _ in ASPCAPFLAG.values()]
+        "bit of ASPCAPFLAG",
+        given.get("aspcap_bad", ()),
+        [name for survey in SURVEYS.values() if survey.names_stars for name in _bits(survey)],
     )
     if given.get("needs") == ():
         raise UsageError(
             "a star without any label is of no use", f"Name some of {', '.join(LABELS)}"
         )
     return dataclasses.replace(PRESETS[preset], **given)
+
+
+def bad_bits(survey: Survey, names: tuple[str, ...]) -> int:
+    """Return the bits of a reference survey's flags that have one of some names, as a mask."""
+    return sum(1 << bit for name, bit in _bits(survey).items() if name in names)
+
+
+def _bits(survey: Survey) -> dict[str, int]:
+    """Return the flag bits of the catalog that names a survey's stars, by name."""
+    found: dict[str, int] = {}
+    for catalog in survey.catalogs:
+        if catalog.star and catalog.flag_bits is not None:
+            found |= {name: bit for bit, (name, _) in catalog.flag_bits.load().items()}
+    return found
 
 
 def _check_words(what: str, words: tuple[str, ...], known: tuple[str, ...] | list[str]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from catalog.sky.vectors import offset_position
 from catalog.sky.xmatch import crossmatch
 from catalog.store.bulk import fetch_arrays
+from catalog.store.entries import ENTRY
 from jobs.crossmatch.crossmatch import CrossmatchParams
 from jobs.crossmatch.pixels import load_catalog, split_spec
 from jobs.samples.candidates import LABELS, Candidates
@@ -18,38 +19,38 @@ from jobs.samples.candidates import LABELS, Candidates
 SHIFT = 60.0  # arcsec
 _LEFT = np.dtype([("left_id", "i8"), ("is_main", "?"), ("labelled", "?")])
 
-# A label set of APOGEE labels the left sources, one of SDSS or LAMOST the spectra matched to them.
-# Of the rows of one star (by its APOGEE_ID) one stands for it: a primary one, of the newest
-# release, of the highest signal-to-noise ratio.
-_LEFT_ROWS = """
+# A label set of the reference survey labels the left sources, another one the spectra matched to
+# them. Of the rows of one star one stands for it: a main one, of the newest release, of the highest
+# signal-to-noise ratio.
+_LEFT_ROWS = f"""
 SELECT s.source_id,
-       a.is_primary AND s.source_id = first_value(s.source_id) OVER (
+       e.is_main IS NOT FALSE AND s.source_id = first_value(s.source_id) OVER (
            PARTITION BY s.star_id
-           ORDER BY a.is_primary DESC, a.data_release DESC, a.snr DESC NULLS LAST, s.survey_key),
-       num_nulls({needs}) = 0 OR EXISTS (
+           ORDER BY e.is_main DESC, e.release DESC, e.snr DESC NULLS LAST, s.survey_key),
+       num_nulls({{needs}}) = 0 OR EXISTS (
            SELECT FROM match m JOIN stellar_label l ON l.source_id = m.right_id
            WHERE m.crossmatch_id = :crossmatch_id AND m.left_id = s.source_id
-             AND l.label_set_id = :reference AND num_nulls({needs}) = 0)
+             AND l.label_set_id = :reference AND num_nulls({{needs}}) = 0)
 FROM source s
-JOIN apogee_star a USING (source_id)
+LEFT JOIN {ENTRY} e USING (source_id)
 LEFT JOIN stellar_label l ON l.label_set_id = :reference AND l.source_id = s.source_id
 WHERE s.survey = :survey AND starts_with(s.survey_key, :prefix) AND s.star_id IS NOT NULL
 """
 
 _NUMBERS = (
-    "r.ra", "r.dec", "m.sep_arcsec", "a.vhelio_avg", "b.z", "b.sn_median", "b.bad_fraction",
+    "r.ra", "r.dec", "m.sep_arcsec", "e.radial_velocity", "b.z", "b.sn_median", "b.bad_fraction",
     *(f"coalesce(ref.{label}, own.{label})" for label in LABELS),
     *(f"cmp.{label}" for label in LABELS),
 )  # fmt: skip
 _PAIRS = f"""
-SELECT m.left_id, m.right_id, l.star_id, coalesce(a.aspcapflag, 0),
+SELECT m.left_id, m.right_id, l.star_id, (coalesce(e.flags, 0) & CAST(:bad_bits AS bigint)) <> 0,
        coalesce(b.spectrum_state, ''), coalesce(b.instrument, ''), coalesce(b.class, ''),
        m.right_id IN (SELECT source_id FROM superseded_spectrum),
        {", ".join(f"coalesce({n}::float8, 'NaN')" for n in _NUMBERS)}
 FROM match m
 JOIN source l ON l.source_id = m.left_id
 JOIN source r ON r.source_id = m.right_id
-JOIN apogee_star a ON a.source_id = m.left_id
+LEFT JOIN {ENTRY} e ON e.source_id = m.left_id
 LEFT JOIN spectrum_blob b ON b.source_id = m.right_id
 LEFT JOIN stellar_label ref ON ref.label_set_id = :reference AND ref.source_id = m.left_id
 LEFT JOIN stellar_label own ON own.label_set_id = :reference AND own.source_id = m.right_id
@@ -87,7 +88,7 @@ def read_left_rows(
     Parameters
     ----------
     left : str
-        ``apogee`` or ``apogee/release``.
+        ``survey`` or ``survey/release``.
     reference : int
         Id of the edition of the reference label set.
     needs : tuple of str
@@ -106,8 +107,9 @@ def read_left_rows(
 
 
 def read_candidates(
-    conn: sa.Connection, crossmatch_id: int, reference: int, compared: int | None, left: LeftRows
-) -> Candidates:
+    conn: sa.Connection, crossmatch_id: int, reference: int, compared: int | None, left: LeftRows,
+    bad_bits: int = 0,
+) -> Candidates:  # fmt: skip
     """Read all pairs of a crossmatch, by star and separation.
 
     Parameters
@@ -119,10 +121,17 @@ def read_candidates(
         is compared by; None: no labels.
     left : LeftRows
         The left catalog.
+    bad_bits : int
+        Bits of the flags of the left survey that say that its labels are bad.
     """
     rows = conn.execute(
         sa.text(_PAIRS),
-        {"crossmatch_id": crossmatch_id, "reference": reference, "compared": compared},
+        {
+            "crossmatch_id": crossmatch_id,
+            "reference": reference,
+            "compared": compared,
+            "bad_bits": bad_bits,
+        },
     ).all()
     ids = np.array([row[:4] for row in rows], dtype=np.int64).reshape(-1, 4).T
     texts = np.array([row[4:7] for row in rows], dtype=np.str_).reshape(-1, 3).T
@@ -137,8 +146,8 @@ def read_candidates(
         is_main=left.is_main[np.searchsorted(left.left_id, ids[0])],
         reference=numbers[7:10].T,
         compared=numbers[10:13].T,
-        aspcapflag=ids[3],
-        vhelio_avg=numbers[3],
+        is_flagged=ids[3] != 0,
+        radial_velocity=numbers[3],
         spectrum_state=texts[0],
         instrument=texts[1],
         object_class=texts[2],

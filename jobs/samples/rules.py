@@ -15,12 +15,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.flags import ASPCAPFLAG
 from jobs.samples.candidates import LABELS, Candidates, ambiguous, nearest_of_left
 
 SPEED_OF_LIGHT = 299_792.458  # km/s
-
-ASPCAP_BITS = {name: bit for bit, (name, _) in ASPCAPFLAG.items()}
 
 #: Reasons in words, for people: of pairs, and the first two of rows that have none.
 REASONS = {
@@ -169,7 +166,8 @@ class CleanRules:
     Attributes
     ----------
     aspcap_bad : tuple of str
-        Names of the bits of ASPCAPFLAG (`catalog.flags`) that reject a star.
+        Names of the bits that reject a star, of ASPCAPFLAG or of what the reference survey has
+        in its place; names that it does not have reject nothing.
     repeat_arcsec : float
         Fibres not farther than this from the star's nearest one are repeats of it [arcsec].
     tie_arcsec : float
@@ -219,12 +217,11 @@ class CleanRules:
 
     def judge(self, pairs: Candidates) -> Verdict:
         """Give every pair its reason, empty for the accepted ones."""
-        bad_bits = sum(1 << ASPCAP_BITS[name] for name in self.aspcap_bad)
-        rv_difference = np.abs(pairs.vhelio_avg - SPEED_OF_LIGHT * pairs.z)
+        rv_difference = np.abs(pairs.radial_velocity - SPEED_OF_LIGHT * pairs.z)
         tests = {
             "DUPLICATE": ~pairs.is_main,
             "NO_LABELS": ~pairs.labelled(self.needs),
-            "ASPCAP_FLAG": (pairs.aspcapflag & bad_bits) != 0,
+            "ASPCAP_FLAG": pairs.is_flagged,
             "TEFF_RANGE": outside(pairs.reference[:, 0], self.min_teff, self.max_teff),
             "OLD_REDUCTION": pairs.superseded,
             **spectrum_tests(pairs),

@@ -21,6 +21,8 @@ from catalog.store.db import Database
 from catalog.store.labels import LabelSet, find_label_set
 from catalog.store.names import check_sample_name
 from catalog.store.samples import find_sample
+from catalog.surveys.registry import SURVEYS
+from catalog.surveys.survey import Survey
 from jobs.crossmatch.crossmatch import CrossmatchParams, find_crossmatch
 from jobs.crossmatch.pixels import split_spec
 from jobs.engine.job import Job
@@ -30,7 +32,7 @@ from jobs.outcomes import sample_outcome
 from jobs.samples.candidates import Candidates
 from jobs.samples.counts import counts_as_text, summarise
 from jobs.samples.current import sample_is_current
-from jobs.samples.options import make_rules, rules_in_words
+from jobs.samples.options import bad_bits, make_rules, rules_in_words
 from jobs.samples.query import (
     count_refused_rows,
     expected_chance_pairs,
@@ -54,11 +56,12 @@ class SampleParams:
     preset : str
         ``clean`` or ``seed-2018``.
     left, right : str
-        Catalogs of the crossmatch; the left one is APOGEE's.
+        Catalogs of the crossmatch; the left one is of a survey whose rows name their star.
     radius_arcsec : float
         Radius of the crossmatch [arcsec].
     reference_labels : str
-        Label set of the stars: of the left catalog, or of the spectra; ``aspcap/RELEASE`` if empty.
+        Label set of the stars: of the left catalog, or of the spectra; the left survey's own of
+        that release if empty, such as ``aspcap/RELEASE``.
     compared_labels : str
         Label set of the right catalog; ``clean`` uses it for statistics only, and does without.
     rules : SeedRules or CleanRules, optional
@@ -82,14 +85,21 @@ class SampleParams:
             rules = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in rules.items()})
         if not isinstance(rules, kind):
             raise UsageError(f"the rules of {self.preset} are {kind.__name__}")
-        survey, prefix = split_spec(self.left)
-        if survey != "apogee" or not (prefix or self.reference_labels):
+        name, prefix = split_spec(self.left)
+        survey = SURVEYS.get(name)
+        if survey is None or not survey.names_stars or not (prefix or self.reference_labels):
+            known = [f"{s.title}'s: {s.name}/RELEASE" for s in SURVEYS.values() if s.names_stars]
             raise UsageError(
-                f"{self.left} is no left catalog of a sample", "Name APOGEE's: apogee/RELEASE"
+                f"{self.left} is no left catalog of a sample", f"Name {' or '.join(known)}"
             )
         object.__setattr__(self, "rules", rules)
         if not self.reference_labels:
-            object.__setattr__(self, "reference_labels", f"aspcap/{prefix.rstrip('/')}")
+            object.__setattr__(self, "reference_labels", f"{survey.label_set}/{prefix.rstrip('/')}")
+
+    @property
+    def reference_survey(self) -> Survey:
+        """The survey of the left catalog."""
+        return SURVEYS[split_spec(self.left)[0]]
 
     @property
     def crossmatch(self) -> CrossmatchParams:
@@ -148,6 +158,7 @@ def select_pairs(conn: sa.Connection, params: SampleParams) -> Selection:
         reference.label_set_id,
         None if compared is None else compared.label_set_id,
         left,
+        bad_bits(params.reference_survey, getattr(params.rules, "aspcap_bad", ())),
     )
     chance = expected_chance_pairs(conn, params.crossmatch, left.left_id[left.is_main])
     verdict = params.rules.judge(pairs)

@@ -9,11 +9,13 @@ import pytest
 
 from catalog.errors import UsageError
 from catalog.sky.vectors import offset_position, separation_arcsec
+from catalog.surveys.registry import SURVEYS
 from jobs.samples.candidates import Candidates
 from jobs.samples.counts import count_rows, label_differences, summarise
-from jobs.samples.options import make_rules, rules_in_words
+from jobs.samples.options import bad_bits, make_rules, rules_in_words
 from jobs.samples.rules import PRESETS, REASONS, SPEED_OF_LIGHT, CleanRules, SeedRules
 
+BAD_BITS = bad_bits(SURVEYS["apogee"], CleanRules().aspcap_bad)
 RA, DEC = 359.99999, 60.0  # the hand-made stars straddle right ascension 0
 
 
@@ -60,8 +62,8 @@ def make(*rows: dict) -> Candidates:
         is_main=np.array(columns["main"]),
         reference=np.array(columns["reference"], dtype=float),
         compared=np.array(columns["compared"], dtype=float),
-        aspcapflag=np.array(columns["flag"]),
-        vhelio_avg=np.array(columns["rv"], dtype=float),
+        is_flagged=(np.array(columns["flag"]) & BAD_BITS) != 0,
+        radial_velocity=np.array(columns["rv"], dtype=float),
         spectrum_state=np.array(columns["state"]),
         instrument=np.array(columns["instrument"]),
         object_class=np.array(columns["class"]),
@@ -221,7 +223,8 @@ def test_seed_scales_ignore_pairs_rejected_before():
 def test_numbers_of_the_rules_are_used():
     assert SeedRules(max_distance=0.1).judge(make({"at": (0.3, 0)})).reason == ["LABEL_DISTANCE"]
     assert CleanRules(min_sn=60).judge(make({})).reason == ["LOW_SNR"]
-    assert CleanRules(aspcap_bad=()).judge(make({"flag": 1 << 23})).reason == [""]
+    assert bad_bits(SURVEYS["apogee"], ()) == bad_bits(SURVEYS["lamost"], ("STAR_BAD",)) == 0
+    assert bad_bits(SURVEYS["apogee"], ("STAR_BAD", "TEFF_BAD")) == 1 << 23 | 1 << 16
 
 
 @pytest.mark.parametrize("rules", PRESETS.values(), ids=PRESETS)
