@@ -46,6 +46,25 @@ def _select(detail: Detail) -> str:
 #: The roles of all surveys' sources, to be joined by source_id.
 ENTRY = entry_rows([detail for _, detail in all_details()])
 
+
+def _marks() -> str:
+    """Return the condition that a catalog, or who else names sources, has a source ``o``."""
+    parts = []
+    for survey, detail in all_details():
+        columns = [c.mark for c in survey.catalogs if c.mark] + [c for _, c in survey.named_by]
+        if columns:
+            marked = " OR ".join(f"d.{column}" for column in columns)
+            parts.append(
+                f"EXISTS (SELECT FROM {detail.table} d WHERE d.source_id = o.source_id "
+                f"AND ({marked}))"
+            )
+    return " OR ".join(["o.star_id IS NOT NULL", *parts])
+
+
+#: Condition on a source ``o`` that a catalog gave its position, which then stays: the catalog, not
+#: a file of a spectrum, is what people cite.
+IS_PLACED = f"({_marks()})"
+
 #: Condition on a source ``r`` that a model was trained on: it is a spectrum, and not the entry of a
 #: star that stands in for a spectrum which this catalog does not have.
 IS_SPECTRUM = (

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from catalog.errors import UsageError
 from catalog.store.schema import sample
+from catalog.surveys.registry import SURVEYS
 from catalog.words import names_near
 
 
@@ -25,6 +26,11 @@ class Sample:
     params: Mapping[str, Any]
     counts: Mapping[str, Any] | None
     created_at: datetime
+
+    def title(self, side: str) -> str:
+        """Return what people call the survey of a side of the pairs, ``left`` or ``right``."""
+        name = str(self.params.get(side, side)).partition("/")[0]
+        return SURVEYS[name].title if name in SURVEYS else name
 
 
 _FIELDS = [sample.c[f] for f in Sample.__dataclass_fields__]

@@ -128,9 +128,6 @@ USABLE = """b.spectrum_state = 'ok' AND CASE WHEN CAST(:sample_id AS bigint) IS 
     THEN NOT EXISTS (SELECT FROM superseded_spectrum x WHERE x.source_id = b.source_id)
     ELSE b.source_id IN (SELECT right_id FROM star_link WHERE sample_id = :sample_id) END"""
 
-#: Condition on a row ``d`` of sdss_spectrum: a catalog says where the spectrum lies, not its file.
-PLACED_BY_CATALOG = "(d.in_sspp OR d.in_specobj OR d.in_skyserver)"
-
 
 @dataclass(frozen=True)
 class NormalizedMatrix:

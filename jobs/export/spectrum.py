@@ -14,7 +14,7 @@ from catalog.export.spectrum import SpectrumExport
 from catalog.store.normalized import recipe_values
 from catalog.store.samples import Sample
 from catalog.store.spectra import JOIN_NORMALIZED, checksum, decode, grid_loglam
-from catalog.surveys.registry import all_instruments
+from catalog.surveys.registry import SURVEYS, all_instruments
 from catalog.surveys.survey import Instrument
 from catalog.version import code_version
 from models.spectra.masks import SPPIXMASK
@@ -31,7 +31,7 @@ SELECT b.source_id, s.survey, s.survey_key, s.ra, s.dec, d.specobjid::text AS sp
        b.zwarning, b.sn_median, b.bad_fraction, b.loglam0, b.dloglam, b.n_pixels, b.flux, b.ivar,
        b.and_mask, b.or_mask, b.sha256, n.normalize_flags, n.good_fraction,
        n.flux AS normalized_flux, n.ivar AS normalized_ivar, n.continuum,
-       t.star_key, l.survey_key AS left_key, k.sep_arcsec,
+       t.star_key, l.survey AS left_survey, l.survey_key AS left_key, k.sep_arcsec,
        b.simulated OR EXISTS (SELECT FROM stellar_label x JOIN label_set y USING (label_set_id)
                WHERE x.source_id = b.source_id AND y.status = 'complete' AND y.kind = 'survey'
                  AND (y.params ->> 'simulated')::boolean) AS simulated
@@ -99,6 +99,8 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
     recipe = chosen.recipe
     rest = recipe.rest_frame and not row.normalize_flags >> _REDSHIFT_UNKNOWN & 1
     instrument = all_instruments().get(row.instrument, Instrument(name=row.instrument))
+    left = SURVEYS.get(row.left_survey or "apogee")
+    reference = row.left_survey if left is None else left.title
     cards = {
         "ORIGIN": ("crosslabel", ""),
         "CREATOR": (f"crosslabel {code_version()}", ""),
@@ -128,7 +130,7 @@ def as_export(row: Any, chosen: Chosen) -> SpectrumExport:
         "VACUUM": (True, "wavelengths are those in vacuum"),
         "SPECSHA": (row.sha256, "SHA-256 of the stored spectrum"),
         "SAMPLE": (None if chosen.sample is None else chosen.sample.name, ""),
-        "LEFTKEY": (row.left_key, "matched APOGEE source"),
+        "LEFTKEY": (row.left_key, f"matched {reference} source"),
         "SEPARCS": (row.sep_arcsec, "[arcsec] separation from it"),
     }
     bits = [

@@ -22,10 +22,9 @@ from catalog.errors import BadInputError, UsageError
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
 from catalog.store.db import Database
-from catalog.store.entries import ENTRY
+from catalog.store.entries import ENTRY, IS_PLACED
 from catalog.store.savepoints import refusal, write_each
 from catalog.store.schema import sdss_spectrum, source
-from catalog.store.spectra import PLACED_BY_CATALOG
 from catalog.surveys.specobjid import pack_specobjid
 from jobs.crossmatch.pixels import split_spec
 from jobs.engine.job import Job
@@ -223,8 +222,8 @@ def _write_sources(conn: sa.Connection, found: Found) -> int:
     place |= {c: f"coalesce(o.{c}, s.{c})" for c in ("ra", "dec", "healpix29")}
     place["epoch"] = "coalesce(o.epoch, 2000 + (s.mjd - 51544.5) / 365.25)"
     from_answer = (
-        "stage_found s LEFT JOIN (source o JOIN sdss_spectrum d ON d.source_id = o.source_id "
-        f"AND {PLACED_BY_CATALOG}) ON o.survey = 'sdss' AND o.survey_key = s.survey_key"
+        "stage_found s LEFT JOIN source o "
+        f"ON o.survey = 'sdss' AND o.survey_key = s.survey_key AND {IS_PLACED}"
     )
     rows = upsert(conn, source, place, from_answer, key=["survey", "survey_key"])
     identity = {"source_id": "source.source_id"}

@@ -21,10 +21,12 @@ import sqlalchemy as sa
 from catalog.records import BadItem, FileIdentity
 from catalog.sky.healpix import healpix29
 from catalog.store.bulk import stage, upsert
+from catalog.store.entries import IS_PLACED
 from catalog.store.inputs import quarantine_items, register_file, release_files
 from catalog.store.savepoints import refusal, write_each
-from catalog.store.schema import sdss_spectrum, source, spectrum_blob
-from catalog.store.spectra import LOGLAM_STEP, PLACED_BY_CATALOG, checksum, encode
+from catalog.store.schema import metadata, source, spectrum_blob
+from catalog.store.spectra import LOGLAM_STEP, checksum, encode
+from catalog.surveys.registry import all_details
 from catalog.surveys.spectrum import SpectrumFile, bad_fraction
 
 KIND = "spectrum"
@@ -200,20 +202,22 @@ def _write_taken(
     """Write spectra with their sources; returns the rows that changed."""
     if not taken:
         return 0
-    stage(conn, "stage_spectra", _columns(taken), spectrum_blob, source, sdss_spectrum)
+    details = [(s, d, metadata.tables[d.table]) for s, d in all_details() if d.of_spectrum]
+    tables = [table for _, _, table in details]
+    stage(conn, "stage_spectra", _columns(taken), spectrum_blob, source, *tables)
     # A position that a catalog gave stays: the catalog, not the file, is what people cite. One that
     # an older file gave goes with it, and the crossmatch sees that.
     place = {c: f"s.{c}" for c in ("survey", "survey_key")}
     place |= {c: f"coalesce(o.{c}, s.{c})" for c in ("ra", "dec", "healpix29", "epoch")}
     from_files = (
-        "stage_spectra s LEFT JOIN (source o JOIN sdss_spectrum d ON d.source_id = o.source_id "
-        f"AND {PLACED_BY_CATALOG}) ON (o.survey, o.survey_key) = (s.survey, s.survey_key)"
+        "stage_spectra s LEFT JOIN source o "
+        f"ON (o.survey, o.survey_key) = (s.survey, s.survey_key) AND {IS_PLACED}"
     )
     rows = upsert(conn, source, place, from_files, key=["survey", "survey_key"])
     joined = "stage_spectra s JOIN source USING (survey, survey_key)"
-    identity = {"source_id": "source.source_id"}
-    identity |= {c: f"s.{c}" for c in ("specobjid", "plate", "mjd", "fiberid", "run2d")}
-    rows += upsert(conn, sdss_spectrum, identity, f"{joined} WHERE s.survey = 'sdss'")
+    for survey, detail, table in details:
+        identity = {"source_id": "source.source_id"} | {c: f"s.{c}" for c in detail.of_spectrum}
+        rows += upsert(conn, table, identity, f"{joined} WHERE s.survey = '{survey.name}'")
     blob = {c.name: f's."{c.name}"' for c in spectrum_blob.columns} | {
         "source_id": "source.source_id"
     }

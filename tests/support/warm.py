@@ -4,7 +4,7 @@ A server imports what commands import and forks for each one. The program on the
 it to: the command runs in the shell's folder, with its environment, input and output, and the
 program ends with its exit code.
 
-Usage: python -m tests.support.warm SOCKET
+Usage: python -m tests.support.warm SOCKET [MODULE...]
 """
 
 from __future__ import annotations
@@ -35,11 +35,14 @@ sys.exit(int(code))
 
 
 @contextmanager
-def warm_program(folder: Path) -> Iterator[Path]:
-    """The program `crosslabel` in a new folder, while its server runs."""
+def warm_program(folder: Path, *first: str) -> Iterator[Path]:
+    """The program `crosslabel` in a new folder, while its server runs.
+
+    ``first`` are modules that are imported before all others.
+    """
     address = folder / "server"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.warm", str(address)],
+        [sys.executable, "-m", "tests.support.warm", str(address), *first],
         cwd=_ROOT,
         stdout=subprocess.PIPE,
     ) as server:
@@ -55,9 +58,9 @@ def warm_program(folder: Path) -> Iterator[Path]:
             server.kill()
 
 
-def serve(address: str) -> None:
+def serve(address: str, *first: str) -> None:
     """Fork for each command that is asked for, until killed."""
-    for name in PRELOADED:
+    for name in (*first, *PRELOADED):
         import_module(name)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -117,4 +120,4 @@ def _run(words: list[str], folder: str, environment: dict[str, str], streams: li
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

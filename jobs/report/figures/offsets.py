@@ -41,7 +41,7 @@ _PAIR = np.dtype(
 
 @dataclass(frozen=True)
 class Offsets:
-    """Candidate pairs of a sample, by where the optical source lies as seen from APOGEE's.
+    """Candidate pairs of a sample, by where the optical source lies as seen from the star's.
 
     Attributes
     ----------
@@ -78,10 +78,12 @@ def draw(conn: sa.Connection, subject: Subject) -> list[Drawing | Missing]:
     if pairs is None:
         reason = "The sample was not selected from a crossmatch: see crosslabel crossmatch."
         return [Missing(name, title, reason) for name, title in titles]
+    sample = find_sample(conn, subject.sample)
+    left, right = sample.title("left"), sample.title("right")
     n = int(pairs.accepted.sum())
     drawn = min(n, _MOST)
     words = (
-        f"Where the SDSS source lies as seen from the APOGEE source: "
+        f"Where the {right} source lies as seen from the {left} source: "
         f"{style.drawn_of(drawn, n, 'accepted pair')} (sample {subject.sample}). Circles of "
         "0.5, 1 and 2 arcsec. The colour is the notebook's distance in labels and position: "
         "|dTeff|, |dlog g| and twice |d[Fe/H]|, each over its standard deviation, and twice the "
@@ -194,7 +196,7 @@ def draw_offsets(pairs: Offsets, seed: int = 0) -> Figure:
 
 
 def _circles(axes: Axes) -> None:
-    """Circles around the APOGEE source, with their radii."""
+    """Circles around the source of the star, with their radii."""
     angle = np.linspace(0, 2 * np.pi, 181)
     for radius, line in zip(CIRCLES, style.LINES[1:], strict=False):
         axes.plot(
