@@ -46,6 +46,7 @@ right = "nova/exp"
 [[samples]]
 name = "stars"
 crossmatch = "nova"
+instruments = ["NOVASPEC"]
 
 [[exports]]
 file = "out/novalab.csv"

@@ -123,13 +123,15 @@ def test_who_is_left_out_by_reason(db, case, tests, sample):
 def test_pairs_that_add_no_labels_and_flagged_ones_are_counted(db):
     with db.begin() as conn:
         star = factories.add_stars(conn, ["2M"])
+        other = factories.add_sources(conn, "sdss", ["o"])  # b is of spectra as well
         left = factories.add_sources(conn, "galah", ["a"], star_id=star)
         right = factories.add_sources(conn, "sdss", ["p", "q", "r"])
         pairs = left[[0, 0, 0]], right
         which = factories.add_matches(conn, *pairs)
         factories.add_sample(conn, "one", which, *pairs, star[[0, 0, 0]])
         factories.add_label_set(conn, "a", left, {"teff": [5000], "logg": [2]})
-        factories.add_label_set(conn, "b", left, {"teff": [5010], "logg": [2]}, flags=4)
+        both = np.concatenate([other, left])
+        factories.add_label_set(conn, "b", both, {"teff": [5010] * 2, "logg": [2] * 2}, flags=4)
     with db.reader() as conn:
         found = compare(conn, "a", ["b"], "one", bootstrap=0)
     assert [(c.label, c.reason, c.n, c.n_stars, c.n_flagged) for c in found.counts] == [
