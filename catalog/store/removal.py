@@ -7,16 +7,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from catalog.store.labels import LabelSet
+from catalog.surveys.registry import label_catalogs
+from catalog.surveys.survey import Catalog, Survey
 
-#: Survey's label set -> survey of its sources, and a condition on a source ``s`` that some file of
-#: ``:name`` has brought: of no edition's, if no other is left.
-_BROUGHT = {
-    "aspcap": ("apogee", "EXISTS (SELECT FROM apogee_star a WHERE a.source_id = s.source_id "
-               "AND a.data_release = :release)"),
-    "sspp": ("sdss", "EXISTS (SELECT FROM sdss_spectrum d WHERE d.source_id = s.source_id "
-             "AND d.in_sspp) AND NOT EXISTS (SELECT FROM label_set l WHERE l.label_set_id <> :id "
-             "AND starts_with(l.name, 'sspp/'))"),
-}  # fmt: skip
 #: Why a source ``g`` stays: words, and the tables (with the column, if not source_id) that have it.
 _USES = (
     ("with a spectrum", ("spectrum_blob",)),
@@ -25,11 +18,7 @@ _USES = (
     ("of a model's training", ("training_member",)),
     ("of another edition or label set", ("stellar_label", "unlabelled_source")),
 )  # fmt: skip
-_NAMED = (("named by specObj", "in_specobj"), ("named by SkyServer", "in_skyserver"))
 _TOOK_PART = "ref_set = :full_name OR :full_name = ANY(test_sets)"
-#: Columns of a spectrum that SSPP gave.
-_OF_SSPP = ("in_sspp", "sspp_flag", "bv", "v_mag", "g_mag", "snr_sspp", "rv_adop", "rv_adop_err",
-            "spectype")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,8 +78,9 @@ def remove_edition(conn: sa.Connection, found: LabelSet) -> Removed:
     """Remove an edition and its evaluations; of a survey's also sources that nothing else uses.
 
     Sources stay that a spectrum, another edition or label set, a sample or a model uses, and that
-    specObj or SkyServer named too; what SSPP said of spectra goes with the last edition that has
-    them. Pairs of crossmatches go with their sources; the next crossmatch sees that they are gone.
+    others named too, such as specObj. What only the survey's catalog said of them goes with the
+    last edition that has them. Pairs of crossmatches go with their sources; the next crossmatch
+    sees that they are gone.
 
     Parameters
     ----------
@@ -102,10 +92,10 @@ def remove_edition(conn: sa.Connection, found: LabelSet) -> Removed:
     query = f"DELETE FROM evaluation WHERE {_TOOK_PART}"
     conn.execute(sa.text(query), {"full_name": found.full_name})
     _note_files(conn, found)
-    survey = _note_sources(conn, found)
+    brought = _note_sources(conn, found)
     query = "DELETE FROM label_set WHERE label_set_id = :id"
     conn.execute(sa.text(query), {"id": found.label_set_id})
-    kept, sources = _remove_sources(conn, survey) if survey else ({}, 0)
+    kept, sources = _remove_sources(conn, *brought) if brought else ({}, 0)
     return Removed(found.full_name, found.n_rows or 0, sources, _remove_files(conn), kept)
 
 
@@ -119,29 +109,49 @@ def _note_files(conn: sa.Connection, found: LabelSet) -> None:
     )
 
 
-def _note_sources(conn: sa.Connection, found: LabelSet) -> str:
-    """Note the sources that may go in a temporary table; returns their survey, empty if none."""
+def _note_sources(conn: sa.Connection, found: LabelSet) -> tuple[Survey, Catalog] | None:
+    """Note the sources that may go in a temporary table; returns what brought them, if any did."""
     prefix, _, release = found.name.partition("/")
-    if found.kind != "survey" or prefix not in _BROUGHT or not release:
-        return ""
-    survey, brought = _BROUGHT[prefix]
+    if found.kind != "survey" or prefix not in label_catalogs() or not release:
+        return None
+    survey, catalog = label_catalogs()[prefix]
     conn.execute(sa.text("CREATE TEMPORARY TABLE gone_source (source_id bigint) ON COMMIT DROP"))
     conn.execute(
         sa.text(
             "INSERT INTO gone_source SELECT s.source_id FROM source s WHERE s.survey = :survey AND "
             "(s.source_id IN (SELECT source_id FROM stellar_label WHERE label_set_id = :id "
             "UNION ALL SELECT source_id FROM unlabelled_source WHERE label_set_id = :id) "
-            f"OR {brought} AND NOT EXISTS (SELECT FROM label_set o "
+            f"OR {_brought(survey, catalog)} AND NOT EXISTS (SELECT FROM label_set o "
             "WHERE o.name = :name AND o.label_set_id <> :id)) "
             # What comes to rest on them meanwhile has come before they are judged.
             "ORDER BY s.source_id FOR UPDATE OF s"
         ),
-        {"id": found.label_set_id, "name": found.name, "release": release, "survey": survey},
+        {"id": found.label_set_id, "name": found.name, "release": f"{release}/",
+         "survey": survey.name, "label_sets": f"{prefix}/"},
+    )  # fmt: skip
+    return survey, catalog
+
+
+def _brought(survey: Survey, catalog: Catalog) -> str:
+    """Return the condition on a source ``s`` that a file of ``:name`` brought it, if none is left.
+
+    Keys that begin with the release tell; else the catalog's mark, where no other release of it has
+    labels here.
+    """
+    if survey.key.has_release:
+        return "starts_with(s.survey_key, :release)"
+    if not catalog.mark or survey.detail is None:
+        return "false"
+    return (
+        f"EXISTS (SELECT FROM {survey.detail.table} d WHERE d.source_id = s.source_id "
+        f"AND d.{catalog.mark}) AND NOT EXISTS (SELECT FROM label_set l "
+        "WHERE l.label_set_id <> :id AND starts_with(l.name, :label_sets))"
     )
-    return survey
 
 
-def _remove_sources(conn: sa.Connection, survey: str) -> tuple[dict[str, int], int]:
+def _remove_sources(
+    conn: sa.Connection, survey: Survey, catalog: Catalog
+) -> tuple[dict[str, int], int]:
     """Remove those of the noted sources that nothing uses.
 
     Returns
@@ -151,8 +161,8 @@ def _remove_sources(conn: sa.Connection, survey: str) -> tuple[dict[str, int], i
     gone : int
         Those that went.
     """
-    if survey == "sdss":
-        _forget_sspp(conn)
+    if survey.detail is not None and catalog.own:
+        _forget(conn, survey.detail.table, catalog)
     kept = {}
     for words, condition in _uses(survey):
         query = f"DELETE FROM gone_source g WHERE {condition}"
@@ -175,7 +185,7 @@ def _remove_sources(conn: sa.Connection, survey: str) -> tuple[dict[str, int], i
     return kept, gone
 
 
-def _uses(survey: str) -> list[tuple[str, str]]:
+def _uses(survey: Survey) -> list[tuple[str, str]]:
     """Return what may use a source ``g``: in words, and as a condition."""
     found = [
         (
@@ -187,24 +197,27 @@ def _uses(survey: str) -> list[tuple[str, str]]:
         )
         for words, tables in _USES
     ]
-    if survey == "sdss":
-        of_row = "EXISTS (SELECT FROM sdss_spectrum d WHERE d.source_id = g.source_id AND d.{})"
-        found += [(words, of_row.format(column)) for words, column in _NAMED]
+    if survey.detail is not None:
+        of_row = (
+            f"EXISTS (SELECT FROM {survey.detail.table} d WHERE d.source_id = g.source_id AND d."
+        )
+        found += [(words, f"{of_row}{column})") for words, column in survey.named_by]
     return found
 
 
-def _forget_sspp(conn: sa.Connection) -> None:
-    """Take away what SSPP said of the noted spectra that are in no edition of it any more."""
+def _forget(conn: sa.Connection, table: str, catalog: Catalog) -> None:
+    """Take away what a catalog said of the noted sources that are in no edition of it any more."""
     listed = " OR ".join(
-        f"EXISTS (SELECT FROM {table} v JOIN label_set l USING (label_set_id) "
-        "WHERE v.source_id = g.source_id AND starts_with(l.name, 'sspp/'))"
-        for table in ("stellar_label", "unlabelled_source")
+        f"EXISTS (SELECT FROM {rows} v JOIN label_set l USING (label_set_id) "
+        "WHERE v.source_id = g.source_id AND starts_with(l.name, :label_sets))"
+        for rows in ("stellar_label", "unlabelled_source")
     )
     conn.execute(
         sa.text(
-            f"UPDATE sdss_spectrum d SET {', '.join(f'{c} = NULL' for c in _OF_SSPP)} "
+            f"UPDATE {table} d SET {', '.join(f'{c} = NULL' for c in catalog.own)} "
             f"FROM gone_source g WHERE d.source_id = g.source_id AND NOT ({listed})"
-        )
+        ),
+        {"label_sets": f"{catalog.label_set}/"},
     )
 
 
