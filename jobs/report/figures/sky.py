@@ -1,4 +1,4 @@
-"""Draw the sample on the sky, over all of APOGEE."""
+"""Draw the sample on the sky, over all of its reference survey."""
 
 from __future__ import annotations
 
