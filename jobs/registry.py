@@ -19,10 +19,6 @@ from jobs.engine.params import from_dict
 
 #: Kind of the ledger -> module, parameter record, factory. By name: heavy parts load when used.
 KINDS: dict[str, tuple[str, str, str]] = {
-    **{f"ingest {c.kind}": ("jobs.ingest.catalogs", "CatalogParams", "ingest_job")
-       for _, c in all_catalogs() if c.label_set},
-    **{f"fetch {c.kind}": ("jobs.fetch.catalogs", "FetchCatalogParams", "fetch_catalog_job")
-       for _, c in all_catalogs() if c.places is not None},
     "ingest specobj": ("jobs.ingest.specobj", "SpecObjParams", "ingest_specobj_job"),
     "ingest spectra": ("jobs.ingest.spectra", "SpectraParams", "ingest_spectra_job"),
     "ingest labels": ("jobs.ingest.labels", "LabelsParams", "ingest_labels_job"),
@@ -36,7 +32,14 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "predict": ("jobs.training.predict", "PredictParams", "predict_job"),
     "scan": ("jobs.scan.scan", "ScanParams", "scan_job"),
     "sample": ("jobs.samples.select", "SampleParams", "sample_job"),
-}  # fmt: skip
+}
+for _, _catalog in all_catalogs():
+    if _catalog.label_set:
+        KINDS[f"ingest {_catalog.kind}"] = ("jobs.ingest.catalogs", "CatalogParams", "ingest_job")
+    if _catalog.places is not None:
+        KINDS[f"fetch {_catalog.kind}"] = (
+            "jobs.fetch.catalogs", "FetchCatalogParams", "fetch_catalog_job",
+        )  # fmt: skip
 
 
 def job_of(run: Run, db: Database) -> Job:
