@@ -15,6 +15,7 @@ from jobs.engine.params import HASHED_IF_SET
 from jobs.training.data import check_labels
 from models.core.options import Pairs, Value
 from models.core.records import TrainSpec
+from models.presets.preset import Preset
 from models.presets.registry import PRESETS, resolve
 from models.spectra.normalize import RECIPES
 
@@ -69,6 +70,19 @@ class TrainParams:
         return f"{self.name}/oof"
 
 
+def find_preset(name: str) -> Preset:
+    """Return the preset of a name.
+
+    Raises
+    ------
+    UsageError
+        If there is none; the message names those near it.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"there is no preset {name}", names_near(name, PRESETS, "Presets"))
+    return PRESETS[name]
+
+
 def make_spec(params: TrainParams) -> TrainSpec:
     """Return the specification for `models.trainer`.
 
@@ -82,8 +96,8 @@ def make_spec(params: TrainParams) -> TrainSpec:
         f.name for f in dataclasses.fields(params)
     }
     values = {name: getattr(params, name) for name in shared}
-    preset = PRESETS.get(params.preset)
-    if preset and "rounds" not in preset.fields and (params.rounds or params.reverse_epochs):
+    preset = find_preset(params.preset)
+    if "rounds" not in preset.fields and (params.rounds or params.reverse_epochs):
         having = " and ".join(name for name, p in PRESETS.items() if "rounds" in p.fields)
         raise UsageError(
             f"only {having} has a reverse network and a second round; {params.preset} has not",
@@ -113,10 +127,7 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
     UsageError
         If a text is no such pair, the preset has no such setting, or a setting is given twice.
     """
-    if params.preset not in PRESETS:
-        todo = names_near(params.preset, PRESETS, "Presets")
-        raise UsageError(f"there is no preset {params.preset}", todo)
-    preset = PRESETS[params.preset]
+    preset = find_preset(params.preset)
     known = sorted(preset.settings)
     given: dict[str, Value] = {}
     for text in texts:

@@ -42,7 +42,7 @@ def test_results_are_those_of_the_simulated_survey(db, cli, tmp_path, monkeypatc
         code, out, err = cli(*line.split()[1:])
         assert code == 0, f"{line}\n{err}"
         if f"$ {line}\n" in readme:  # its numbers are what a newcomer compares with
-            assert f"$ {line}\n{untimed(out).splitlines()[0]}\n" in readme
+            assert f"{untimed(out).splitlines()[0]}\n" in readme, line
             shown_there += 1
     assert shown_there == 6
     examples = EXAMPLE.findall(PAGE.read_text())

@@ -40,7 +40,9 @@ class Started:
         handle, name = tempfile.mkstemp(prefix="crosslabel-test-output-")
         os.close(handle)
         self._output = Path(name)
-        self._process = _CONTEXT.Process(target=_enter, args=(name, function, arguments))
+        self._process = _CONTEXT.Process(
+            target=_enter, args=(name, dict(os.environ), function, arguments)
+        )
         self._process.start()
 
     @property
@@ -92,8 +94,15 @@ def _run_command(*words: str) -> None:
     main()
 
 
-def _enter(output: str, function: Callable[..., int | None], arguments: tuple[object, ...]) -> None:
-    """Run the function with its output in a file."""
+def _enter(
+    output: str,
+    environment: dict[str, str],
+    function: Callable[..., int | None],
+    arguments: tuple[object, ...],
+) -> None:
+    """Run the function in an environment (the server's is older), with its output in a file."""
+    os.environ.clear()
+    os.environ.update(environment)
     handle = os.open(output, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(handle, stream)

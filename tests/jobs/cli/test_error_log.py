@@ -44,7 +44,7 @@ def test_a_defect_is_one_line_and_its_traceback_is_in_the_home(
         code, out, err = command_line(db.engine.url, "status")
         assert (code, out) == (ExitCode.FAILED, "")
         first, todo, where = err.splitlines()
-        assert first.startswith("error: [UNEXPECTED] LookupError: planted (jobs/test_error_log.py:")
+        assert first.startswith("error: [UNEXPECTED] LookupError: planted (cli/test_error_log.py:")
         assert todo.startswith("  what to do: ")
         assert where == f"  traceback: {home}/errors.log"
     text = (home / "errors.log").read_text()

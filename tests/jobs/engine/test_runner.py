@@ -121,7 +121,8 @@ def test_a_defect_in_a_chunk_is_a_failed_chunk(
     assert (summary.state, summary.exit_code) == ("failed", ExitCode.FAILED)
     assert (stars(db), chunk_states(db), run_states(db)) == (9, "ddfd", ["failed"])
     (error,) = summary.errors
-    assert error.startswith("c2: [UNEXPECTED] RuntimeError: a defect met in c2 (jobs/star_job.py:")
+    found = "c2: [UNEXPECTED] RuntimeError: a defect met in c2 (support/star_job.py:"
+    assert error.startswith(found)
     assert one(db, "SELECT error FROM job_chunk WHERE state = 'failed'") == error[4:]
     (record,) = caplog.records
     assert (record.name, record.getMessage()[:23]) == ("crosslabel", "stars all stars: c2: Ru")
