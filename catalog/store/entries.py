@@ -1,4 +1,4 @@
-"""What the surveys' own tables say of their sources, by role instead of by the survey's names."""
+"""Columns of the surveys' own tables, named by role instead of by the survey's names."""
 
 from __future__ import annotations
 

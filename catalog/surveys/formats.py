@@ -53,7 +53,7 @@ class CatalogFile(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a catalog enters the database: its record with readers and tables at hand.
+    """The record of a catalog with its readers and tables at hand.
 
     Attributes
     ----------

@@ -52,7 +52,7 @@ class OtherName:
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """How the sources of a survey are named.
+    """The key of a survey: the names of its sources.
 
     Attributes
     ----------
@@ -262,7 +262,7 @@ class Survey:
 
     @property
     def names_stars(self) -> bool:
-        """Whether its rows name their star, so that it can be the reference of a sample."""
+        """Return True where its rows name their star, so that it can be the reference of a sample."""
         return any(c.star for c in self.catalogs)
 
     @property
