@@ -262,7 +262,7 @@ class Survey:
 
     @property
     def names_stars(self) -> bool:
-        """Return True where its rows name their star, so that it can be the reference of a sample."""
+        """Return True where its rows name stars, so that it can be the reference of a sample."""
         return any(c.star for c in self.catalogs)
 
     @property
