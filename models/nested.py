@@ -27,7 +27,15 @@ OUTER = "folds"  # phase of the fits that are scored: they begin as those of a t
 
 
 def outer_splits(group: NDArray[np.int64], folds: int, seed: int) -> tuple[Split, ...]:
-    """Return the outer folds: those of a training with as many folds and this seed."""
+    """Return the outer folds: those of a training with as many folds and this seed.
+
+    Parameters
+    ----------
+    group : ndarray of int64, shape (n,)
+        Number of the star of each row.
+    folds, seed : int
+        As in `models.core.records.TrainSpec`.
+    """
     return crossval.fold_splits(crossval.assign_folds(group, folds, seed))
 
 
@@ -65,7 +73,17 @@ def inner_splits(
 
 
 def fit_plan(spec: TrainSpec, phase: str, splits: tuple[Split, ...]) -> tuple[Chunk, ...]:
-    """Return the chunks of the fit of some splits."""
+    """Return the chunks of the fit of some splits.
+
+    Parameters
+    ----------
+    spec : TrainSpec
+        The settings to fit.
+    phase : str
+        `INNER` or `OUTER`.
+    splits : tuple of Split
+        The splits that are fitted together.
+    """
     n_train = max(split.train.size for split in splits)
     preset, spec = resolve(spec)
     return phase_chunks(phase, preset.stages(spec, len(splits), n_train))
@@ -75,6 +93,17 @@ def advance(
     spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], chunk: Chunk, state: Arrays
 ) -> Arrays:
     """Return the state of a fit after one chunk.
+
+    Parameters
+    ----------
+    spec, splits
+        As in `fit_plan`.
+    data : TrainingData
+        All rows.
+    chunk : Chunk
+        One of `fit_plan`.
+    state : dict of str to ndarray
+        What the chunk before returned; empty for the first.
 
     Raises
     ------
@@ -94,6 +123,11 @@ def predict_left_out(
     spec: TrainSpec, data: TrainingData, splits: tuple[Split, ...], state: Arrays
 ) -> Iterator[tuple[Split, FloatArray]]:
     """Yield the labels of the rows that each split leaves out, from the state that ends a fit.
+
+    Parameters
+    ----------
+    spec, data, splits, state
+        As in `advance`, after the last chunk.
 
     Yields
     ------

@@ -56,7 +56,7 @@ class Model:
 
     @property
     def needs_continuum(self) -> bool:
-        """True where `predict` needs the continuum: to normalize again, as `seed-2018` does."""
+        """True where `predict` needs the continuum: to normalize again, in a second round."""
         return "pixels" in self.arrays
 
     def predict(self, flux: ArrayLike, ivar: ArrayLike, continuum: ArrayLike) -> Predictions:

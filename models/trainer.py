@@ -41,7 +41,7 @@ UNITS = {"teff": "K"}  # of the labels; all others are in dex
 
 
 def plan(spec: TrainSpec, n_rows: int) -> list[str]:
-    """List the chunks of a training, in the order in which they must run.
+    """Return the keys of the chunks of a training, in the order in which they must run.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ class Shift:
 
 @dataclass(frozen=True, eq=False)
 class Reverse:
-    """The label dependence of the pixels, by the reverse network of `seed-2018`.
+    """The label dependence of the pixels, by the reverse network of a model.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Explanation:
     shifts : list of Shift
         What absorption by gas and atmosphere does to the labels.
     reverse : Reverse, optional
-        Of `seed-2018` with two rounds.
+        Of a model that has a reverse network.
     """
 
     model: TrainedModel

@@ -78,6 +78,17 @@ def fold_splits(fold_of_row: NDArray[np.int64]) -> tuple[Split, ...]:
 def validation_split(group: NDArray[np.int64], fraction: float, seed: int, fold: int) -> Split:
     """Return a split that sets a random fraction of the stars aside.
 
+    Parameters
+    ----------
+    group : ndarray of int64, shape (n,)
+        Number of the star of each row.
+    fraction : float
+        Part of the stars that become test rows.
+    seed : int
+        Seed of the random order.
+    fold : int
+        Number that the split gets.
+
     Raises
     ------
     ValueError

@@ -51,6 +51,13 @@ class Option:
     def check(self, name: str, value: Any) -> Value:
         """Return the value in its own type.
 
+        Parameters
+        ----------
+        name : str
+            Name of the setting, for the message.
+        value : object
+            A number or a text.
+
         Raises
         ------
         ValueError
@@ -70,6 +77,11 @@ class Option:
 
     def read(self, name: str, text: str) -> Value:
         """Return the value of a text that a user typed.
+
+        Parameters
+        ----------
+        name, text : str
+            Name of the setting, for the message, and the text.
 
         Raises
         ------

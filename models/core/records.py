@@ -107,7 +107,7 @@ class TrainSpec:
 
     @property
     def floors(self) -> FloatArray:
-        """Least label errors, shape (k,) [units of the labels]."""
+        """Return the least label errors, shape (k,) [units of the labels]."""
         named = tuple(ERROR_FLOORS.get(name, ERROR_FLOOR) for name in self.labels)
         return np.array(self.error_floors or named, dtype=np.float64)
 
@@ -119,7 +119,12 @@ class TrainSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainSpec:
-        """Undo `to_dict`, also after a round trip through JSON.
+        """Return the specification of plain values, the inverse of `to_dict`.
+
+        Parameters
+        ----------
+        values : mapping
+            From `to_dict`, also after a round trip through JSON.
 
         Raises
         ------
@@ -236,7 +241,15 @@ class Predictions:
         )
 
     def put(self, rows: NDArray[np.int64], part: Predictions) -> None:
-        """Write the predictions of some rows into their places."""
+        """Write the predictions of some rows into these.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (m,)
+            Row numbers.
+        part : Predictions
+            Of m spectra.
+        """
         for f in dataclasses.fields(self):
             getattr(self, f.name)[rows] = getattr(part, f.name)
 

@@ -143,5 +143,5 @@ def apply(arch: Architecture, params: Params, x: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames="arch")
 def apply_jit(arch: Architecture, params: Params, x: jax.Array) -> jax.Array:
-    """Compiled `apply`."""
+    """Return the outputs of the network, as `apply`, by a compiled program."""
     return apply(arch, params, x)

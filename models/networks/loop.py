@@ -100,7 +100,19 @@ def make_rows(splits: tuple[Split, ...], *, members: int = 1, with_test: bool = 
 
 
 def network_keys(seed: int, stage: str, splits: tuple[Split, ...], members: int = 1) -> jax.Array:
-    """Return random keys of the networks, shape (s,), by seed, stage, fold and member."""
+    """Return random keys of the networks, shape (s,), by seed, stage, fold and member.
+
+    Parameters
+    ----------
+    seed : int
+        Root of all random numbers.
+    stage : str
+        Phase and stage, such as ``folds/forward``.
+    splits : tuple of Split
+        The splits of the phase.
+    members : int
+        Networks per split; the members of a split follow each other.
+    """
     root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()))
     # Folds count from 0; the validation run (-1) and the final fit (-2) become 1 and 0.
     folds = jnp.array([split.fold + 2 for split in splits for _ in range(members)], jnp.uint32)
@@ -124,7 +136,15 @@ def start(task: Task, keys: jax.Array) -> Carry:
 
 
 def carry_like(task: Task, n_networks: int) -> Carry:
-    """Return shapes and types of a `Carry`, to read a saved one."""
+    """Return shapes and types of a `Carry`, to read a saved one.
+
+    Parameters
+    ----------
+    task : Task
+        Constants of the training.
+    n_networks : int
+        Number of networks s.
+    """
     params = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(  # type: ignore[no-untyped-call]
             (n_networks, *leaf.shape), leaf.dtype

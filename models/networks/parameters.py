@@ -13,7 +13,15 @@ from models.core.arrays import Arrays
 
 
 def flatten(prefix: str, tree: Any) -> Arrays:
-    """Return the leaves of a tree, named ``prefix/000``, ``prefix/001``, ... in JAX's order."""
+    """Return the leaves of a tree, named ``prefix/000``, ``prefix/001``, ... in JAX's order.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the names.
+    tree : tree of arrays
+        Nested dictionaries, tuples or lists.
+    """
     leaves = jax.tree.leaves(tree)
     return {f"{prefix}/{i:03d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
 

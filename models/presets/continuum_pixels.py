@@ -50,6 +50,13 @@ def label_sensitivity(arch: Architecture, params: Params, scaled_grid: FloatArra
 
     The range is the 84th minus the 16th percentile.
 
+    Parameters
+    ----------
+    arch, params
+        The network from labels to pixels.
+    scaled_grid : ndarray, shape (g, k)
+        Scaled labels.
+
     Returns
     -------
     ndarray, shape (p,), in units of the continuum

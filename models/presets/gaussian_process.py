@@ -135,7 +135,17 @@ def mean(process: Arrays, scores: FloatArray) -> FloatArray:
 
 
 def covariance(x: FloatArray, y: FloatArray, length: float, a: float, b: float) -> FloatArray:
-    """Return the covariance k of the module's description between rows of x and y, shape (n, m)."""
+    """Return the covariance k of the module's description between rows of x and y, shape (n, m).
+
+    Parameters
+    ----------
+    x, y : ndarray, shapes (n, c) and (m, c)
+        Scores.
+    length : float
+        l, in units of the scores.
+    a, b : float
+        Amplitudes of the linear and of the rational quadratic part.
+    """
     return a**2 * (x @ y.T) + b**2 / (1.0 + squared_distance(x, y) / (2.0 * length**2))
 
 

@@ -84,12 +84,12 @@ class Preset:
 
     @property
     def has_epochs(self) -> bool:
-        """False where the model is solved at once: no epochs, no loss curves."""
+        """Return False for a model that is solved at once: no epochs, no loss curves."""
         return "epochs" in self.fields
 
     @property
     def settings(self) -> dict[str, Option]:
-        """All settings by name: the fields it uses and its options."""
+        """Return all settings by name: the fields it uses and its options."""
         return {**self.fields, **self.options}
 
     def find_setting(self, name: str) -> Option:
@@ -110,7 +110,7 @@ class Preset:
     def split_settings(
         self, settings: Mapping[str, Value]
     ) -> tuple[dict[str, Any], dict[str, Value]]:
-        """Divide settings by name into fields of `TrainSpec` and options."""
+        """Return the settings that are fields of `TrainSpec`, and those that are options."""
         fields = {name: value for name, value in settings.items() if name in self.fields}
         return fields, {name: v for name, v in settings.items() if name not in fields}
 

@@ -56,7 +56,17 @@ class Basis(NamedTuple):
 
 @jax.jit
 def prepare(basis: jax.Array, prior: jax.Array, scatter: jax.Array) -> Basis:
-    """Return the basis of a `models.projection.projection.Projection`, all in float32."""
+    """Return the basis of a `models.projection.projection.Projection`.
+
+    Parameters
+    ----------
+    basis : jax.Array of float32, shape (p, c)
+        Orthonormal components.
+    prior : jax.Array of float32, shape (c,)
+        Variance of each score.
+    scatter : jax.Array of float32, shape (p,)
+        Unexplained variance of each pixel; infinite for pixels that are not used.
+    """
     padding = (0, -scatter.size % (BIN * GROUP))
     components = jnp.pad(basis * jnp.sqrt(prior)[None], (padding, (0, 0)))
     # Pixels that are not used have infinite scatter.

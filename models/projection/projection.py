@@ -158,7 +158,15 @@ def mean_spectrum(flux: Float32Array, ivar: Float32Array) -> tuple[Float32Array,
 
 
 def pixel_weight(ivar: Float32Array, scatter: float | NDArray[Any]) -> Float32Array:
-    """Return 1 / (1 / ivar + s^2) for finite variances s^2; 0 for bad pixels."""
+    """Return the weights 1 / (1 / ivar + s^2); 0 for bad pixels.
+
+    Parameters
+    ----------
+    ivar : ndarray of float32, shape (n, p)
+        Inverse variances; 0 for bad pixels.
+    scatter : float or ndarray, shape (p,)
+        Finite variances s^2.
+    """
     return ivar / (1.0 + ivar * np.asarray(scatter, np.float32))
 
 
@@ -232,7 +240,17 @@ def _refine(old: Projection, flux: Float32Array, ivar: Float32Array) -> Projecti
 
 
 def clip_deviation(flux: Float32Array, mean: Float32Array, weight: NDArray[Any]) -> Float32Array:
-    """Return clipped deviations from the mean spectrum; 0 at pixels without weight."""
+    """Return deviations from the mean spectrum, clipped at +-`MAX_DEVIATION`.
+
+    Parameters
+    ----------
+    flux : ndarray of float32, shape (n, p)
+        Normalized spectra.
+    mean : ndarray of float32, shape (p,)
+        Mean spectrum.
+    weight : ndarray, shape (n, p)
+        Deviations are 0 where it is 0 or False.
+    """
     return np.where(weight > 0.0, np.clip(flux - mean, -MAX_DEVIATION, MAX_DEVIATION), 0.0).astype(
         np.float32
     )
