@@ -5,7 +5,7 @@ inner folds leave out a part in turn; candidates are compared by their mean abso
 scaled labels, all labels alike. The outer stars judge the candidate that their fold chose and,
 for the table only, all others. Projection, process, networks and choice never see them.
 
-Every candidate is trained once per split and answers with each weight of the Gaussian process.
+Every candidate is trained once per split and predicts with each weight of the Gaussian process.
 Not one of ``python -m benchmarks``: a candidate takes minutes.
 
 Usage: python -m benchmarks.choose_default [--rows N] [--outer N] [--inner N]
