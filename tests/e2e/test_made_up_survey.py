@@ -118,6 +118,11 @@ def test_every_command_of_the_page_takes_a_survey_that_is_one_module(run, tmp_pa
     assert "3 rows: 2 labelled, 1 unknown to the catalog" in out
     assert "exp/0003" in run("find r1/N0003")
     assert "removed" in run("label remove ours@1")
+    for words in ("label remove ridge/all@1", "model remove ridge --with-labels"):
+        run(words + " --with-evaluations" * (words[:5] == "label"))
+    run("sample remove stars")
+    gone = run("label remove novalab/r1@1 --with-evaluations")
+    assert f"{N} sources used by nothing else" in gone
 
 
 def _check_predictions(run, folder: Path) -> None:

@@ -216,6 +216,24 @@ def test_releases_of_apogee_are_compared_by_star(db, case):
     }
 
 
+def test_releases_of_any_survey_of_stars_are_compared_by_star(db):
+    with db.begin() as conn:
+        star = factories.add_stars(conn, ["a", "b"])
+        first = factories.add_sources(conn, "galah", ["dr3/a", "dr3/b"], star_id=star)
+        again = factories.add_sources(conn, "galah", ["dr4/a", "dr4/b"], star_id=star)
+        other = factories.add_sources(conn, "apogee", ["dr17/a", "dr17/b"], star_id=star)
+        factories.add_label_set(conn, "galah/dr3", first, {"teff": [5000, 5100]})
+        factories.add_label_set(conn, "galah/dr4", again, {"teff": [5010, 5130]})
+        factories.add_label_set(conn, "aspcap/dr17", other, {"teff": [5000, 5000]})
+        query = "SELECT left_id, right_id, delta FROM comparison_rows('galah/dr3', '{galah/dr4}')"
+        found = conn.execute(sa.text(f"{query} ORDER BY left_id")).all()
+        by_star = conn.execute(sa.text(
+            "SELECT count(*) FROM comparison_rows('galah/dr3', '{aspcap/dr17}')"
+        )).scalar_one()  # fmt: skip
+    assert found == [(first[0], again[0], 10.0), (first[1], again[1], 30.0)]
+    assert by_star == 0  # labels of two surveys are compared on the pairs of a crossmatch
+
+
 def test_renderings_agree(db, case):
     with db.reader() as conn:
         found = compare(conn, "aspcap/dr14", ["sspp/dr12"], "clean", bootstrap=5)
