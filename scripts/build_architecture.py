@@ -22,7 +22,7 @@ _COLOURS = {"jobs": "#e8eef7", "catalog": "#eaf4ea", "models": "#f8efe2"}
 _SAID = {
     "jobs": "the command line and the jobs: where both sides meet",
     "catalog": "the data: no JAX, no command line",
-    "models": "the numbers: no SQL, no files, no clock",
+    "models": "the numbers: no SQL, no files",
 }
 
 
