@@ -27,7 +27,7 @@ from catalog.store.db import Database
 from catalog.store.embedded_layout import find_place
 from catalog.store.homes import has_catalog, open_catalog_database
 from catalog.store.sql_function import Function
-from catalog.surveys.registry import all_catalogs
+from catalog.surveys.registry import SURVEYS, all_catalogs
 from jobs.cli import app
 from jobs.cli.help import EXAMPLES
 from models.predict import FLAG_BITS
@@ -90,7 +90,7 @@ def schema_page(conn: sa.Connection) -> str:
         parts += [f"### {table.name}\n", f"{table.comment}.\n", _table_columns(table), _keys(table)]
     parts.append("## Functions behind the others\n")
     parts += [text for f in (*behind, *triggers.FUNCTIONS) for text in _function(conn, f)]
-    parts.append("## Flag bits\n")
+    parts += ["## Surveys\n", _surveys(), "## Flag bits\n"]
     parts.append(
         "Bit `b` of a row is set where `flags & (1 << b) <> 0`. The table `flag_bit` holds the "
         "same lists, by producer: the name of the label set, or `normalize`.\n"
@@ -107,6 +107,25 @@ def schema_page(conn: sa.Connection) -> str:
         rows = [(str(bit), f"`{name}`", meaning) for bit, (name, meaning) in bits.items()]
         parts += [f"### {title}\n", _markdown(("bit", "name", "meaning"), rows)]
     return "\n".join(parts)
+
+
+def _surveys() -> str:
+    """Return the records of the surveys as a table: names of sources, catalogs, spectra."""
+    rows = []
+    for survey in SURVEYS.values():
+        catalogs = [f"{c.product} (`ingest {c.kind}`)" for c in survey.catalogs]
+        sets = [f"`{c.label_set}/RELEASE`" for c in survey.catalogs if c.label_set]
+        own = "" if survey.detail is None else f"`{survey.detail.table}`"
+        cells = (
+            catalogs, sets, [f.files for f in survey.spectra], [i.name for i in survey.instruments]
+        )  # fmt: skip
+        keys = ", ".join(f"`{name}`" for name in survey.key.columns)
+        rows.append((f"`{survey.name}`", own, keys, *(", ".join(cell) for cell in cells)))
+    head = (
+        "survey", "its columns", "keys in tables of labels", "catalogs", "label sets", "spectra",
+        "instruments",
+    )  # fmt: skip
+    return _markdown(head, rows)
 
 
 def _table_columns(table: sa.Table) -> str:

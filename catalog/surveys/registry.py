@@ -70,7 +70,8 @@ def register(survey: Survey) -> None:
     Raises
     ------
     ValueError
-        If another survey has its name, one of its kinds of catalogs, label sets or instruments.
+        If another survey has its name, one of its kinds of catalogs, label sets or instruments, or
+        if a catalog of it has no labels.
     """
     taken = {*SURVEYS, *label_catalogs(), *(c.kind for _, c in all_catalogs()), *all_instruments()}
     taken |= RESERVED
@@ -78,4 +79,6 @@ def register(survey: Survey) -> None:
     asked |= {name for c in survey.catalogs for name in (c.kind, c.label_set) if name}
     if taken & asked:
         raise ValueError(f"other surveys have these names: {', '.join(sorted(taken & asked))}")
+    if bare := [c.kind for c in survey.catalogs if not c.label_set]:
+        raise ValueError(f"catalogs without labels need a job of their own: {', '.join(bare)}")
     SURVEYS[survey.name] = survey

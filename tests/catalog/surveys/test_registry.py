@@ -70,6 +70,8 @@ def test_a_survey_cannot_take_the_names_of_another(
     own = Survey(name="own", title="Own")
     with pytest.raises(ValueError, match="other surveys have these names"):
         register(replace(own, **change))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="without labels need a job"):
+        register(replace(own, catalogs=(Catalog(kind="x", product="x", open=Ref("x:x")),)))
     register(own)
     assert registry.SURVEYS["own"] is own
     assert "own" not in SURVEYS
