@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +22,7 @@ from models.presets import LISTED, default, seed2018
 from models.presets.registry import PRESETS, resolve
 from tests.support.simulated import DEFAULT, NAMES, SEED, run_all
 
+ROOT = Path(__file__).resolve().parents[3]
 ONCE = dataclasses.replace(SEED, rounds=1, epochs=3)
 
 
@@ -35,6 +39,18 @@ def test_every_preset_has_its_options_and_every_field_is_one_of_the_specificatio
         assert not set(preset.options) & names
         for name, option in preset.settings.items():
             assert option.default is None or option.check(name, option.default) == option.default
+
+
+def test_names_of_presets_are_read_without_jax():
+    code = (
+        "import sys\n"
+        "from jobs.training import params\n"
+        "from models.presets.registry import PRESETS\n"
+        "assert 'ridge' in list(PRESETS) and 'deep' not in PRESETS\n"
+        "assert 'jax' not in sys.modules\n"
+        "assert PRESETS['default'].has_epochs and 'jax' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 
 def test_options_survive_json_in_one_order_and_type():
