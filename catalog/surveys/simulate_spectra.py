@@ -7,9 +7,10 @@ log g and [Fe/H]. Every dependence has the right sense and rough size: no model 
 from __future__ import annotations
 
 import numpy as np
+from scipy.constants import speed_of_light
 
 LOGLAM = 3.5 + 1e-4 * np.arange(798, 4638)  # 3800 to 9200 Angstrom
-LIGHT_KMS, HC_OVER_K = 299_792.458, 1.438776877e8  # km/s, Angstrom K
+LIGHT_KMS, HC_OVER_K = speed_of_light / 1e3, 1.438776877e8  # km/s, Angstrom K
 # Vacuum wavelength [Angstrom]; tau at 4800 K, log g 2.5, solar; width [pixel]; share of Lorentz
 # wings; change of ln(tau) per 800 K, per dex in g, per dex in [Fe/H].
 LINES = (

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from jobs.samples.candidates import LABELS, Candidates, nearest_of_left
 from jobs.samples.rules import REASONS
+from models.core.metrics import MAD_TO_SIGMA
 
-ROBUST = 1.482602218505602  # sigma of a normal distribution over its median absolute deviation
 STATISTICS = ("median", "sigma_mad", "mean", "mean_abs_dev")
 
 
@@ -187,7 +187,7 @@ def _statistics(delta: NDArray[np.float64]) -> dict[str, float | int | None]:
     median, mean = np.median(delta), np.mean(delta)
     values = (
         median,
-        ROBUST * np.median(np.abs(delta - median)),
+        MAD_TO_SIGMA * np.median(np.abs(delta - median)),
         mean,
         np.mean(np.abs(delta - mean)),
     )

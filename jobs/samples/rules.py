@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.samples.candidates import LABELS, Candidates, ambiguous, nearest_of_left
-
-SPEED_OF_LIGHT = 299_792.458  # km/s
+from models.spectra.lines import LIGHT_SPEED
 
 #: Reasons in words, for people: of pairs, and the first two of rows that have none.
 REASONS = {
@@ -217,7 +216,7 @@ class CleanRules:
 
     def judge(self, pairs: Candidates) -> Verdict:
         """Give every pair its reason, empty for the accepted ones."""
-        rv_difference = np.abs(pairs.radial_velocity - SPEED_OF_LIGHT * pairs.z)
+        rv_difference = np.abs(pairs.radial_velocity - LIGHT_SPEED * pairs.z)
         tests = {
             "DUPLICATE": ~pairs.is_main,
             "NO_LABELS": ~pairs.labelled(self.needs),

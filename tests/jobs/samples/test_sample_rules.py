@@ -13,7 +13,8 @@ from catalog.surveys.registry import SURVEYS
 from jobs.samples.candidates import Candidates
 from jobs.samples.counts import count_rows, label_differences, summarise
 from jobs.samples.options import bad_bits, make_rules, rules_in_words
-from jobs.samples.rules import PRESETS, REASONS, SPEED_OF_LIGHT, CleanRules, SeedRules
+from jobs.samples.rules import PRESETS, REASONS, CleanRules, SeedRules
+from models.spectra.lines import LIGHT_SPEED
 
 BAD_BITS = bad_bits(SURVEYS["apogee"], CleanRules().aspcap_bad)
 RA, DEC = 359.99999, 60.0  # the hand-made stars straddle right ascension 0
@@ -42,7 +43,7 @@ def make(*rows: dict) -> Candidates:
             "instrument": "SDSS",
             "class": "STAR",
             "superseded": False,
-            "z": 10.0 / SPEED_OF_LIGHT,
+            "z": 10.0 / LIGHT_SPEED,
             "sn": 50.0,
             "bad": 0.01,
         } | row
