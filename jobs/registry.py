@@ -71,12 +71,17 @@ def locked_first(kind: str, target: str, params: Any, db: Database) -> Unresolve
     ----------
     kind, target : str
         As in the job that is made.
-    params : dataclass
-        Its parameters.
+    params : dataclass or callable
+        Its parameters, or what makes them once the lock is held, where that loads much.
     db : Database
     """
     module_name, _, factory_name = KINDS[kind]
-    return Unresolved(kind, target, lambda: _factory(module_name, factory_name)(params, db))
+
+    def resolve() -> Job:
+        made = params() if callable(params) else params
+        return _factory(module_name, factory_name)(made, db)
+
+    return Unresolved(kind, target, resolve)
 
 
 def _factory(module: str, name: str) -> Callable[[Any, Database], Job]:

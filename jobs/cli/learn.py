@@ -124,14 +124,18 @@ def scan(
     from jobs.registry import locked_first
     from jobs.scan.params import ScanParams
     from jobs.scan.space import read_space
-    from jobs.training.params import recipe_name
+    from jobs.training.params import check_preset_name, recipe_name
 
     require_extra("scan")
+    check_preset_name(preset)
     names = words_of(labels, str) or ()
-    params = ScanParams(
-        name, preset, sample, dataclasses.asdict(read_space(space, preset)), trials, target=reference,
-        recipe=recipe, labels=names, folds=folds, seed=seed,
-    )  # fmt: skip
+
+    def params() -> ScanParams:
+        return ScanParams(
+            name, preset, sample, dataclasses.asdict(read_space(space, preset)), trials,
+            target=reference, recipe=recipe, labels=names, folds=folds, seed=seed,
+        )  # fmt: skip
+
     with database() as db:
         used = recipe_name(preset, recipe)
         if not _normalize_first(db, used, sample, quiet, as_json, dry_run):
@@ -140,7 +144,7 @@ def scan(
         run_and_report(job, db, quiet=quiet, as_json=as_json, dry_run=dry_run)
         if dry_run:
             say(
-                f"{count(params.search.n_trials(trials), 'trial')} in {folds} folds",
+                f"{count(params().search.n_trials(trials), 'trial')} in {folds} folds",
                 quiet=quiet or as_json,
             )
             return

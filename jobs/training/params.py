@@ -70,6 +70,17 @@ class TrainParams:
         return f"{self.name}/oof"
 
 
+def check_preset_name(name: str) -> None:
+    """Raise unless there is such a preset; the preset, and JAX with it, is not loaded.
+
+    Raises
+    ------
+    UsageError
+    """
+    if name not in PRESETS:
+        raise UsageError(f"there is no preset {name}", names_near(name, PRESETS, "Presets"))
+
+
 def find_preset(name: str) -> Preset:
     """Return the preset of a name.
 
@@ -78,8 +89,7 @@ def find_preset(name: str) -> Preset:
     UsageError
         If there is none; the message names those near it.
     """
-    if name not in PRESETS:
-        raise UsageError(f"there is no preset {name}", names_near(name, PRESETS, "Presets"))
+    check_preset_name(name)
     return PRESETS[name]
 
 
@@ -127,6 +137,9 @@ def with_settings(params: TrainParams, texts: Sequence[str]) -> TrainParams:
     UsageError
         If a text is no such pair, the preset has no such setting, or a setting is given twice.
     """
+    check_preset_name(params.preset)
+    if not texts:
+        return params
     preset = find_preset(params.preset)
     known = sorted(preset.settings)
     given: dict[str, Value] = {}

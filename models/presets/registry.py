@@ -20,6 +20,9 @@ class _Presets(Mapping[str, Preset]):
     def __iter__(self) -> Iterator[str]:
         return iter(LISTED)
 
+    def __contains__(self, name: object) -> bool:
+        return name in LISTED
+
     def __len__(self) -> int:
         return len(LISTED)
 
