@@ -108,7 +108,8 @@ def _again(*, retry_failed: bool, quiet: bool, as_json: bool) -> None:
             if codes[-1] in (ExitCode.SIGINT, ExitCode.SIGTERM):
                 break
         if not runs:
-            say("nothing to resume", quiet=quiet or as_json)
+            what = "retry" if retry_failed else "resume"
+            say(f"nothing to {what}", quiet=quiet or as_json)
     if any(codes):
         raise typer.Exit(next(code for code in reversed(codes) if code))
 
