@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,9 @@ from jobs.cli.common import Json, database, say, say_json
 
 if TYPE_CHECKING:
     from catalog.store.stars import Found
+
+#: Degrees, as people write them: no identifier has a decimal point.
+_COORDINATE = re.compile(r"[+-]?\d{1,3}\.\d+")
 
 
 def register(root: typer.Typer) -> None:
@@ -47,6 +51,11 @@ def find(
         )
     with database() as db, db.reader() as conn:
         if len(what) == 1:
+            if _COORDINATE.fullmatch(what[0]):
+                raise UsageError(
+                    f"{what[0]} is one number, and neither a position nor a name",
+                    "Give RA and DEC, in degrees: crosslabel find 180.1 -0.5",
+                )
             found = find_by_name(conn, what[0], spellings(what[0]))
         else:
             found = find_by_place(

@@ -134,11 +134,15 @@ def labels_remove(
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Remove an edition that nothing rests on, with the sources that came with it."""
+    from catalog.store.labels import find_label_set
+    from jobs.outcomes import labelled_words
     from jobs.training.remove import remove_label_set
 
     with database() as db:
+        with db.reader() as conn:
+            labelled = labelled_words(conn, find_label_set(conn, name))
         gone = remove_label_set(db, name, with_evaluations=with_evaluations)
-    words = f"removed label set {gone.full_name}: labels of {count(gone.labels, 'source')}"
+    words = f"removed label set {gone.full_name}: labels of {labelled}"
     if gone.sources:
         words += f", {count(gone.sources, 'source')} used by nothing else"
     if gone.kept:

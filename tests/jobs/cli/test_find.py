@@ -82,6 +82,8 @@ def test_by_position(find, pair: sa.Row) -> None:
     [
         (["2M00000000+0000000"], "nothing called 2M00000000+0000000"),
         (["3.3e18"], "gone through floating point"),
+        (["106.2020"], "Give RA and DEC"),
+        (["-7.6"], "Give RA and DEC"),
         (["361", "0"], "361 is no coordinate from 0 to 360"),
         (["1", "nan"], "nan is no coordinate"),
         (["1", "2", "3"], "one identifier, or RA and DEC"),
