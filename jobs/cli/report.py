@@ -40,5 +40,7 @@ def report(
     if as_json:
         say_json(page=made.page, figures=made.figures, missing=made.missing)
         return
-    missing = f", {len(made.missing)} missing ({', '.join(made.missing)})" if made.missing else ""
-    say(f"{count(len(made.figures), 'figure')}{missing} in {made.page}", quiet=quiet)
+    words = f"{count(len(made.figures), 'figure')} in {made.page}"
+    if made.missing:
+        words += f"; {len(made.missing)} without data, the page says why: {', '.join(made.missing)}"
+    say(words, quiet=quiet)

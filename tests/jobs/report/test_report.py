@@ -221,7 +221,7 @@ def test_the_command_tells_what_is_missing_and_replaces_its_own(survey, tmp_path
     done = invoke(survey, "--to", str(out), "--sample", "clean")
     assert done.exit_code == 0, done.output
     assert re.match(
-        r"8 figures, \d+ missing \(.*residuals.*learning-curve.*\) in /.*html", done.output
+        r"8 figures in /.*html; \d+ without data, .*: .*residuals.*learning-curve.*", done.output
     )
     page = (out / "index.html").read_text()
     assert page.count("Run: crosslabel train") >= 4
