@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catalog.errors import ExitCode, ServerUnavailableError
+from catalog.words import count
 from jobs.cli.common import Json, Quiet, complain, database, run_and_report, say, say_json
 
 if TYPE_CHECKING:
@@ -27,16 +28,19 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the runs: what is alive, what was interrupted, what failed and why."""
-    from jobs.engine.status import runs_with_life
+    from jobs.engine.status import count_closed, runs_with_life
 
     with database() as db, db.reader() as conn:
         runs = runs_with_life(conn, last)
+        closed = count_closed(conn)
     if as_json:
         for run in runs:
             say_json(**run)
         return
     if not runs:
         say("no runs yet")
+    if closed > last:
+        say(f"{count(closed - last, 'older run')} not shown: crosslabel status --last {closed}")
     for run in runs:
         done = f"{run['chunks_done']}/{run['chunks']}"
         failed = f", {run['chunks_failed']} failed" if run["chunks_failed"] else ""

@@ -31,6 +31,12 @@ def runs_with_life(conn: sa.Connection, last: int) -> list[dict[str, Any]]:
     return runs
 
 
+def count_closed(conn: sa.Connection) -> int:
+    """Return the number of closed runs in the ledger."""
+    query = "SELECT count(*) FROM job_run WHERE state NOT IN ('running', 'paused', 'failed')"
+    return conn.scalar(sa.text(query)) or 0
+
+
 def _errors(conn: sa.Connection, run: dict[str, Any]) -> list[str]:
     """Return the first few reasons why a run or its chunks failed."""
     query = sa.text(
