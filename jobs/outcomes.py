@@ -90,10 +90,11 @@ def exported_words(conn: sa.Connection, what: str, n_rows: int) -> str:
 
 
 def labels_outcome(conn: sa.Connection, name: str) -> Outcome:
-    """Count the sources that a table of labels labels."""
+    """Count the stars, or spectra, that a table of labels labels."""
     published = find_label_set(conn, name)
+    words = labelled_words(conn, published)
     n = published.n_rows or 0
-    return Outcome(f"{count(n, 'source')} labelled by {published.full_name}", {"labelled_count": n})
+    return Outcome(f"{words} labelled by {published.full_name}", {"labelled_count": n})
 
 
 def specobj_outcome(conn: sa.Connection) -> Outcome:
