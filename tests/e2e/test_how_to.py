@@ -21,6 +21,8 @@ from catalog.store.db import Database
 from tests.conftest import libpq_url, reader_login
 from tests.e2e.test_docs import BLOCK, ROOT, loosen, pattern, steps_of
 
+pytestmark = pytest.mark.full  # minutes together
+
 #: All but that of the survey, which tests/e2e/test_made_up_survey.py follows.
 PAGES = sorted(p for p in (ROOT / "docs" / "how-to").glob("*.md") if p.stem != "add-a-survey")
 PACKAGES = ("catalog", "jobs", "migrations", "models")

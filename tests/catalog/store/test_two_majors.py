@@ -21,6 +21,8 @@ from catalog.surveys.simulate import NAMES, write_survey
 from tests.conftest import full_disk, run_main
 from tests.support.processes import command
 
+pytestmark = pytest.mark.full  # minutes together
+
 Run = Callable[..., tuple[int, str, str]]
 PATIENCE = 60.0
 
