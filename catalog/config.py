@@ -20,7 +20,8 @@ ARCHIVE_URL = "https://data.sdss.org/sas"
 SKYSERVER_URL = "https://skyserver.sdss.org"
 _URL_FORM = (
     "Write it as postgresql://user@host:5432/database, and the password in ~/.pgpass, or after the "
-    "user with other signs than letters and digits percent-encoded"
+    "user with other signs than letters and digits percent-encoded; a folder is given by --home "
+    "(home= in Python)"
 )
 _PASSWORD_IN_TEXT = re.compile(r"(://[^\s:/?#@]*:)\S*(@)|(password=)[^\s&]+", re.IGNORECASE)
 

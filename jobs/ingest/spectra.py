@@ -134,7 +134,7 @@ def _too_many(refused: Sequence[tuple[str, str, str]], n_files: int) -> BadInput
     return BadInputError(
         refused[0][1],
         f"{part(len(refused), n_files, 'file')} refused, the first of them: {refused[0][2]}",
-        f"{'; '.join(kept) or 'Nothing was taken'}; --max-bad raises the limit",
+        f"{'; '.join(kept)}; --max-bad raises the limit" if kept else "Nothing was taken",
     )
 
 
