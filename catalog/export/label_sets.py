@@ -49,7 +49,7 @@ WHERE l.label_set_id = {which.label_set_id}"""
 
 
 def _empty_columns(conn: sa.Connection, query: str, names: tuple[str, ...]) -> set[str]:
-    """Those of some columns that are NULL in all rows of a query."""
+    """Return the columns, of those given, that are NULL in all rows of a query."""
     known = ", ".join(f"coalesce(bool_or({name} IS NOT NULL), false)" for name in names)
     found = conn.execute(sa.text(f"SELECT {known} FROM ({query}) q")).one()
     return {name for name, is_known in zip(names, found, strict=True) if not is_known}

@@ -54,14 +54,9 @@ def all_details() -> list[tuple[Survey, Detail]]:
     return [(survey, survey.detail) for survey in SURVEYS.values() if survey.detail is not None]
 
 
-def survey_words(joint: str = "or") -> str:
-    """Return the names of the surveys in words, such as ``apogee, sdss or lamost``."""
-    return in_words(list(SURVEYS), joint)
-
-
-def in_words(names: list[str], joint: str = "or") -> str:
-    """Return names as people list them."""
-    return f" {joint} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+def in_words(names: list[str]) -> str:
+    """Return names as people list them, such as ``apogee, sdss or lamost``."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def register(survey: Survey) -> None:

@@ -178,7 +178,7 @@ def _curve(name: str, points: Sequence[CurvePoint]) -> list[str]:
 
 
 def _bin_name(row: Score | Repeat) -> str:
-    """Such as ``snr 20 to 40``."""
+    """Return the name of a bin, such as ``snr 20 to 40``."""
     if row.bin_by == "all":
         return "all"
     if row.bin_low is None or row.bin_high is None:

@@ -32,7 +32,7 @@ class Description:
     flags: dict[str, tuple[int, str]]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON-able values."""
+        """Return the fields as values that JSON can hold."""
         s = self.label_set
         names = ("n", "n_err", "min", "median", "max")
         return {
@@ -43,7 +43,7 @@ class Description:
         }  # fmt: skip
 
     def as_text(self) -> str:
-        """As a page for people."""
+        """Return a text for people."""
         s = self.label_set
         lines = [f"{s.full_name}: {self.labelled}, {s.kind}. {s.description}", ""]
         head = ("values", "errors", "min", "median", "max")

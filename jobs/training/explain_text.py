@@ -19,7 +19,7 @@ STRETCHES = 5  # without a name that are shown for each label
 
 
 def as_text(found: Explanation) -> str:
-    """As a page for people."""
+    """Return the explanation as a text for people."""
     labels = found.model.labels
     lines = [
         f"{found.model.full_name}: what its labels hang on, mean of "
@@ -99,7 +99,7 @@ def _reverse_text(found: Explanation) -> list[str]:
 
 
 def as_dict(found: Explanation) -> dict[str, Any]:
-    """As JSON-able values; unknown numbers are None."""
+    """Return the explanation as values that JSON can hold; unknown numbers are None."""
     labels = found.model.labels
 
     def by_label(values: np.ndarray) -> dict[str, float | None]:

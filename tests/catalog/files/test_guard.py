@@ -1,4 +1,4 @@
-"""What nobody foresaw refuses one item; what is no property of an item goes on."""
+"""Unforeseen errors refuse one item; errors that are no property of an item are raised on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands for no value belongs to its quantity: one's sentinel is another's measurement."""
+"""Sentinels belong to their quantity: the sentinel of one is a measurement of another."""
 
 from __future__ import annotations
 

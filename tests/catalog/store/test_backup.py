@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from catalog.store.backup import dump_home, restore_home
 from catalog.store.db import open_database
 from catalog.surveys.simulate import NAMES, write_survey
 from tests.conftest import full_disk, run_main
+from tests.support.homes import folder_of_homes
 from tests.support.processes import command
 
 Run = Callable[..., tuple[int, str, str]]
@@ -27,15 +26,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A folder for homes; their servers are stopped at the end."""
-    path = Path(tempfile.mkdtemp(prefix="crosslabel-backup-"))
-    path.chmod(0o755)
-    yield path
-    for home in path.iterdir():
-        if (home / "pgdata").exists():
-            embedded.stop(home)
-            shutil.rmtree(embedded_layout.find_place(home).sockets, ignore_errors=True)
-    shutil.rmtree(path)
+    with folder_of_homes("crosslabel-backup-") as path:
+        yield path
 
 
 @pytest.fixture

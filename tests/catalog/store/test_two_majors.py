@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from test_backup import digests
 from catalog.store import embedded, embedded_layout
 from catalog.surveys.simulate import NAMES, write_survey
 from tests.conftest import full_disk, run_main
+from tests.support.homes import folder_of_homes
 from tests.support.processes import command
 
 pytestmark = pytest.mark.full  # minutes together
@@ -39,14 +39,8 @@ def old() -> Path:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="crosslabel-majors-"))
-    path.chmod(0o755)
-    yield path
-    for home in path.iterdir():
-        if (home / "pgdata").exists():
-            embedded.stop(home)
-            shutil.rmtree(embedded_layout.find_place(home).sockets, ignore_errors=True)
-    shutil.rmtree(path)
+    with folder_of_homes("crosslabel-majors-") as path:
+        yield path
 
 
 @pytest.fixture
